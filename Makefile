@@ -1,0 +1,47 @@
+# Each target makes .venv by itself; a clean clone needs only Python 3.11+ and make.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test check bench bench-save bench-compare clean
+demo: .venv/.cpu
+	$(BIN)/clipfast demo
+
+test: .venv/.test
+	$(BIN)/python -m pytest
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q tests/kernels
+
+check: .venv/.test .venv/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/.test
+	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=min,median,iqr,rounds
+
+bench-save: .venv/.test
+	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-autosave
+
+bench-compare: .venv/.test
+	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-compare --benchmark-compare-fail=min:25%
+
+clean:
+	rm -rf .venv demo dist .pytest_cache .mypy_cache .ruff_cache
+
+# dependency groups need pip 25.1
+.venv/.pip: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) --upgrade 'pip>=25.1'
+	touch $@
+
+.venv/.cpu: .venv/.pip
+	$(PIP) --editable '.[cpu]'
+	touch $@
+
+.venv/.test: .venv/.cpu
+	$(PIP) --group test
+	touch $@
+
+.venv/.lint: .venv/.pip
+	$(PIP) --group lint
+	touch $@

@@ -1,0 +1,62 @@
+"""clipfast: CLIP for production on ONNX Runtime.
+
+Heat maps by CLIP Surgery, few-shot anomaly detection, diagnostics and fabric retrieval, from one exported artifact.
+Importing this module loads none of torch, onnxruntime, numba, faiss or scikit-learn; names are loaded when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clipfast import datasets, errors, export, index, kernels, prompts, retrieval, surgery
+    from clipfast.index import VectorIndex
+    from clipfast.retrieval import FabricBank
+    from clipfast.runtime.clip import Clip, ImageOptions, embedded_models
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Clip",
+    "FabricBank",
+    "ImageOptions",
+    "VectorIndex",
+    "__version__",
+    "datasets",
+    "embedded_models",
+    "errors",
+    "export",
+    "index",
+    "kernels",
+    "prompts",
+    "retrieval",
+    "surgery",
+]
+
+# name: (module, attribute; None for the module itself)
+_LAZY: dict[str, tuple[str, str | None]] = {
+    "Clip": ("clipfast.runtime.clip", "Clip"),
+    "FabricBank": ("clipfast.retrieval", "FabricBank"),
+    "ImageOptions": ("clipfast.runtime.clip", "ImageOptions"),
+    "VectorIndex": ("clipfast.index", "VectorIndex"),
+    "embedded_models": ("clipfast.runtime.clip", "embedded_models"),
+    **{
+        name: (f"clipfast.{name}", None)
+        for name in ("datasets", "errors", "export", "index", "kernels", "prompts", "retrieval", "surgery")
+    },
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'clipfast' has no attribute {name!r}")
+    module, attribute = _LAZY[name]
+    loaded = importlib.import_module(module)
+    value = loaded if attribute is None else getattr(loaded, attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

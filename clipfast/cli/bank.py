@@ -1,0 +1,223 @@
+"""`clipfast bank`: build, change, list and search a bank of reference photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from clipfast.cli.bank_summary import (
+    bank_checks,
+    bank_summary,
+    images_text,
+    report_summary,
+    show_report,
+    show_totals,
+    show_written,
+)
+from clipfast.cli.console import (
+    JsonOption,
+    ModelOption,
+    PrecisionOption,
+    ProviderOption,
+    ThreadsOption,
+    load_clip,
+    note,
+    out,
+    print_json,
+    progress_bar,
+)
+from clipfast.errors import DataError
+from clipfast.retrieval.default import DEFAULT_BANK, DEFAULT_FOLDER
+from clipfast.retrieval.scoring import CLASS_SCORES, ClassScore
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _known_score(name: str) -> str:
+    if name not in CLASS_SCORES:
+        raise typer.BadParameter(f"must be one of {', '.join(CLASS_SCORES)}; got {name!r}")
+    return name
+
+
+BankFile = Annotated[Path, typer.Option("--bank", envvar="CLIPFAST_BANK", help="The bank file.")]
+OutFile = Annotated[Path, typer.Option("--out", envvar="CLIPFAST_BANK", help="The bank file to write.")]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Fail at the first file that cannot be used.")]
+ScoreOption = Annotated[
+    str, typer.Option("--score", callback=_known_score, help=f"How photos make a score: {', '.join(CLASS_SCORES)}.")
+]
+AcceptOption = Annotated[
+    bool, typer.Option("--accept-precision", help="Use a bank that was made with another precision.")
+]
+
+
+@app.command()
+def build(
+    folder: Annotated[Path, typer.Argument(help="One folder a fabric, 3-5 photos in each.")] = DEFAULT_FOLDER,
+    *,
+    out_path: OutFile = DEFAULT_BANK,
+    strict: StrictOption = False,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Photos encoded together.")] = 32,
+    max_pixels: Annotated[int | None, typer.Option("--max-pixels", min=1, help="Refuse larger photos.")] = None,
+    model: ModelOption = None,
+    provider: ProviderOption = "cpu",
+    precision: PrecisionOption = "fp32",
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Encode FOLDER/<fabric_id>/<photo> into a bank."""
+    from clipfast.retrieval import FabricBank
+    from clipfast.runtime.images import DEFAULT_MAX_PIXELS
+
+    note("Building fabric reference bank...")
+    with load_clip(model, provider, precision, threads) as clip:
+        with progress_bar("Encoding") as progress:
+            bank = FabricBank.build(
+                clip,
+                folder,
+                strict=strict,
+                batch_size=batch_size,
+                max_pixels=max_pixels or DEFAULT_MAX_PIXELS,
+                progress=progress,
+            )
+        bank.save(out_path)
+    report = bank.report
+    if report is None:  # build always leaves one; this tells the type checker
+        raise TypeError("FabricBank.build gave no report")
+    checks = bank_checks(bank, report, out_path)
+    if json:
+        print_json({**bank_summary(bank, out_path), **report_summary(report), "checks": checks})
+        return
+    show_report(report, bank)
+    show_written(bank, out_path)
+    for check in checks:
+        mark, style = ("✓", "green") if check.ok else ("✗", "yellow")
+        out.print(f"{mark} {check.name}: {check.detail}", style=style, markup=False)
+
+
+@app.command()
+def add(
+    images: Annotated[list[Path], typer.Argument(help="Photos, or one folder (of fabrics, unless --fabric is given).")],
+    *,
+    fabric: Annotated[str | None, typer.Option("--fabric", help="Fabric of the photos.")] = None,
+    bank_path: BankFile = DEFAULT_BANK,
+    strict: StrictOption = False,
+    accept_precision: AcceptOption = False,
+    model: ModelOption = None,
+    provider: ProviderOption = "cpu",
+    precision: PrecisionOption = "fp32",
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Encode further photos into a bank; a photo that it holds already is replaced."""
+    from clipfast.retrieval import FabricBank
+
+    if len(images) > 1 and any(path.is_dir() for path in images):
+        raise DataError("Pass photos, or one folder; got several paths with a folder among them.")
+    with load_clip(model, provider, precision, threads) as clip:
+        bank = FabricBank.load(bank_path, clip, accept_precision=accept_precision)
+        with progress_bar("Encoding") as progress:
+            report = bank.add(images[0] if len(images) == 1 else list(images), fabric, strict=strict, progress=progress)
+    bank.save(bank_path)
+    if json:
+        print_json(
+            {
+                **bank_summary(bank, bank_path),
+                "added": report.counts,
+                "replaced": report.replaced,
+                **report_summary(report),
+            }
+        )
+        return
+    show_report(report, bank)
+    show_written(bank, bank_path)
+
+
+@app.command()
+def remove(
+    names: Annotated[list[str], typer.Argument(help="Fabric ids, or photos as the list shows them (fabric/file).")],
+    *,
+    bank_path: BankFile = DEFAULT_BANK,
+    model: ModelOption = None,  # noqa: ARG001  (every command takes it; a removal needs no model)
+    provider: ProviderOption = "cpu",  # noqa: ARG001
+    precision: PrecisionOption = "fp32",  # noqa: ARG001
+    threads: ThreadsOption = None,  # noqa: ARG001
+    json: JsonOption = False,
+) -> None:
+    """Remove fabrics or single photos from a bank."""
+    from clipfast.retrieval import FabricBank
+
+    bank = FabricBank.load(bank_path)
+    removed = {name: bank.remove(name) for name in names}
+    bank.save(bank_path)
+    if json:
+        print_json({**bank_summary(bank, bank_path), "removed": removed})
+        return
+    for name, count in removed.items():
+        out.print(f"[REMOVED] {name}: {images_text(count)}", markup=False)
+    show_written(bank, bank_path)
+
+
+@app.command("list")
+def list_(
+    *,
+    bank_path: BankFile = DEFAULT_BANK,
+    photos: Annotated[bool, typer.Option("--photos", help="Every photo, not only the counts.")] = False,
+    model: ModelOption = None,  # noqa: ARG001  (every command takes it; a list needs no model)
+    provider: ProviderOption = "cpu",  # noqa: ARG001
+    precision: PrecisionOption = "fp32",  # noqa: ARG001
+    threads: ThreadsOption = None,  # noqa: ARG001
+    json: JsonOption = False,
+) -> None:
+    """Show what a bank holds and which model made it."""
+    from clipfast.retrieval import FabricBank
+
+    bank = FabricBank.load(bank_path)
+    if json:
+        listed = {"photos": bank.references.paths} if photos else {}
+        print_json({**bank_summary(bank, bank_path), **listed})
+        return
+    for fabric, count in bank.fabrics.items():
+        out.print(f"{fabric}: {images_text(count)}", markup=False)
+    if photos:
+        for path in bank.references.paths:
+            out.print(f"  {path}", markup=False)
+    out.print(f"Fabric bank {bank_path}", markup=False)
+    show_totals(bank, bank_path)
+    made_by = bank.model
+    out.print(f"   Model: {made_by.name} ({made_by.precision}, fingerprint {made_by.fingerprint[:16]}…)", markup=False)
+
+
+@app.command()
+def search(
+    image: Annotated[Path, typer.Argument(help="The photo to ask with.")],
+    *,
+    bank_path: BankFile = DEFAULT_BANK,
+    topk: Annotated[int, typer.Option("--topk", min=1, help="How many fabrics.")] = 5,
+    score: ScoreOption = "max",
+    accept_precision: AcceptOption = False,
+    model: ModelOption = None,
+    provider: ProviderOption = "cpu",
+    precision: PrecisionOption = "fp32",
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Rank the fabrics for one photo, with the nearest reference photo of each."""
+    from clipfast.retrieval import FabricBank
+
+    with load_clip(model, provider, precision, threads) as clip:
+        bank = FabricBank.load(bank_path, clip, accept_precision=accept_precision)
+        query = clip.encode_images(image)
+    ranked = bank.rank(query, topk, cast("ClassScore", score))
+    nearest = bank.nearest(query)
+    if json:
+        results = [
+            {"id": r.id, "score": r.score, "nearest": {"path": nearest[r.id].path, "score": nearest[r.id].score}}
+            for r in ranked
+        ]
+        print_json({"image": str(image), "bank": str(bank_path), "score": score, "results": results})
+        return
+    for place, r in enumerate(ranked, start=1):
+        photo = nearest[r.id]
+        out.print(f"{place}. {r.id}: {r.score:.3f}   nearest {photo.path} ({photo.score:.3f})", markup=False)

@@ -1,0 +1,61 @@
+"""The table of commands. To add one: a file in this folder and a row here."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+COMMANDS = {
+    # name: (module, one line of help)
+    "demo": ("clipfast.cli.demo", "The whole library on the embedded model and images it renders itself."),
+    "info": ("clipfast.cli.info", "What an artifact holds, or what can run on this machine."),
+    "export": ("clipfast.export.cli", "Build an artifact from open_clip weights (extra: export)."),
+    "bank": ("clipfast.cli.bank", "Build, change and search a bank of reference photos."),
+    "heatmap": ("clipfast.cli.heatmap", "Where in an image is this text? Writes an overlay."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Knows every command's name and help, and imports a command's module when it is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  (typer's signature)
+        """Return the names in the table's order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002  (typer's signature)
+        """Import one command's module and return its click command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, line = COMMANDS[cmd_name]
+        command = typer.main.get_command(importlib.import_module(module).app)
+        command.help = command.help or line
+        command.short_help = line
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="CLIP on ONNX Runtime: fabric retrieval, Surgery heat maps, anomaly detection, diagnostics.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from clipfast import __version__
+
+        typer.echo(f"clipfast {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass

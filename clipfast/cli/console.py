@@ -1,0 +1,70 @@
+"""What every command shares: options, where output goes, progress, and the last sentence of a failure.
+
+Results go to standard output; notes, progress and errors to standard error, so that `--json` leaves exactly one JSON
+object on standard output.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from clipfast.errors import ClipfastError, MissingExtraError
+
+if TYPE_CHECKING:
+    from clipfast.runtime.clip import Clip
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="Artifact folder, or mini; default: CLIPFAST_MODEL, else mini.")
+]
+ProviderOption = Annotated[str, typer.Option("--provider", help="Execution provider: cpu, cuda, tensorrt.")]
+PrecisionOption = Annotated[str, typer.Option("--precision", help="Precision of the graphs: fp32.")]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Threads; default: the cores allowed.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+def print_json(result: Any) -> None:
+    """Write one JSON object to standard output."""
+    typer.echo(msgspec.json.encode(result).decode())
+
+
+def note(text: str) -> None:
+    """Write a line for people to standard error."""
+    err.print(text, style="dim", markup=False)
+
+
+def report_failure(error: ClipfastError) -> int:
+    """Write the error's sentence to standard error and return the exit code."""
+    err.print(f"error: {error}", style="bold red", markup=False)
+    return EXIT_USAGE if isinstance(error, MissingExtraError) else EXIT_FAILED
+
+
+def load_clip(model: str | None, provider: str, precision: str, threads: int | None) -> Clip:
+    """Open the model of a command; without a name it is the embedded demo model, said in one line."""
+    from clipfast.runtime.clip import Clip
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    return Clip.load(model, provider=provider, precision=precision, threads=threads)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield `progress(done, total)`, drawn on a terminal and silent elsewhere."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,71 @@
+"""`clipfast heatmap`: where in an image is this text?"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clipfast.cli.console import (
+    JsonOption,
+    ModelOption,
+    PrecisionOption,
+    ProviderOption,
+    ThreadsOption,
+    load_clip,
+    out,
+    print_json,
+)
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+class SurgeryPath(StrEnum):
+    """The four maps that one forward gives."""
+
+    standard = "standard"
+    vv_qk = "vv_qk"
+    vv_vv = "vv_vv"
+    vv_mixed = "vv_mixed"
+
+
+@app.command()
+def heatmap(
+    image: Annotated[Path, typer.Argument(help="The image.")],
+    text: Annotated[list[str], typer.Option("--text", help="What to look for; may be given several times.")],
+    path: Annotated[SurgeryPath, typer.Option("--path", help="Which of the four maps.")] = SurgeryPath.standard,
+    out_path: Annotated[Path, typer.Option("--out", help="The picture to write.")] = Path("heat.png"),
+    model: ModelOption = None,
+    provider: ProviderOption = "cpu",
+    precision: PrecisionOption = "fp32",
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Draw a Surgery heat map over IMAGE, one panel a text, scaled from each map's lowest to highest value."""
+    from clipfast.report.images import contact_sheet, overlay, save_png
+    from clipfast.runtime.images import load_image
+    from clipfast.runtime.preprocess import preprocess
+    from clipfast.surgery import heatmaps
+    from clipfast.surgery.heatmap import unit_range
+
+    clip = load_clip(model, provider, precision, threads)
+    photo = load_image(image)
+    seen = preprocess(photo, clip.manifest.image)  # the map covers what the model sees
+    maps = heatmaps(clip, photo, text, path=path.value, size_hw=seen.shape[:2])[0]
+    panels = [seen, *(overlay(seen, heat) for heat in unit_range(maps))]
+    save_png(out_path, contact_sheet(panels, [image.name, *text], columns=min(len(panels), 4)))
+    peaks = [divmod(int(heat.argmax()), heat.shape[1]) for heat in maps]
+    rows = [
+        {"text": name, "max": float(heat.max()), "min": float(heat.min()), "peak_xy": [x, y]}
+        for name, heat, (y, x) in zip(text, maps, peaks, strict=True)
+    ]
+    if json:
+        print_json({"image": image.as_posix(), "path": path.value, "out": out_path.as_posix(), "maps": rows})
+        return
+    for row in rows:
+        out.print(
+            f"{row['text']}: peak at {row['peak_xy']}, similarity {row['min']:.3f} to {row['max']:.3f}", markup=False
+        )
+    out.print(f"Wrote {out_path}", markup=False)

@@ -1,0 +1,123 @@
+"""`clipfast info`: what an artifact holds, or what can run on this machine."""
+
+from __future__ import annotations
+
+import platform
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from clipfast.cli.console import JsonOption, out, print_json
+from clipfast.errors import MissingExtraError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+# Distributions that install the same import name; two of a row overwrite each other's files.
+_RIVALS = (("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"), ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs"))
+
+
+@app.command()
+def info(
+    artifact: Annotated[str | None, typer.Argument(help="An artifact folder or an embedded model's name.")] = None,
+    system: Annotated[bool, typer.Option("--system", help="This machine instead: wheels, providers, cores.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show an artifact's manifest and parity figures, or with --system what can run here."""
+    if system:
+        facts = system_facts()
+        print_json(facts) if json else _show_system(facts)
+        return
+    from clipfast.cli.parity_table import parity_table
+    from clipfast.runtime.clip import Clip
+
+    manifest = Clip.load(artifact).manifest
+    if json:
+        print_json({"fingerprint": manifest.fingerprint(), **_plain(manifest)})
+        return
+    model, source = manifest.model, manifest.source
+    out.print(f"[bold]{manifest.name}[/bold]  {source.checkpoint or 'seeded RANDOM weights'}")
+    out.print(f"fingerprint  {manifest.fingerprint()}")
+    out.print(
+        f"vision       {model.layers} blocks x {model.width}, patch {model.patch_size}, "
+        f"grid {model.grid_hw[0]} x {model.grid_hw[1]}, {model.activation}, surgery depth {model.surgery_depth}"
+    )
+    out.print(
+        f"text         {model.text_layers} blocks x {model.text_width}, context {manifest.tokenizer.context_length}"
+    )
+    out.print(f"image        {manifest.image.size_hw[0]} x {manifest.image.size_hw[1]}, {manifest.image.resize}")
+    out.print(f"embedding    {model.embed_dim}, logit scale {model.logit_scale:.2f}")
+    size = sum(file.bytes for file in manifest.files.values())
+    graphs = ", ".join(f"{name} ({graph.precision})" for name, graph in manifest.graphs.items())
+    out.print(f"graphs       {graphs}; {size / 1e6:.1f} MB in {len(manifest.files)} files")
+    if manifest.notice:
+        out.print(f"notice       {manifest.notice}")
+    out.print(parity_table(manifest))
+
+
+def system_facts() -> dict[str, Any]:
+    """Return what can run here: versions, cores, providers, wheels, and the repair line where wheels clash."""
+    from clipfast import __version__
+    from clipfast.runtime.clip import embedded_models
+    from clipfast.runtime.session import PROVIDERS, available_cores, installed_wheels, offered_providers
+    from clipfast.storage import cache_dir
+
+    wheels = installed_wheels()
+    try:
+        offered = offered_providers()
+    except MissingExtraError:
+        offered = ()
+    return {
+        "clipfast": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": available_cores(),
+        "wheels": wheels,
+        "clashes": find_clashes(wheels),
+        "providers": {name: name in offered for name in PROVIDERS},
+        "embedded_models": embedded_models(),
+        "cache": cache_dir().as_posix(),
+    }
+
+
+def find_clashes(wheels: dict[str, str]) -> list[dict[str, Any]]:
+    """Return every pair of wheels that overwrite each other, with the line that repairs it."""
+    clashes = []
+    for rivals in _RIVALS:
+        both = [name for name in rivals if name in wheels]
+        if len(both) > 1:
+            keep = both[-1]  # the one that was wanted besides the default CPU wheel
+            repair = f"pip uninstall -y {' '.join(both)} && pip install {keep}=={wheels[keep]}"
+            clashes.append({"wheels": both, "repair": repair})
+    return clashes
+
+
+def _show_system(facts: dict[str, Any]) -> None:
+    out.print(
+        f"clipfast {facts['clipfast']}, Python {facts['python']}, {facts['cores']} cores, {facts['platform']}",
+        markup=False,
+    )
+    table = Table(title="Providers")
+    table.add_column("name")
+    table.add_column("in the installed onnxruntime")
+    table.add_column("to install")
+    from clipfast.runtime.session import PROVIDERS
+
+    for name, offered in facts["providers"].items():
+        table.add_row(name, "yes" if offered else "no", "" if offered else PROVIDERS[name][1])
+    out.print(table)
+    wheels = ", ".join(f"{name} {version}" for name, version in facts["wheels"].items()) or "none"
+    out.print(f"Wheels: {wheels}", markup=False)
+    out.print(f"Embedded models: {', '.join(facts['embedded_models'])}; cache: {facts['cache']}", markup=False)
+    for clash in facts["clashes"]:
+        out.print(f"✗ {' and '.join(clash['wheels'])} overwrite each other. Repair: {clash['repair']}", style="red")
+    if not facts["clashes"]:
+        out.print("✓ No clashing wheels", style="green")
+
+
+def _plain(manifest: Any) -> dict[str, Any]:
+    import msgspec
+
+    plain: dict[str, Any] = msgspec.to_builtins(manifest)
+    plain["tokenizer"]["known_tokens"] = len(plain["tokenizer"]["known_tokens"] or ()) or None
+    return plain

@@ -1,0 +1,131 @@
+"""The bank on disk: a sealed .npz of plain arrays and one JSON text, no timestamps, so equal banks are equal bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from clipfast import __version__
+from clipfast.artifact import Sha256
+from clipfast.errors import ArtifactError, DataError, ShapeError
+from clipfast.retrieval.references import References
+from clipfast.storage import load_sealed_npz, save_sealed_npz
+from clipfast.types import ImageEncoder
+
+__all__ = ["BankModel", "missing_bank", "read_bank", "write_bank"]
+
+FORMAT_VERSION = 1
+_ARRAYS = ("embeddings", "fabric_ids", "paths", "sha256", "meta")
+
+
+class BankModel(msgspec.Struct, frozen=True):
+    """Who made the vectors.
+
+    Attributes:
+        fingerprint: Identity of the model's embeddings.
+        precision: Precision of its graphs.
+        name: Its name, for people.
+    """
+
+    fingerprint: str
+    precision: str
+    name: str
+
+    @classmethod
+    def of(cls, clip: ImageEncoder) -> BankModel:
+        """Ask an encoder; the Protocol promises the fingerprint only, so the other two have defaults."""
+        return cls(
+            fingerprint=clip.fingerprint(),
+            precision=str(getattr(clip, "precision", "fp32")),
+            name=str(getattr(clip, "name", type(clip).__name__)),
+        )
+
+
+class _Format(msgspec.Struct, frozen=True):
+    format: int
+
+
+class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    format: int
+    fingerprint: str
+    precision: str
+    model: str
+    created_by: str
+
+
+def write_bank(path: Path, references: References, model: BankModel) -> None:
+    """Write a bank, atomically."""
+    meta = _Meta(
+        format=FORMAT_VERSION,
+        fingerprint=model.fingerprint,
+        precision=model.precision,
+        model=model.name,
+        created_by=f"clipfast {__version__}",
+    )
+    arrays = {
+        "embeddings": references.embeddings,
+        "fabric_ids": np.array(references.fabrics),
+        "paths": np.array(references.paths),
+        "sha256": np.array(references.sha256),
+        "meta": np.array(msgspec.json.encode(meta).decode()),
+    }
+    save_sealed_npz(path, arrays)
+
+
+def read_bank(path: Path) -> tuple[References, BankModel]:
+    """Read what `write_bank` wrote; every array is checked again.
+
+    Raises:
+        ArtifactError: The file is missing, damaged, of another version, or no bank.
+    """
+    if not path.is_file():
+        raise missing_bank(path)
+    arrays = load_sealed_npz(path, kind="bank")
+    try:
+        meta = _meta(arrays, path)
+        references = References(
+            _matrix(arrays["embeddings"]),
+            _texts(arrays["fabric_ids"], "fabric_ids"),
+            _texts(arrays["paths"], "paths"),
+            msgspec.convert(_texts(arrays["sha256"], "sha256"), list[Sha256]),
+        )
+    except (msgspec.MsgspecError, ShapeError, DataError) as error:
+        raise ArtifactError(f"{path} is not a readable bank: {str(error).rstrip('.')}. Build it again.") from error
+    return references, BankModel(meta.fingerprint, meta.precision, meta.model)
+
+
+def missing_bank(path: Path) -> ArtifactError:
+    """Return the error that says how to build the bank that is not there."""
+    return ArtifactError(f"No bank at {path}. Build it: clipfast bank build data/fabrics --out {path}")
+
+
+def _meta(arrays: dict[str, NDArray[Any]], path: Path) -> _Meta:
+    if missing := [name for name in _ARRAYS if name not in arrays]:
+        raise DataError(f"it has no {', '.join(missing)}")
+    text = str(arrays["meta"])
+    version = msgspec.json.decode(text, type=_Format).format
+    if version != FORMAT_VERSION:
+        raise ArtifactError(
+            f"{path} has format {version}; this clipfast reads format {FORMAT_VERSION}. "
+            + ("Update clipfast." if version > FORMAT_VERSION else "Build it again.")
+        )
+    return msgspec.json.decode(text, type=_Meta)
+
+
+def _matrix(array: NDArray[Any]) -> NDArray[Any]:
+    if array.ndim != 2:
+        raise ShapeError(f"embeddings must be (m, e); got {array.shape}")
+    return array
+
+
+def _texts(array: NDArray[Any], name: str) -> list[str]:
+    if array.ndim != 1 or array.dtype.kind != "U":
+        raise DataError(f"{name} must be one row of texts; got {array.shape} {array.dtype}")
+    texts: list[str] = array.tolist()
+    if "" in texts:
+        raise DataError(f"{name} holds an empty text")
+    return texts

@@ -1,0 +1,58 @@
+"""Retrieval without set-up: the default model and the default bank, loaded at the first call and kept."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from clipfast.retrieval.bank import FabricBank
+from clipfast.retrieval.bankfile import missing_bank
+from clipfast.retrieval.scoring import Ranked
+from clipfast.types import ImageSource
+
+__all__ = ["DEFAULT_BANK", "DEFAULT_FOLDER", "default_bank_path", "rank_by_retrieval"]
+
+DEFAULT_FOLDER = Path("data/fabrics")
+DEFAULT_BANK = Path("data/fabric_bank.npz")
+
+_lock = threading.Lock()
+_loaded: dict[tuple[str | None, Path], FabricBank] = {}
+
+
+def default_bank_path() -> Path:
+    """Return the bank file: `CLIPFAST_BANK`, else `data/fabric_bank.npz`."""
+    return Path(os.environ.get("CLIPFAST_BANK") or DEFAULT_BANK)
+
+
+def rank_by_retrieval(image: ImageSource, topk: int = 5) -> list[Ranked]:
+    """Rank the fabrics of the default bank for one image, best first.
+
+    The model is `CLIPFAST_MODEL`, else the embedded `mini`; the bank is `CLIPFAST_BANK`, else `data/fabric_bank.npz`.
+    Both are loaded at the first call and kept for the next ones; safe from several threads.
+
+    Args:
+        image: A path, the bytes of a file, an open file, a PIL image or a uint8 (h, w, 3) array.
+        topk: How many fabrics, at least 1.
+
+    Raises:
+        ArtifactError: The bank is missing (the message says how to build it) or damaged.
+        FingerprintError: Another model made the bank.
+        ImageError: The image cannot be read.
+    """
+    return _default_bank().rank(image, topk=topk)
+
+
+def _default_bank() -> FabricBank:
+    model, path = os.environ.get("CLIPFAST_MODEL") or None, default_bank_path()
+    key = (model, path.absolute())
+    with _lock:
+        if key not in _loaded:
+            if not path.is_file():  # before the model, which takes longer to load
+                raise missing_bank(path)
+            from clipfast.runtime.clip import Clip
+
+            bank = FabricBank.load(path, clip=Clip.load(model))
+            _loaded.clear()  # one model in memory, not one for every setting that was ever tried
+            _loaded[key] = bank
+        return _loaded[key]

@@ -1,0 +1,268 @@
+"""From photos to rows: read, check, encode in batches; a photo that cannot be read is skipped with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipfast.errors import DataError, ImageError, ShapeError
+from clipfast.retrieval.references import References
+from clipfast.runtime.batching import prefetch
+from clipfast.runtime.images import DEFAULT_MAX_PIXELS, load_image
+from clipfast.types import Floats, ImageEncoder, ImageSource
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["BuildReport", "EncodeOptions", "Photo", "Skipped", "encode_photos"]
+
+EXPECTED_LAYOUT = "data/fabrics/<fabric_id>/<photo>.jpg (jpg, jpeg, png, webp, bmp, tif, tiff), 3-5 photos of each"
+SMALL_SIDE = 224
+# Decoded photos wait for their batch; together they take 3 bytes a pixel, so a batch of large ones is cut short.
+_PIXELS_PER_BATCH = 64_000_000
+_MAX_FILE_BYTES = 512 << 20
+_DECODE_AHEAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """One photo to be encoded.
+
+    Attributes:
+        fabric: Its fabric id.
+        source: Where its pixels come from.
+        path: Its name in the bank, `fabric/file`; None names it by its content.
+    """
+
+    fabric: str
+    source: ImageSource
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that is not in the bank, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What happened to every file.
+
+    Attributes:
+        counts: Photos taken by fabric id, zero included.
+        skipped: Files that were meant to be photos and could not be used.
+        ignored: Entries passed over by rule: hidden ones and files beside the fabric folders.
+        replaced: Paths that the bank held already; the new photo took their place.
+        repeated: Paths whose content is the same, byte for byte, as that of an earlier path. They are in the bank.
+        small: Paths of photos smaller than 224 x 224 pixels. They are in the bank.
+        seconds: How long it took.
+    """
+
+    counts: dict[str, int]
+    skipped: tuple[Skipped, ...] = ()
+    ignored: tuple[Skipped, ...] = ()
+    replaced: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
+    small: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeOptions:
+    """How photos are read and encoded.
+
+    Attributes:
+        strict: The first photo that cannot be used is an error, instead of being skipped.
+        batch_size: Photos an encoder call, at most.
+        max_pixels: Larger photos are refused before they are decoded.
+        progress: Called with (done, total) files.
+    """
+
+    strict: bool = False
+    batch_size: int = 32
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    progress: Callable[[int, int], None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.max_pixels < 1:
+            raise ShapeError(
+                f"batch_size and max_pixels must be at least 1; got {self.batch_size} and {self.max_pixels}."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    fabric: str
+    path: str
+    sha256: str
+    image: Image.Image
+
+
+class _NamedBytes(io.BytesIO):
+    """A file's bytes under the name that errors shall use."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self.name = name
+
+
+def encode_photos(
+    clip: ImageEncoder, photos: Sequence[Photo], options: EncodeOptions, *, where: str, unusable: Sequence[Skipped] = ()
+) -> tuple[References, BuildReport]:
+    """Read and encode photos; each file is read once, hashed, and decoded once.
+
+    Args:
+        clip: The encoder.
+        photos: What to encode.
+        options: How.
+        where: Where they come from, for the error text.
+        unusable: Files beside them that are no photos by their names; they count as skipped.
+
+    Raises:
+        ImageError: `strict`, and a photo cannot be read, or a file is unusable; the message names it.
+        DataError: No photo is left; the message shows the expected layout.
+    """
+    begun = time.perf_counter()
+    if options.strict and unusable:
+        raise ImageError(f"{unusable[0].path}: {unusable[0].reason}. Remove or replace it, or build without strict.")
+    found = _Collector(clip, options)
+    found.skipped += unusable
+    for done, item in enumerate(prefetch(partial(_read, options), photos, workers=1, ahead=_DECODE_AHEAD), start=1):
+        found.take(item)
+        if options.progress:
+            options.progress(done, len(photos))
+    found.flush()
+    references = found.references(where)
+    report = BuildReport(
+        counts=dict(zip(references.names, references.counts.tolist(), strict=True)),
+        skipped=tuple(sorted(found.skipped, key=lambda item: item.path)),
+        repeated=_repeated(references),
+        small=tuple(sorted(found.small)),
+        seconds=time.perf_counter() - begun,
+    )
+    return references, report
+
+
+class _Collector:
+    """Takes photos as they are read, encodes them in batches, and keeps rows and what was skipped, in order."""
+
+    def __init__(self, clip: ImageEncoder, options: EncodeOptions) -> None:
+        self._clip = clip
+        self._options = options
+        self._waiting: list[_Loaded] = []
+        self._pixels = 0
+        self._rows: list[Floats] = []
+        self._kept: dict[str, tuple[str, str]] = {}
+        self.skipped: list[Skipped] = []
+        self.small: list[str] = []
+
+    def take(self, item: _Loaded | Skipped) -> None:
+        """Queue a photo; a batch ends at its size, or when its pixels take too much memory."""
+        if isinstance(item, Skipped):
+            self.skipped.append(item)
+            return
+        pixels = item.image.width * item.image.height
+        if self._waiting and self._pixels + pixels > _PIXELS_PER_BATCH:
+            self.flush()
+        self._waiting.append(item)
+        self._pixels += pixels
+        if len(self._waiting) == self._options.batch_size:
+            self.flush()
+
+    def flush(self) -> None:
+        """Encode what is queued; if the encoder refuses a photo of the batch, encode one by one to find which."""
+        batch, self._waiting, self._pixels = self._waiting, [], 0
+        if not batch:
+            return
+        try:
+            self._keep(batch)
+        except ImageError as error:
+            if self._options.strict:
+                raise
+            if len(batch) == 1:
+                self.skipped.append(Skipped(batch[0].path, str(error)))
+                return
+            for item in batch:
+                self._waiting = [item]
+                self.flush()
+
+    def references(self, where: str) -> References:
+        """Return all rows.
+
+        Raises:
+            DataError: There is none.
+        """
+        if not self._rows:
+            first = "".join(f"; the first: {item.path}: {item.reason.rstrip('.')}" for item in self.skipped[:1])
+            raise DataError(
+                f"No embeddings collected: {where} gave no readable photo ({len(self.skipped)} skipped{first}). "
+                f"Expected layout: {EXPECTED_LAYOUT}."
+            )
+        kept = self._kept
+        return References(
+            np.concatenate(self._rows), [kept[path][0] for path in kept], list(kept), [kept[path][1] for path in kept]
+        )
+
+    def _keep(self, batch: list[_Loaded]) -> None:
+        rows = self._clip.encode_images([item.image for item in batch])
+        for item, row in zip(batch, rows, strict=True):
+            if item.path in self._kept:
+                self.skipped.append(Skipped(item.path, "a photo of that name or content came before it"))
+                continue
+            self._rows.append(row[None])
+            self._kept[item.path] = (item.fabric, item.sha256)
+            if min(item.image.size) < SMALL_SIDE:
+                self.small.append(item.path)
+
+
+def _repeated(references: References) -> tuple[str, ...]:
+    first: dict[str, str] = {}
+    for path, sha256 in zip(references.paths, references.sha256, strict=True):
+        first.setdefault(sha256, path)
+    return tuple(
+        path for path, sha256 in zip(references.paths, references.sha256, strict=True) if first[sha256] != path
+    )
+
+
+def _read(options: EncodeOptions, photo: Photo) -> _Loaded | Skipped:
+    name = photo.path or f"a photo of {photo.fabric}"
+    try:
+        data = _bytes_of(photo.source)
+        source = photo.source if data is None else _NamedBytes(data, name)
+        image = load_image(source, max_pixels=options.max_pixels)
+    except (ImageError, ShapeError, OSError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).removeprefix(f"{name} ")
+        if options.strict:
+            raise ImageError(f"{name}: {reason}") from error
+        return Skipped(name, reason)
+    sha256 = _sha256(image) if data is None else hashlib.sha256(data).hexdigest()
+    return _Loaded(photo.fabric, photo.path or f"{photo.fabric}/{sha256[:16]}", sha256, image)
+
+
+def _bytes_of(source: ImageSource) -> bytes | None:
+    """The file's bytes, or None where there is no file; what is hashed is what is decoded."""
+    if isinstance(source, bytes):
+        return source
+    if isinstance(source, str | PathLike):
+        size = Path(source).stat().st_size
+        if size > _MAX_FILE_BYTES:
+            raise ImageError(f"the file must have at most {_MAX_FILE_BYTES:,} bytes; got {size:,}. Shrink the photo.")
+        return Path(source).read_bytes()
+    read = getattr(source, "read", None)  # an open file has it; images and arrays do not
+    return read(_MAX_FILE_BYTES) if callable(read) else None
+
+
+def _sha256(image: Image.Image) -> str:
+    return hashlib.sha256(f"{image.mode} {image.size} ".encode() + image.tobytes()).hexdigest()

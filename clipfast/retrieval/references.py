@@ -1,0 +1,114 @@
+"""The reference photos of a bank as arrays: one row each, grouped by fabric."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from clipfast.errors import DataError, ShapeError
+from clipfast.index import require_unit_rows
+from clipfast.types import Floats, Ints
+
+__all__ = ["References"]
+
+
+class References:
+    """Embeddings with fabric, path and checksum of each, in code-point order of (fabric, path). Never changed.
+
+    One matrix with the first row of each fabric beside it: a class score is one product and one segmented reduction.
+
+    Args:
+        embeddings: Unit rows, (m, e) float32.
+        fabrics: Fabric id of each row.
+        paths: Name of each row: `fabric/file`, unique.
+        sha256: Checksum of each photo, hexadecimal.
+
+    Attributes:
+        names: Fabric ids, sorted, (c,).
+        starts: First row of each fabric, (c,) int64.
+        counts: Rows of each fabric, (c,) int64.
+        centroids: Normalised mean of each fabric, (c, e) float32; zero where the photos cancel out.
+
+    Raises:
+        ShapeError: The rows are not finite unit rows, or the lengths differ.
+        DataError: A path comes twice.
+    """
+
+    def __init__(self, embeddings: Floats, fabrics: Sequence[str], paths: Sequence[str], sha256: Sequence[str]) -> None:
+        if not len(embeddings) == len(fabrics) == len(paths) == len(sha256):
+            raise ShapeError(
+                "embeddings, fabrics, paths and sha256 must be of one length; "
+                f"got {len(embeddings)}, {len(fabrics)}, {len(paths)} and {len(sha256)}."
+            )
+        if not len(embeddings):
+            raise DataError("No embeddings collected: a bank must hold at least one photo.")
+        order = sorted(range(len(paths)), key=lambda row: (fabrics[row], paths[row]))
+        rows = embeddings if order == list(range(len(paths))) else embeddings[order]
+        self.embeddings = require_unit_rows(rows, embeddings.shape[-1], what="embeddings")
+        self.fabrics = tuple(fabrics[row] for row in order)
+        self.paths = tuple(paths[row] for row in order)
+        self.sha256 = tuple(sha256[row] for row in order)
+        if len(set(self.paths)) < len(self.paths):
+            raise DataError(f"paths must be unique; {Counter(self.paths).most_common(1)[0][0]!r} comes twice.")
+        self.starts: Ints = np.array(
+            [row for row, fabric in enumerate(self.fabrics) if row == 0 or fabric != self.fabrics[row - 1]],
+            dtype=np.int64,
+        )
+        self.names = tuple(self.fabrics[row] for row in self.starts)
+        self.counts: Ints = np.diff(np.append(self.starts, len(self.paths)))
+        self.centroids = self._centroids()
+        for array in (self.starts, self.counts, self.centroids):
+            array.flags.writeable = False
+        self.embeddings = self.embeddings.view()
+        self.embeddings.flags.writeable = False
+
+    def __len__(self) -> int:
+        """How many photos."""
+        return len(self.paths)
+
+    @property
+    def dim(self) -> int:
+        """Width of the embeddings."""
+        return int(self.embeddings.shape[1])
+
+    def merged(self, other: References) -> References:
+        """Return these and `other`; where both hold a path, `other`'s row is taken.
+
+        Raises:
+            ShapeError: The widths differ.
+        """
+        if other.dim != self.dim:
+            raise ShapeError(
+                f"new embeddings must be (n, {self.dim}); got (n, {other.dim}). Encode them with the bank's model."
+            )
+        replaced = set(other.paths)
+        kept = [row for row, path in enumerate(self.paths) if path not in replaced]
+        return References(
+            np.concatenate([self.embeddings[kept], other.embeddings]),
+            [*(self.fabrics[row] for row in kept), *other.fabrics],
+            [*(self.paths[row] for row in kept), *other.paths],
+            [*(self.sha256[row] for row in kept), *other.sha256],
+        )
+
+    def taken(self, rows: Sequence[int]) -> References:
+        """Return the given rows only.
+
+        Raises:
+            DataError: No row is given.
+        """
+        return References(
+            self.embeddings[list(rows)],
+            [self.fabrics[row] for row in rows],
+            [self.paths[row] for row in rows],
+            [self.sha256[row] for row in rows],
+        )
+
+    def _centroids(self) -> Floats:
+        sums = np.add.reduceat(self.embeddings, self.starts, axis=0, dtype=np.float64)
+        norms = np.linalg.norm(sums, axis=1, keepdims=True)
+        # Photos that cancel out have no direction: similar to nothing, rather than NaN or amplified rounding.
+        clear = norms > 1e-6 * self.counts[:, None]
+        centroids: Floats = np.divide(sums, norms, out=np.zeros_like(sums), where=clear).astype(np.float32)
+        return centroids

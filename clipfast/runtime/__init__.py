@@ -1,0 +1,3 @@
+"""The runtime: images and texts in, unit rows and patch tokens out; ONNX Runtime and NumPy, never PyTorch."""
+
+__all__: list[str] = []

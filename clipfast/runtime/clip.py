@@ -1,0 +1,339 @@
+"""The class that users meet: one model, opened once, safe from many threads."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from clipfast.artifact import Artifact, Manifest
+from clipfast.errors import ArtifactError, ShapeError
+from clipfast.prompts import expand
+from clipfast.runtime.batching import batches, prefetch
+from clipfast.runtime.images import DEFAULT_MAX_PIXELS, load_image
+from clipfast.runtime.preprocess import preprocess
+from clipfast.runtime.session import Session, available_cores, check_request, open_session
+from clipfast.runtime.text_cache import TextCache
+from clipfast.runtime.tokenizer import Tokenizer
+from clipfast.types import DenseTokens, Floats, Images, ImageSource, Pixels
+
+__all__ = ["Clip", "ImageOptions", "embedded_models"]
+
+log = logging.getLogger(__name__)
+
+DEFAULT_MODEL = "mini"
+_MODELS = Path(__file__).resolve().parent.parent / "models"
+_TEXT_BATCH = 64
+_KNOWN_ENOUGH = 0.5
+_of_parents: list[dict[str, Session]] = []
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOptions:
+    """How images are read.
+
+    Attributes:
+        max_pixels: Larger images are refused before they are decoded.
+        exif: "apply" turns photos upright as cameras meant them; "ignore" does what open_clip does.
+        batch_size: Images of one forward; bounds memory.
+        decoders: Threads that decode ahead while a batch is computed; 0 decodes inline.
+    """
+
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    exif: Literal["apply", "ignore"] = "apply"
+    batch_size: int = 32
+    decoders: int = 2
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.decoders < 0 or self.max_pixels < 1:
+            raise ShapeError(
+                "batch_size and max_pixels must be 1 or more and decoders 0 or more; "
+                f"got {self.batch_size}, {self.max_pixels} and {self.decoders}."
+            )
+
+
+class Clip:
+    """An exported CLIP. Graphs are opened on first use, once per process, and then stay warm.
+
+    Attributes:
+        manifest: What the artifact says about itself.
+        provider: Where the graphs run.
+        precision: Of the graphs.
+
+    >>> clip = Clip.load("mini")
+    >>> clip.encode_texts(["a photo of denim fabric"]).shape
+    (1, 192)
+    """
+
+    def __init__(
+        self, artifact: Artifact, *, provider: str, precision: str, threads: int, images: ImageOptions
+    ) -> None:
+        self.manifest: Manifest = artifact.manifest
+        self.provider = provider
+        self.precision = precision
+        self.threads = threads
+        self._artifact = artifact
+        self._images = images
+        self._reset()
+
+    @classmethod
+    def load(
+        cls,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        provider: str = "cpu",
+        precision: str = "fp32",
+        threads: int | None = None,
+        images: ImageOptions | None = None,
+    ) -> Clip:
+        """Open a model.
+
+        Args:
+            model: An artifact folder, or the name of an embedded model ("mini"). None takes `CLIPFAST_MODEL`, and
+                without it the embedded demo model, saying so in the log.
+            provider: "cpu", "cuda" or "tensorrt"; what cannot run here is an error, never a fallback.
+            precision: Of the graphs; the artifact must hold it.
+            threads: Of one forward; None takes the cores that this process may use.
+            images: How images are read.
+
+        Raises:
+            ArtifactError: No artifact there, or one that is damaged or of another version.
+            ProviderError: An unknown provider; one that cannot run here is told when the first graph is opened.
+        """
+        threads = threads if threads is not None else available_cores()
+        check_request(provider, threads)
+        chosen = model if model is not None else os.environ.get("CLIPFAST_MODEL") or None
+        artifact = Artifact.open(_folder(chosen if chosen is not None else DEFAULT_MODEL))
+        if chosen is None and artifact.manifest.notice:
+            log.warning(artifact.manifest.notice)
+        return cls(
+            artifact,
+            provider=provider,
+            precision=precision,
+            threads=threads,
+            images=images or ImageOptions(),
+        )
+
+    @property
+    def name(self) -> str:
+        """The model's name, such as "ViT-B-32"."""
+        return self.manifest.name
+
+    @property
+    def embed_dim(self) -> int:
+        """Size of an embedding, `e`."""
+        return self.manifest.model.embed_dim
+
+    def fingerprint(self, output: str = "embedding") -> str:
+        """Return the identity of one output's vectors; equal strings mean comparable vectors."""
+        return self.manifest.fingerprint(output)
+
+    def encode_images(self, images: Images) -> Floats:
+        """Embed images.
+
+        Args:
+            images: One image or any iterable of them: paths, bytes, binary files, PIL images, uint8 (h, w, 3) arrays.
+                Long iterables are read ahead in bounded batches.
+
+        Returns:
+            Unit rows, (n, e) float32.
+
+        Raises:
+            ImageError: One cannot be read, or is larger than the limit.
+            ShapeError: An array that is not uint8 (h, w, 3).
+        """
+        session = self._session("embed")
+        rows = [session.run({"pixels": pixels})["embedding"] for pixels in self._pixel_batches(images)]
+        return np.concatenate(rows) if rows else np.zeros((0, self.embed_dim), np.float32)
+
+    def encode_texts(self, texts: Sequence[str], templates: Sequence[str] | None = None) -> Floats:
+        """Embed texts, remembering them.
+
+        Args:
+            texts: Texts, or names for the templates. Text beyond the context length is cut, with a log warning.
+            templates: Strings with `{}` (see `clipfast.prompts`): each text's prompts are embedded, normalised,
+                averaged and normalised again.
+
+        Returns:
+            Unit rows, (t, e) float32.
+        """
+        wanted = [texts] if isinstance(texts, str) else list(texts)
+        if bad := [text for text in wanted if not isinstance(text, str)]:
+            raise ShapeError(f"texts must be strings; got {type(bad[0]).__name__}.")
+        key = None if templates is None else tuple(templates)
+        rows = {text: self._texts.get(text, key) for text in wanted}
+        missing = [text for text, row in rows.items() if row is None]
+        for text, row in zip(missing, self._embed_texts(missing, key), strict=True):
+            self._texts.put(text, key, row)
+            rows[text] = row
+        out = np.zeros((len(wanted), self.embed_dim), np.float32)
+        for i, text in enumerate(wanted):
+            out[i] = rows[text]
+        return out
+
+    def encode_dense(self, images: Images, alpha: float = 0.5) -> DenseTokens:
+        """Embed images and their patches by CLIP Surgery's paths, in one forward.
+
+        Args:
+            images: As for `encode_images`.
+            alpha: Share of the query-key stream in `mixed`: 1 gives qk, 0 gives vv.
+
+        Returns:
+            Embedding and patch tokens; tokens are not normalised.
+        """
+        if not 0.0 <= alpha <= 1.0:
+            raise ShapeError(f"alpha must be in [0, 1]; got {alpha}.")
+        session = self._session("dense")
+        share = np.asarray(alpha, np.float32)
+        parts = [session.run({"pixels": pixels, "alpha": share}) for pixels in self._pixel_batches(images)]
+        grid_hw = self.manifest.model.grid_hw
+        tokens = (0, grid_hw[0] * grid_hw[1], self.embed_dim)
+
+        def joined(name: str, empty: tuple[int, ...]) -> Floats:
+            return np.concatenate([part[name] for part in parts]) if parts else np.zeros(empty, np.float32)
+
+        return DenseTokens(
+            embedding=joined("embedding", (0, self.embed_dim)),
+            qk=joined("qk", tokens),
+            vv=joined("vv", tokens),
+            mixed=joined("mixed", tokens),
+            grid_hw=grid_hw,
+        )
+
+    def warm_up(self) -> None:
+        """Open the graphs and run each once, so that the first request is as quick as the next."""
+        blank = np.zeros((*self.manifest.image.size_hw, 3), np.uint8)
+        self.encode_images(blank)
+        self.encode_dense(blank)
+        self._embed_texts(["a photo"], None)
+
+    def close(self) -> None:
+        """Let go of the graphs' memory; the next call opens them again."""
+        self._reset()
+
+    def __enter__(self) -> Clip:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Clip({self.name!r}, provider={self.provider!r}, precision={self.precision!r}, threads={self.threads})"
+
+    def _reset(self) -> None:
+        self._texts = TextCache(self.fingerprint(), self.precision, self.embed_dim)
+        self._lock = threading.Lock()
+        self._sessions: dict[str, Session] = {}
+        self._tokenizer: Tokenizer | None = None
+        self._process = os.getpid()
+
+    def _session(self, graph: str) -> Session:
+        if self._process != os.getpid():
+            # After a fork the threads of the parent's sessions do not exist here, and destroying such a session
+            # would wait for them for ever: it is kept, unused, until the process ends.
+            _of_parents.append(self._sessions)
+            self._reset()
+        session = self._sessions.get(graph)
+        if session is None:
+            with self._lock:
+                session = self._sessions.get(graph)
+                if session is None:
+                    session = open_session(
+                        self._artifact, graph, provider=self.provider, precision=self.precision, threads=self.threads
+                    )
+                    self._sessions[graph] = session
+        return session
+
+    def _tokens(self) -> Tokenizer:
+        if self._tokenizer is None:
+            with self._lock:
+                if self._tokenizer is None:
+                    spec = self.manifest.tokenizer
+                    (path,) = self._artifact.verified([spec.file])
+                    self._tokenizer = Tokenizer.load(path, spec)
+        return self._tokenizer
+
+    def _pixel_batches(self, images: Images) -> Iterator[Pixels]:
+        options = self._images
+        sources = _each(images)
+        workers = 0 if isinstance(sources, list) and len(sources) == 1 else options.decoders
+        decoded = prefetch(self._pixels, sources, workers=workers, ahead=2 * options.batch_size)
+        return (np.stack(group) for group in batches(decoded, options.batch_size))
+
+    def _pixels(self, source: ImageSource) -> Pixels:
+        image = load_image(source, max_pixels=self._images.max_pixels, exif=self._images.exif)
+        return preprocess(image, self.manifest.image)
+
+    def _embed_texts(self, texts: list[str], templates: tuple[str, ...] | None) -> Floats:
+        prompts = texts if templates is None else expand(texts, templates)
+        if not prompts:
+            return np.zeros((0, self.embed_dim), np.float32)
+        tokenizer, session = self._tokens(), self._session("text")
+        self._warn_of_unknown_words(texts, tokenizer)
+        rows = np.concatenate(
+            [session.run({"ids": tokenizer(group)})["embedding"] for group in batches(prompts, _TEXT_BATCH)]
+        )
+        if templates is None:
+            return rows
+        means = rows.reshape(len(texts), len(templates), -1).mean(axis=1)
+        return _unit_rows(means)
+
+    @staticmethod
+    def _warn_of_unknown_words(texts: list[str], tokenizer: Tokenizer) -> None:
+        for text in texts:
+            if text and (share := tokenizer.known_share(text)) < _KNOWN_ENOUGH:
+                log.warning(
+                    "This small model knows only %.0f %% of the words in %r; unknown words all look alike to it, so "
+                    "its answer means little. Name a larger model.",
+                    100 * share,
+                    text,
+                )
+
+
+def embedded_models() -> list[str]:
+    """Return the names of the models that come with the package."""
+    return sorted(path.parent.name.replace("_", "-") for path in _MODELS.glob("*/manifest.json"))
+
+
+def _folder(model: str | os.PathLike[str]) -> Path:
+    if isinstance(model, str) and model in embedded_models():
+        return _MODELS / model.replace("-", "_")
+    path = Path(model)
+    if not path.is_dir():
+        raise ArtifactError(
+            f"No artifact folder at {path}, and no embedded model of that name (there is "
+            f"{', '.join(embedded_models()) or 'none'}). Make one: python -m clipfast.export MODEL --out DIR"
+        )
+    return path
+
+
+def _each(images: Images) -> Iterable[ImageSource]:
+    """One image becomes a list of one; a 4-D array becomes its images; other iterables stay as they are."""
+    if isinstance(images, np.ndarray):
+        return list(images) if images.ndim == 4 else [images]
+    if isinstance(images, str | bytes | os.PathLike | Image.Image):
+        return [images]
+    if hasattr(images, "read"):
+        return [cast("ImageSource", images)]
+    if not isinstance(images, Iterable):
+        raise ShapeError(
+            f"images must be an image or an iterable of images; got {type(images).__name__}. "
+            "An image is a path, bytes, an open binary file, a PIL image or a uint8 (h, w, 3) array."
+        )
+    return images if isinstance(images, Iterator) else list(images)
+
+
+def _unit_rows(rows: NDArray[np.float32]) -> Floats:
+    out: Floats = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    return out

@@ -1,0 +1,189 @@
+"""One door for images: whatever the caller has becomes a decoded PIL image, or an `ImageError` that says why not.
+
+`PIL.Image.open` checks a limit that is global to the process, by a warning first, and neither a global nor a warning
+filter can be changed for one thread alone. So the format is told from the first bytes and Pillow's own class for it is
+constructed directly: that reads the header only, and the limit is checked on the size found there.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from clipfast.errors import ImageError, ShapeError
+from clipfast.types import ImageSource
+
+__all__ = ["DEFAULT_MAX_PIXELS", "load_image"]
+
+DEFAULT_MAX_PIXELS = 89_478_485
+"""The largest image that Pillow itself opens without a warning: 256 MB as RGB."""
+
+_FORMATS: dict[bytes, type[ImageFile]] = {
+    b"\xff\xd8\xff": JpegImageFile,
+    b"\x89PNG\r\n\x1a\n": PngImageFile,
+    b"RIFF": WebPImageFile,
+    b"BM": BmpImageFile,
+    b"II*\0": TiffImageFile,
+    b"MM\0*": TiffImageFile,
+    b"II+\0": TiffImageFile,
+    b"MM\0+": TiffImageFile,
+}
+# What Pillow's decoders raise on damaged data, besides OSError.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def load_image(
+    source: ImageSource, *, max_pixels: int = DEFAULT_MAX_PIXELS, exif: Literal["apply", "ignore"] = "apply"
+) -> Image.Image:
+    """Return one decoded image; nothing is converted, scaled or drafted.
+
+    Files are JPEG, PNG, WebP, BMP or TIFF, told by their first bytes; of several frames the first is taken.
+
+    Args:
+        source: A path, the bytes of a file, an open binary file (read from its start), a PIL image or a uint8
+            (h, w, 3) RGB array.
+        max_pixels: More are refused before anything is decoded. For TIFF and WebP files, Pillow's
+            `PIL.Image.MAX_IMAGE_PIXELS` holds besides.
+        exif: Whether the orientation that a camera stored in a file is applied. open_clip ignores it. A PIL image or
+            an array comes as it is, and Pillow itself always turns a TIFF upright.
+
+    Raises:
+        ImageError: The source cannot be read as an image, or is larger than the limit.
+        ShapeError: An array is not uint8 (h, w, 3).
+
+    >>> load_image(np.zeros((2, 3, 3), np.uint8)).size
+    (3, 2)
+    """
+    if isinstance(source, np.ndarray):
+        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
+            raise ShapeError(
+                f"an image array must be uint8 (h, w, 3) RGB, not empty; got {source.dtype} {source.shape}. "
+                "Stack a grey image three times, drop alpha, and scale floats to 0..255."
+            )
+        _check_size((source.shape[1], source.shape[0]), max_pixels, "the array")
+        return Image.fromarray(np.ascontiguousarray(source))
+    if isinstance(source, Image.Image):
+        name = getattr(source, "filename", "") or f"the {source.mode} image"
+        _check_size(source.size, max_pixels, name)
+        with _explained(name):
+            source.load()
+        return source
+    name = _name(source)
+    with _explained(name), _opened(source, name) as file:
+        image = _header(file, name)
+        _check_size(image.size, _limit(image, max_pixels), name)
+        image.load()
+    return _upright(image) if exif == "apply" else image
+
+
+def _name(source: str | os.PathLike[str] | bytes | BinaryIO) -> str:
+    if isinstance(source, bytes):
+        return f"the image of {len(source):,} bytes"
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    return str(getattr(source, "name", "the image source"))
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turn what Pillow and the file system raise into one error that names the source and the reason."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{name} must be smaller: {error} Shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it."
+        ) from error
+    except _DAMAGE as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ImageError(f"{name} cannot be read as an image: {reason}. Check or replace it.") from error
+
+
+@contextmanager
+def _opened(source: str | os.PathLike[str] | bytes | BinaryIO, name: str) -> Iterator[BinaryIO]:
+    if isinstance(source, bytes):
+        yield io.BytesIO(source)
+    elif isinstance(source, str | os.PathLike):
+        with Path(source).open("rb") as file:
+            yield file
+    elif callable(getattr(source, "read", None)):
+        yield source if source.seekable() else io.BytesIO(source.read())
+    else:
+        raise ImageError(
+            f"{name} must be a path, bytes, an open binary file, a PIL image or a uint8 (h, w, 3) array; "
+            f"got {type(source).__name__}."
+        )
+
+
+def _header(file: BinaryIO, name: str) -> ImageFile:
+    file.seek(0)
+    start = file.read(16)
+    for magic, kind in _FORMATS.items():
+        if start.startswith(magic):
+            file.seek(0)
+            return kind(file)
+    found = f"it starts with {start[:8]!r}" if start else "it is empty"
+    raise ImageError(f"{name} must be a JPEG, PNG, WebP, BMP or TIFF file; {found}. Convert or replace it.")
+
+
+def _limit(image: ImageFile, max_pixels: int) -> int:
+    """Pillow asks its own limit again while it decodes a TIFF; refusing here keeps its warning from the caller."""
+    if isinstance(image, TiffImageFile) and Image.MAX_IMAGE_PIXELS is not None:
+        return min(max_pixels, Image.MAX_IMAGE_PIXELS)
+    return max_pixels
+
+
+def _check_size(size: tuple[int, int], limit: int, name: str) -> None:
+    width, height = size
+    if width * height > limit:
+        raise ImageError(
+            f"{name} must have at most {limit:,} pixels; got {width:,} x {height:,} = {width * height:,}. "
+            "Shrink it, or raise max_pixels if you trust it (for TIFF also PIL.Image.MAX_IMAGE_PIXELS)."
+        )
+    if width * height == 0:
+        raise ImageError(f"{name} must have pixels; got {width} x {height}. Check or replace it.")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    except _DAMAGE:  # damaged metadata does not make the pixels useless
+        return image
+    turn = _UPRIGHT.get(orientation)
+    return image if turn is None else image.transpose(turn)

@@ -1,0 +1,170 @@
+"""ONNX Runtime sessions that run where they were told to run, or say why they cannot.
+
+The only importer of onnxruntime. ONNX Runtime falls back to the CPU silently in three ways: a provider missing from
+the wheel, a provider whose library does not load, and a retry inside `InferenceSession.__init__`. All three are
+turned into errors here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from clipfast.artifact import Artifact
+from clipfast.errors import ArtifactError, MissingExtraError, ProviderError
+
+__all__ = [
+    "PROVIDERS",
+    "OrtSession",
+    "Session",
+    "available_cores",
+    "installed_wheels",
+    "offered_providers",
+    "open_session",
+]
+
+# name: (ONNX Runtime's name, what to install)
+PROVIDERS = {
+    "cpu": ("CPUExecutionProvider", "pip install 'clipfast[cpu]'"),
+    "cuda": (
+        "CUDAExecutionProvider",
+        "pip uninstall onnxruntime && pip install 'clipfast[gpu]', and CUDA 13 with cuDNN 9",
+    ),
+    "tensorrt": (
+        "TensorrtExecutionProvider",
+        "pip uninstall onnxruntime && pip install 'clipfast[gpu]' 'tensorrt-cu13>=10.13,<11', and CUDA 13 with cuDNN 9",
+    ),
+}
+_WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs")
+
+
+class Session(Protocol):
+    """One opened graph. Safe to call from many threads at once."""
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return every output by name."""
+        ...
+
+
+class OrtSession:
+    """One graph on ONNX Runtime."""
+
+    def __init__(self, inner: Any, outputs: Sequence[str]) -> None:
+        self._inner = inner
+        self._outputs = list(outputs)
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return every output by name."""
+        return dict(zip(self._outputs, self._inner.run(self._outputs, dict(feeds)), strict=True))
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use; ONNX Runtime's own default counts those of the host."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def installed_wheels() -> dict[str, str]:
+    """Return the versions of the compute wheels that are installed, by distribution name.
+
+    `onnxruntime` and `onnxruntime-gpu` write the same folder, and so do the faiss wheels: two of a kind clash.
+    """
+    found = {}
+    for name in _WHEELS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def offered_providers() -> tuple[str, ...]:
+    """Return which of `PROVIDERS` the installed onnxruntime was built with; its libraries may still be missing.
+
+    Raises:
+        MissingExtraError: No onnxruntime is installed.
+    """
+    built = _require_onnxruntime().get_available_providers()
+    return tuple(name for name, (ort_name, _) in PROVIDERS.items() if ort_name in built)
+
+
+def open_session(artifact: Artifact, graph: str, *, provider: str, precision: str, threads: int) -> Session:
+    """Open one graph of an artifact after verifying the files it reads.
+
+    Args:
+        artifact: The opened artifact.
+        graph: "embed", "dense", "text".
+        provider: A key of `PROVIDERS`.
+        precision: Must be the graph's own.
+        threads: Threads of one run, at least 1.
+
+    Raises:
+        ArtifactError: No such graph or precision in the artifact, or a changed file.
+        ProviderError: Unknown provider, or one that does not run here; the message says what to install.
+    """
+    graphs = artifact.manifest.graphs
+    if graph not in graphs or graphs[graph].precision != precision:
+        held = ", ".join(f"{name} ({spec.precision})" for name, spec in graphs.items())
+        raise ArtifactError(f"{artifact.path} holds no {graph!r} graph in {precision}; it holds {held}. Export it.")
+    check_request(provider, threads)
+    ort, ort_provider = _require_provider(provider)
+    options = _options(ort, threads, provider)
+    paths = artifact.verified(graphs[graph].files)
+    try:
+        inner = ort.InferenceSession(str(paths[0]), sess_options=options, providers=[ort_provider], enable_fallback=0)
+    except Exception as error:
+        if provider == "cpu":
+            raise ArtifactError(f"ONNX Runtime {ort.__version__} cannot open {paths[0]}: {error}") from error
+        raise ProviderError(_missing(provider, str(error).splitlines()[0])) from error
+    if ort_provider not in inner.get_providers():
+        raise ProviderError(_missing(provider, "its library did not load"))
+    return OrtSession(inner, graphs[graph].outputs)
+
+
+def check_request(provider: str, threads: int) -> None:
+    """Refuse what no machine could run, without importing onnxruntime.
+
+    Raises:
+        ProviderError: Unknown provider, or fewer than one thread.
+    """
+    if provider not in PROVIDERS:
+        raise ProviderError(f"provider must be one of {', '.join(PROVIDERS)}; got {provider!r}.")
+    if threads < 1:
+        raise ProviderError(f"threads must be 1 or more; got {threads}.")
+
+
+def _require_provider(provider: str) -> tuple[Any, str]:
+    onnxruntime = _require_onnxruntime()
+    if provider not in offered_providers():
+        raise ProviderError(_missing(provider, "the installed onnxruntime wheel was built without it"))
+    return onnxruntime, PROVIDERS[provider][0]
+
+
+def _require_onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError.of("onnxruntime", extra="cpu") from error
+    return onnxruntime
+
+
+def _missing(provider: str, reason: str) -> str:
+    return f"Provider {provider!r} cannot run here: {reason}. Install it: {PROVIDERS[provider][1]}."
+
+
+def _options(ort: Any, threads: int, provider: str) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Workers spin for a millisecond, which bridges the gaps between nodes, and then sleep: decoding and search share
+    # the cores. Without spinning a small model takes half as long again; with the default, idle sessions burn a core.
+    options.add_session_config_entry("session.intra_op.spin_duration_us", "1000")
+    if provider != "cpu":
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    return options

@@ -1,0 +1,95 @@
+"""Patches against texts: cosine similarity, feature surgery, redundant-text removal. NumPy only.
+
+Source of feature surgery: xmed-lab/CLIP_Surgery, clip/clip.py `clip_feature_surgery`, restated so that it takes
+O(n p t) memory and any batch size.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clipfast.errors import ShapeError
+from clipfast.types import Floats
+
+__all__ = ["cosine_map", "feature_surgery"]
+
+_TEMPERATURE = 2.0  # fixed in the original too: its argument `t` is not used
+
+
+def cosine_map(tokens: Floats, texts: Floats) -> Floats:
+    """Return the cosine of every patch with every text.
+
+    Args:
+        tokens: Patch tokens, (n, p, e); normalised here.
+        texts: Unit rows, (t, e).
+
+    Returns:
+        (n, p, t) float32 in [-1, 1].
+
+    Raises:
+        ShapeError: Shapes do not fit.
+    """
+    _check(tokens, texts)
+    out: Floats = _unit(tokens) @ texts.T
+    return out
+
+
+def feature_surgery(tokens: Floats, embedding: Floats, texts: Floats, redundant: Floats | None = None) -> Floats:
+    """Remove from each patch what it shares with all texts (CLIP Surgery, feature surgery).
+
+    With several texts and no `redundant`: with w = softmax(2 <embedding, text>) / its mean over texts, and
+    D = w <patch, text>, the result is D - mean over texts of D. This equals the original's (n, p, t, e) computation.
+    With `redundant`: <patch, text - redundant>, the form for a single text.
+
+    Args:
+        tokens: Patch tokens, (n, p, e); normalised here.
+        embedding: Image embeddings, unit rows (n, e); not used with `redundant`.
+        texts: Unit rows, (t, e).
+        redundant: A unit row (e,) of a text that says nothing, usually the ensemble of "".
+
+    Returns:
+        Similarities, (n, p, t) float32. They sum to 0 over the texts unless `redundant` is given.
+
+    Raises:
+        ShapeError: Shapes do not fit, or one text without `redundant`, where the result would be 0 everywhere.
+
+    >>> rng = np.random.default_rng(0)
+    >>> rows = rng.normal(size=(8, 4)).astype(np.float32)
+    >>> rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    >>> feature_surgery(rows[None, :4], rows[4:5], rows[5:]).shape
+    (1, 4, 3)
+    """
+    _check(tokens, texts)
+    if redundant is not None:
+        if redundant.shape != texts.shape[1:]:
+            raise ShapeError(f"redundant must be ({texts.shape[1]},); got {redundant.shape}. Pass one text's row.")
+        return cosine_map(tokens, texts - redundant)
+    if len(texts) < 2:
+        raise ShapeError(
+            "feature surgery removes what texts share, so it needs 2 texts or more, or `redundant`; got 1 text. "
+            'Pass redundant=clip.encode_texts([""], templates)[0], or more texts.'
+        )
+    if embedding.shape != (len(tokens), texts.shape[1]):
+        raise ShapeError(f"embedding must be ({len(tokens)}, {texts.shape[1]}); got {embedding.shape}.")
+    logits = _TEMPERATURE * (embedding @ texts.T)  # (n, t)
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    weights /= weights.mean(axis=1, keepdims=True)
+    weighted = (_unit(tokens) @ texts.T) * weights[:, None, :].astype(np.float32)
+    # A difference of near-equal numbers: it must stay in fp32.
+    out: Floats = weighted - weighted.mean(axis=2, keepdims=True, dtype=np.float32)
+    return out
+
+
+def _unit(tokens: Floats) -> Floats:
+    """Unit rows over the channel axis (copies of the original made before 2025-03 used the token axis by mistake)."""
+    norms = np.linalg.norm(tokens, axis=-1, keepdims=True)
+    out: Floats = tokens / np.maximum(norms, np.finfo(np.float32).tiny)
+    return out
+
+
+def _check(tokens: Floats, texts: Floats) -> None:
+    if tokens.ndim != 3 or texts.ndim != 2 or tokens.shape[2] != texts.shape[1]:
+        raise ShapeError(
+            f"tokens must be (n, p, e) and texts (t, e); got {tokens.shape} and {texts.shape}. "
+            "Pass a stream of encode_dense() and the rows of encode_texts()."
+        )

@@ -1,0 +1,158 @@
+"""Files that survive a crash and tell when they were changed: cache folder, atomic writes, checksums, sealed .npz.
+
+Nothing is ever unpickled. A sealed .npz is an ordinary uncompressed .npz whose zip comment holds the SHA-256 of every
+byte before it, so `numpy.load(path, allow_pickle=False)` reads it and one changed byte anywhere is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import os
+import struct
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipfast.errors import ArtifactError
+
+__all__ = ["atomic_write", "cache_dir", "load_sealed_npz", "save_sealed_npz", "sha256_file"]
+
+_SEAL = b"clipfast-sha256:"
+_CHUNK = 1 << 22
+_EOCD = struct.Struct("<4s4H2LH")
+MAX_SEALED_BYTES = 8 << 30
+
+
+def cache_dir() -> Path:
+    """Return the folder for things that can be made again: `CLIPFAST_CACHE`, else the platform's cache folder."""
+    if named := os.environ.get("CLIPFAST_CACHE"):
+        return Path(named)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "clipfast"
+    if sys.platform == "darwin":
+        return Path("~/Library/Caches/clipfast").expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "clipfast"
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success flush it to disk and rename it over `path`.
+
+    A reader sees the old file or the new one, never a part. On an exception the temporary file is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes 0600; others may read what the user's umask allows
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def sha256_file(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file, read in large chunks."""
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def save_sealed_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays as an uncompressed .npz, sealed and atomic; equal arrays give equal bytes."""
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name, array in arrays.items():
+            if array.dtype.hasobject:
+                raise TypeError(f"{name!r} must be a plain array; got dtype {array.dtype}, which would be pickled.")
+            member = io.BytesIO()
+            plain = np.ascontiguousarray(array).reshape(array.shape)
+            np.lib.format.write_array(member, plain, version=(1, 0), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0)), member.getbuffer())
+        archive.comment = _SEAL + b"0" * 64
+    sealed = body.getbuffer()
+    seal = hashlib.sha256(sealed[:-64]).hexdigest().encode()
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        file.write(sealed[:-64])
+        file.write(seal)
+
+
+def load_sealed_npz(path: Path, *, kind: str) -> dict[str, NDArray[Any]]:
+    """Read what `save_sealed_npz` wrote.
+
+    Args:
+        path: The file.
+        kind: What the file is, for the error text: "bank", "head", ...
+
+    Raises:
+        ArtifactError: The file is missing, too large, damaged, or not sealed by clipfast.
+    """
+    if not path.is_file():
+        raise ArtifactError(f"No {kind} at {path}. Build it first, or name the right file.")
+    size = path.stat().st_size
+    if size > MAX_SEALED_BYTES:
+        raise ArtifactError(f"{path} is {size:,} bytes; a {kind} may have {MAX_SEALED_BYTES:,} at most.")
+    _check_seal(path, size, kind)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {_stem(info, size, kind): _member(archive, info) for info in archive.infolist()}
+    except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
+        raise ArtifactError(f"{path} is not a readable {kind} ({error}). Build it again.") from error
+
+
+def _check_seal(path: Path, size: int, kind: str) -> None:
+    tail = _EOCD.size + len(_SEAL) + 64
+    with path.open("rb") as file:
+        file.seek(max(0, size - tail))
+        end = file.read()
+        if len(end) < tail or end[:4] != b"PK\x05\x06" or end[_EOCD.size :][: len(_SEAL)] != _SEAL:
+            raise ArtifactError(
+                f"{path} is not a {kind} written by clipfast, or its end is missing. Build it again, or import it."
+            )
+        file.seek(0)
+        digest = hashlib.sha256()
+        left = size - 64
+        while left:
+            chunk = file.read(min(_CHUNK, left))
+            digest.update(chunk)
+            left -= len(chunk)
+    if digest.hexdigest().encode() != end[-64:]:
+        raise ArtifactError(f"{path} was changed after it was written: its checksum does not match. Build it again.")
+
+
+def _stem(info: zipfile.ZipInfo, size: int, kind: str) -> str:
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size > size:
+        raise ValueError(f"member {info.filename!r} of a {kind} must be stored plainly")
+    return info.filename.removesuffix(".npy")
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+    """Read one array; a header that promises more than the member holds is refused before anything is allocated."""
+    data = io.BytesIO(archive.read(info))
+    version = np.lib.format.read_magic(data)
+    if version != (1, 0):
+        raise ValueError(f"member {info.filename!r} has .npy version {version}; (1, 0) is read")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(data)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != info.file_size - data.tell():
+        raise ValueError(f"member {info.filename!r} does not hold the {shape} {dtype} that it promises")
+    data.seek(0)
+    array: NDArray[Any] = np.lib.format.read_array(data, allow_pickle=False)
+    return array

@@ -1,0 +1,1 @@
+"""Slow, obvious twins of fast code, and cross-checks against other libraries."""

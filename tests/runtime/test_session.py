@@ -1,0 +1,110 @@
+"""Sessions run where they were told to, or say why they cannot."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from clipfast.artifact import Artifact
+from clipfast.errors import ArtifactError, MissingExtraError, ProviderError
+from clipfast.runtime import session
+from clipfast.runtime.session import open_session
+
+MINI = Artifact.open(Path(__file__).resolve().parents[2] / "clipfast" / "models" / "mini")
+NAMES = MINI.manifest.graphs["text"].outputs
+
+
+def test_an_unknown_provider_lists_the_known_ones() -> None:
+    """The message names what can be asked for."""
+    with pytest.raises(ProviderError, match="cpu, cuda, tensorrt; got 'gpu'"):
+        open_session(MINI, "text", provider="gpu", precision="fp32", threads=1)
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_provider_that_is_not_in_the_wheel_says_what_to_install(provider: str) -> None:
+    """First silent way: the wheel was built without it; onnxruntime alone would only warn and use the CPU."""
+    if session.PROVIDERS[provider][0] in onnxruntime.get_available_providers():
+        pytest.skip("this wheel has the provider")
+
+    with pytest.raises(ProviderError, match=r"pip install 'clipfast\[gpu\]'"):
+        open_session(MINI, "text", provider=provider, precision="fp32", threads=1)
+
+
+class _Fallen:
+    """Stands for an InferenceSession that quietly ended on the CPU."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def get_providers(self) -> list[str]:
+        return ["CPUExecutionProvider"]
+
+
+def test_a_library_that_does_not_load_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Second silent way: the wheel has the provider, its library fails to load, and the session runs on the CPU."""
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", _Fallen)
+
+    with pytest.raises(ProviderError, match="its library did not load"):
+        open_session(MINI, "text", provider="cuda", precision="fp32", threads=1)
+
+
+def test_a_failing_provider_is_not_retried_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Third silent way: InferenceSession's own retry is switched off and its error is told."""
+    seen = {}
+
+    def refuse(*_: object, **options: object) -> None:
+        seen.update(options)
+        raise RuntimeError("CUDA failure 35: driver too old\nmore")
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
+
+    with pytest.raises(ProviderError, match="CUDA failure 35: driver too old"):
+        open_session(MINI, "text", provider="cuda", precision="fp32", threads=1)
+    assert seen["enable_fallback"] == 0
+    assert seen["providers"] == ["CUDAExecutionProvider"]
+
+
+def test_a_missing_onnxruntime_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence with the pip line."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+
+    with pytest.raises(MissingExtraError, match=r"pip install 'clipfast\[cpu\]'"):
+        open_session(MINI, "text", provider="cpu", precision="fp32", threads=1)
+
+
+@pytest.mark.parametrize(
+    ("graph", "precision"),
+    [("nothing", "fp32"), ("text", "int8")],  # no such graph; not in this precision
+)
+def test_a_graph_that_is_not_there_lists_those_that_are(graph: str, precision: str) -> None:
+    """What the artifact holds is in the message."""
+    with pytest.raises(ArtifactError, match=r"it holds embed \(fp32\), dense \(fp32\), text \(fp32\)"):
+        open_session(MINI, graph, provider="cpu", precision=precision, threads=1)
+
+
+def test_threads_must_be_positive() -> None:
+    """0 would mean ONNX Runtime's own idea of the machine."""
+    with pytest.raises(ProviderError, match="threads must be 1 or more; got 0"):
+        open_session(MINI, "text", provider="cpu", precision="fp32", threads=0)
+
+
+def test_results_do_not_depend_on_threads() -> None:
+    """One and two threads give the same embedding to rounding."""
+    ids = np.array([[49406, 320, 1125, 49407]])
+    one, two = (
+        open_session(MINI, "text", provider="cpu", precision="fp32", threads=n).run({"ids": ids})["embedding"]
+        for n in (1, 2)
+    )
+
+    assert np.abs(one - two).max() < 1e-6
+
+
+def test_wheels_are_reported_by_distribution_name() -> None:
+    """What `info --system` builds on."""
+    assert "onnxruntime" in session.installed_wheels()

@@ -1,0 +1,48 @@
+"""Every example runs as a user would run it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+NEEDS_TORCH = {"export_your_checkpoint.py"}
+
+
+def _parameters() -> list[object]:
+    return [
+        pytest.param(path, id=path.name, marks=pytest.mark.torch if path.name in NEEDS_TORCH else ())
+        for path in EXAMPLES
+    ]
+
+
+@pytest.mark.parametrize("path", _parameters())
+def test_an_example_runs(path: Path, tmp_path: Path) -> None:
+    """Exit code 0, something printed, nothing left beside it."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(path)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_the_quickstart_answers_rightly(tmp_path: Path) -> None:
+    """The first answer is the fabric that was rendered."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "quickstart.py")],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.splitlines()[0].startswith("lace: 0.")

@@ -1,0 +1,61 @@
+"""The names that users type are those that are promised."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import clipfast
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_every_promised_name_is_there() -> None:
+    """Each name of `__all__` resolves, and `dir` lists exactly them."""
+    assert sorted(clipfast.__all__) == clipfast.__all__ or sorted(clipfast.__all__) == dir(clipfast)
+    assert all(getattr(clipfast, name) is not None for name in clipfast.__all__)
+
+
+@pytest.mark.parametrize(
+    "module", ["artifact", "index", "kernels", "prompts", "retrieval", "similarity", "storage", "surgery", "types"]
+)
+def test_a_modules_list_equals_its_members(module: str) -> None:
+    """`__all__` of a module names things that exist in it."""
+    loaded = __import__(f"clipfast.{module}", fromlist=["*"])
+
+    assert [name for name in loaded.__all__ if not hasattr(loaded, name)] == []
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """A typo is told by its name."""
+    with pytest.raises(AttributeError, match="no attribute 'Klip'"):
+        clipfast.Klip  # noqa: B018
+
+
+def test_the_changelog_knows_the_version() -> None:
+    """CHANGELOG and `__version__` cannot disagree."""
+    assert f"## {clipfast.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_extras_match_the_promise() -> None:
+    """The extras that the documents name exist, and cpu and gpu wheels are in no unconditional dependency."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    assert set(project["optional-dependencies"]) >= {"cpu", "gpu", "export", "report", "train", "openvino", "fast"}
+    assert not [d for d in project["dependencies"] if d.startswith(("onnxruntime", "faiss", "torch"))]
+
+
+def test_the_version_is_printed() -> None:
+    """`clipfast --version` and `python -c` agree."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from clipfast.cli import main; main()", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.strip() == f"clipfast {clipfast.__version__}"

@@ -1,0 +1,34 @@
+"""Checked by mypy, never run: what a user's editor sees of every public call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import assert_type
+
+import numpy as np
+
+import clipfast
+from clipfast.retrieval import Ranked, rank_by_retrieval
+from clipfast.surgery import feature_surgery, heatmaps
+from clipfast.types import DenseTokens, Floats
+
+clip = clipfast.Clip.load("mini", provider="cpu", precision="fp32", threads=2)
+assert_type(clip, clipfast.Clip)
+assert_type(clip.encode_images("photo.jpg"), Floats)
+assert_type(clip.encode_images([Path("photo.jpg"), b"", np.zeros((2, 2, 3), np.uint8)]), Floats)
+assert_type(clip.encode_texts(["linen"], clipfast.prompts.SURGERY), Floats)
+assert_type(clip.encode_dense("photo.jpg", alpha=0.3), DenseTokens)
+assert_type(clip.fingerprint("embedding"), str)
+
+bank = clipfast.FabricBank.build(clip, "data/fabrics")
+bank.save("bank.npz")
+assert_type(clipfast.FabricBank.load("bank.npz", clip=clip), clipfast.FabricBank)
+ranked = bank.rank("photo.jpg", topk=5)
+assert_type(ranked, list[Ranked])
+assert_type(ranked[0].id, str)
+assert_type(ranked[0].score, float)
+assert_type(rank_by_retrieval("photo.jpg", topk=5), list[Ranked])
+
+assert_type(heatmaps(clip, ["photo.jpg"], ["linen", "denim"], path="vv_vv", size_hw=(224, 224)), Floats)
+dense = clip.encode_dense("photo.jpg")
+assert_type(feature_surgery(dense.vv, dense.embedding, clip.encode_texts(["linen", "denim"])), Floats)
