@@ -93,7 +93,7 @@ def build(
     show_written(bank, out_path)
     for check in checks:
         mark, style = ("✓", "green") if check.ok else ("✗", "yellow")
-        out.print(f"{mark} {check.name}: {check.detail}", style=style, markup=False)
+        out.print(f"{mark} {check.name}: {check.detail}", style=style)
 
 
 @app.command()
@@ -155,7 +155,7 @@ def remove(
         print_json({**bank_summary(bank, bank_path), "removed": removed})
         return
     for name, count in removed.items():
-        out.print(f"[REMOVED] {name}: {images_text(count)}", markup=False)
+        out.print(f"[REMOVED] {name}: {images_text(count)}")
     show_written(bank, bank_path)
 
 
@@ -179,14 +179,14 @@ def list_(
         print_json({**bank_summary(bank, bank_path), **listed})
         return
     for fabric, count in bank.fabrics.items():
-        out.print(f"{fabric}: {images_text(count)}", markup=False)
+        out.print(f"{fabric}: {images_text(count)}")
     if photos:
         for path in bank.references.paths:
-            out.print(f"  {path}", markup=False)
-    out.print(f"Fabric bank {bank_path}", markup=False)
+            out.print(f"  {path}")
+    out.print(f"Fabric bank {bank_path}")
     show_totals(bank, bank_path)
     made_by = bank.model
-    out.print(f"   Model: {made_by.name} ({made_by.precision}, fingerprint {made_by.fingerprint[:16]}…)", markup=False)
+    out.print(f"   Model: {made_by.name} ({made_by.precision}, fingerprint {made_by.fingerprint[:16]}…)")
 
 
 @app.command()
@@ -220,4 +220,4 @@ def search(
         return
     for place, r in enumerate(ranked, start=1):
         photo = nearest[r.id]
-        out.print(f"{place}. {r.id}: {r.score:.3f}   nearest {photo.path} ({photo.score:.3f})", markup=False)
+        out.print(f"{place}. {r.id}: {r.score:.3f}   nearest {photo.path} ({photo.score:.3f})")

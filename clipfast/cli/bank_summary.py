@@ -66,11 +66,11 @@ def show_report(report: BuildReport, bank: FabricBank) -> None:
     """Write one line for every fabric, then what was replaced, skipped, passed over or repeated."""
     for fabric, count in report.counts.items():
         shape = f" -> shape ({count}, {bank.references.dim})" if count else ""
-        out.print(f"[{'OK' if count else 'EMPTY'}] {fabric}: {images_text(count)}{shape}", markup=False)
+        out.print(f"[{'OK' if count else 'EMPTY'}] {fabric}: {images_text(count)}{shape}")
     for path in report.replaced:
-        out.print(f"[REPLACED] {path}", markup=False)
+        out.print(f"[REPLACED] {path}")
     for item in report.skipped:
-        out.print(f"[SKIPPED] {item.path}: {item.reason}", style="yellow", markup=False)
+        out.print(f"[SKIPPED] {item.path}: {item.reason}", style="yellow")
     for item in report.ignored:
         note(f"[IGNORED] {item.path}: {item.reason}")
     for path in report.repeated:
@@ -79,15 +79,15 @@ def show_report(report: BuildReport, bank: FabricBank) -> None:
 
 def show_written(bank: FabricBank, path: Path) -> None:
     """Write where the bank went, and its totals."""
-    out.print(f"Saved fabric bank -> {path}", markup=False)
+    out.print(f"Saved fabric bank -> {path}")
     show_totals(bank, path)
 
 
 def show_totals(bank: FabricBank, path: Path) -> None:
     """Write the bank's totals."""
-    out.print(f"   Total fabrics: {len(bank.fabrics)}", markup=False)
-    out.print(f"   Total images: {len(bank)}", markup=False)
-    out.print(f"   File size: {_kb(path.stat().st_size)}", markup=False)
+    out.print(f"   Total fabrics: {len(bank.fabrics)}")
+    out.print(f"   Total images: {len(bank)}")
+    out.print(f"   File size: {_kb(path.stat().st_size)}")
 
 
 def bank_summary(bank: FabricBank, path: Path) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from clipfast.errors import ClipfastError, MissingExtraError
 if TYPE_CHECKING:
     from clipfast.runtime.clip import Clip
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, markup=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="Artifact folder, or mini; default: CLIPFAST_MODEL, else mini.")
@@ -44,12 +44,12 @@ def print_json(result: Any) -> None:
 
 def note(text: str) -> None:
     """Write a line for people to standard error."""
-    err.print(text, style="dim", markup=False)
+    err.print(text, style="dim")
 
 
 def report_failure(error: ClipfastError) -> int:
     """Write the error's sentence to standard error and return the exit code."""
-    err.print(f"error: {error}", style="bold red", markup=False)
+    err.print(f"error: {error}", style="bold red")
     return EXIT_USAGE if isinstance(error, MissingExtraError) else EXIT_FAILED
 
 

@@ -121,7 +121,7 @@ def _heat_map(clip: Clip, folder: Path, rounds: int) -> tuple[Scene, Path, Timin
     from clipfast.surgery import heatmaps
     from clipfast.surgery.heatmap import unit_range
 
-    scene = render(12, fabric="linen", colour="white", objects=3, size=448)
+    scene = render(43, fabric="linen", colour="white", objects=3, size=448)
     phrases = [f"{thing.colour} {thing.shape}" for thing in scene.objects]
     seen = preprocess(load_image(scene.image), clip.manifest.image)
 
@@ -159,7 +159,7 @@ def _phrase(scene: Scene) -> list[str]:
 
 
 def _show(clip: Clip, bank_path: Path, query: Path, ranked: list[Ranked], picture: Path, scene: Scene) -> None:
-    out.print(f"\nModel {clip.name}, {clip.provider}, {clip.precision}; bank {bank_path}", markup=False)
+    out.print(f"\nModel {clip.name}, {clip.provider}, {clip.precision}; bank {bank_path}")
     table = Table(title=f"{query}: {_QUERY[1]} {_QUERY[0]}, a piece that is not in the bank")
     table.add_column("fabric")
     table.add_column("score", justify="right")
@@ -167,7 +167,7 @@ def _show(clip: Clip, bank_path: Path, query: Path, ranked: list[Ranked], pictur
         right = r.id == _QUERY[0].replace(" ", "_")
         table.add_row(f"{'✓ ' if right else '  '}{r.id}", f"{r.score:.3f}", style="green" if right else "")
     out.print(table)
-    out.print(f"Heat maps of {', '.join(_phrase(scene))}: {picture}", markup=False)
+    out.print(f"Heat maps of {', '.join(_phrase(scene))}: {picture}")
 
 
 def _show_timings(timings: list[Timing], loaded_ms: float, threads: int) -> None:

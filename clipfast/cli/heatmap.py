@@ -68,4 +68,4 @@ def heatmap(
         out.print(
             f"{row['text']}: peak at {row['peak_xy']}, similarity {row['min']:.3f} to {row['max']:.3f}", markup=False
         )
-    out.print(f"Wrote {out_path}", markup=False)
+    out.print(f"Wrote {out_path}")

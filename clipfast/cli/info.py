@@ -36,7 +36,7 @@ def info(
         print_json({"fingerprint": manifest.fingerprint(), **_plain(manifest)})
         return
     model, source = manifest.model, manifest.source
-    out.print(f"[bold]{manifest.name}[/bold]  {source.checkpoint or 'seeded RANDOM weights'}")
+    out.print(f"{manifest.name}  {source.checkpoint or 'seeded RANDOM weights'}", style="bold")
     out.print(f"fingerprint  {manifest.fingerprint()}")
     out.print(
         f"vision       {model.layers} blocks x {model.width}, patch {model.patch_size}, "
@@ -107,8 +107,8 @@ def _show_system(facts: dict[str, Any]) -> None:
         table.add_row(name, "yes" if offered else "no", "" if offered else PROVIDERS[name][1])
     out.print(table)
     wheels = ", ".join(f"{name} {version}" for name, version in facts["wheels"].items()) or "none"
-    out.print(f"Wheels: {wheels}", markup=False)
-    out.print(f"Embedded models: {', '.join(facts['embedded_models'])}; cache: {facts['cache']}", markup=False)
+    out.print(f"Wheels: {wheels}")
+    out.print(f"Embedded models: {', '.join(facts['embedded_models'])}; cache: {facts['cache']}")
     for clash in facts["clashes"]:
         out.print(f"✗ {' and '.join(clash['wheels'])} overwrite each other. Repair: {clash['repair']}", style="red")
     if not facts["clashes"]:
