@@ -17,23 +17,13 @@ from clipfast.types import Pixels
 
 SIDE = 224
 SPEC = ImageSpec(size_hw=(SIDE, SIDE), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-PHOTOS = pytest.mark.parametrize("size", [(640, 480), (1920, 1080)], ids=["640x480", "1920x1080"])
-
-
-def photo(size: tuple[int, int]) -> Image.Image:
-    """Return smooth areas with camera noise."""
-    rows, columns = np.mgrid[0 : size[1], 0 : size[0]]
-    smooth = 128 + 90 * np.sin(columns / 37 + rows / 51)
-    noise = np.random.default_rng(0).normal(0, 12, (*smooth.shape, 3))
-    return Image.fromarray((smooth[..., None] + noise).clip(0, 255).astype(np.uint8))
 
 
 def by_pillow(image: Image.Image) -> Pixels:
     """Return the centre of the scaled image, all of which Pillow computes."""
     width = SIDE * image.width // image.height
     left = round((width - SIDE) / 2)
-    scaled = image.resize((width, SIDE), Image.Resampling.BICUBIC)
-    return np.asarray(scaled.crop((left, 0, left + SIDE, SIDE)))
+    return np.asarray(image.resize((width, SIDE), Image.Resampling.BICUBIC).crop((left, 0, left + SIDE, SIDE)))
 
 
 def by_kernel(pixels: Pixels) -> Pixels:
@@ -42,24 +32,24 @@ def by_kernel(pixels: Pixels) -> Pixels:
     return resize_bicubic(pixels, (SIDE, width), crop=(0, round((width - SIDE) / 2), SIDE, SIDE))
 
 
-@PHOTOS
-@pytest.mark.parametrize("ours", [True, False], ids=["kernel", "pillow"])
-def test_resize(timed: BenchmarkFixture, size: tuple[int, int], ours: bool) -> None:
-    image = photo(size)
-    pixels = np.asarray(image)
-    assert np.array_equal(by_pillow(image), by_kernel(pixels))
-    timed.extra_info["threads"] = 1  # neither uses more
-    resize, source = (by_kernel, pixels) if ours else (by_pillow, image)
-    timed.pedantic(resize, args=(source,), rounds=40, warmup_rounds=5)
+WAYS = {
+    "resize-kernel": by_kernel,
+    "resize-pillow": by_pillow,
+    "jpeg-kernel": lambda data: preprocess(load_image(data), SPEC),
+    "jpeg-pillow": lambda data: by_pillow(load_image(data)),
+}
 
 
-@PHOTOS
-@pytest.mark.parametrize("ours", [True, False], ids=["kernel", "pillow"])
-def test_jpeg_to_pixels(timed: BenchmarkFixture, size: tuple[int, int], ours: bool) -> None:
-    file = io.BytesIO()
-    photo(size).save(file, "JPEG", quality=90)
-    data = file.getvalue()
-    way = (lambda: preprocess(load_image(data), SPEC)) if ours else (lambda: by_pillow(load_image(data)))
-    assert np.array_equal(by_pillow(load_image(data)), preprocess(load_image(data), SPEC))
-    timed.extra_info["threads"] = 1
-    timed.pedantic(way, rounds=40, warmup_rounds=5)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (1920, 1080)])
+def test_photo_to_pixels(timed: BenchmarkFixture, width: int, height: int, way: str) -> None:
+    smooth = 128 + 90 * np.sin(np.arange(width) / 37 + np.arange(height)[:, None] / 51)[..., None]
+    noise = np.random.default_rng(0).normal(0, 12, (height, width, 3))
+    image, file = Image.fromarray((smooth + noise).clip(0, 255).astype(np.uint8)), io.BytesIO()
+    image.save(file, "JPEG", quality=90)
+    sources = {"resize-kernel": np.asarray(image), "resize-pillow": image}
+    source = sources.get(way, file.getvalue())
+    expected = by_pillow(image if way in sources else load_image(file.getvalue()))
+    assert np.array_equal(expected, WAYS[way](source))
+    timed.extra_info["threads"] = 1  # no way uses more
+    timed.pedantic(WAYS[way], (source,), rounds=40, warmup_rounds=5)

@@ -70,7 +70,7 @@ def test_sizes_equal_pillow(old: Size, new: Size, vertical_first: bool, extremes
     expected = by_pillow(pixels, new, vertical_first=vertical_first)
     actual = resize_bicubic(pixels, new, vertical_first=vertical_first)
 
-    assert (actual.dtype, actual.shape, actual.flags.c_contiguous) == (np.uint8, (*new, 3), True)
+    assert (actual.dtype, actual.shape, actual.flags.c_contiguous) == (np.dtype(np.uint8), (*new, 3), True)
     assert np.array_equal(expected, actual)
 
 
