@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ def by_kernel(pixels: Pixels) -> Pixels:
     return resize_bicubic(pixels, (SIDE, width), crop=(0, round((width - SIDE) / 2), SIDE, SIDE))
 
 
-WAYS = {
+WAYS: dict[str, Callable[[Any], Pixels]] = {
     "resize-kernel": by_kernel,
     "resize-pillow": by_pillow,
     "jpeg-kernel": lambda data: preprocess(load_image(data), SPEC),

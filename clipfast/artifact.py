@@ -20,6 +20,8 @@ from clipfast.errors import ArtifactError, FingerprintError
 from clipfast.storage import atomic_write, cache_dir, sha256_file
 
 __all__ = [
+    "MANIFEST_NAME",
+    "REFERENCE_NAME",
     "SCHEMA_VERSION",
     "Artifact",
     "FileSpec",
@@ -35,6 +37,7 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
+REFERENCE_NAME = "reference.npz"
 _MAX_MANIFEST_BYTES = 16 << 20
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
@@ -59,12 +62,16 @@ class SourceSpec(_Spec, frozen=True):
     """Where the weights came from.
 
     `weights_sha256` is taken over the fp32 tensors in the order of their names, so the same weights as .pt or
-    .safetensors are one model. `checkpoint` is the file's name or the pretrained tag; None means seeded random weights.
+    .safetensors are one model. `checkpoint` is the file's name or the pretrained tag; None means random weights of
+    `seed`. `config` is the open_clip model config as JSON; `compact` says that weights were rounded to int8 levels.
     """
 
     architecture: str
     checkpoint: str | None
     weights_sha256: Sha256
+    config: str
+    seed: int = 0
+    compact: bool = False
 
 
 class ImageSpec(_Spec, frozen=True):
@@ -87,7 +94,11 @@ class TokenizerSpec(_Spec, frozen=True):
 
 
 class ModelSpec(_Spec, frozen=True):
-    """Facts about the towers. `patch_size` in pixels, `grid_hw` in patches, `surgery_depth` in blocks from the end."""
+    """Facts about the towers.
+
+    `patch_size` in pixels, `grid_hw` in patches, `surgery_depth` in blocks from the end; `feature_blocks` are the blocks
+    (from 1) after which `patches` and `joint` give features.
+    """
 
     activation: Activation
     embed_dim: Positive
@@ -97,6 +108,7 @@ class ModelSpec(_Spec, frozen=True):
     patch_size: Positive
     grid_hw: tuple[Positive, Positive]
     surgery_depth: Positive
+    feature_blocks: tuple[Positive, ...]
     text_width: Positive
     text_layers: Positive
     logit_scale: float

@@ -26,6 +26,9 @@ __all__ = [
     "ImageSource",
     "Images",
     "Ints",
+    "JointFeatures",
+    "PatchEncoder",
+    "PatchFeatures",
     "Pixels",
     "TextEncoder",
 ]
@@ -51,7 +54,7 @@ class DenseTokens:
         vv: Value-value stream (CLIP Surgery), (n, p, e) float32, not normalised.
         mixed: `alpha * qk + (1 - alpha) * vv`, blended before the last norm, (n, p, e) float32, not normalised.
         grid_hw: Patch grid, (gh, gw); `p = gh * gw` in row-major order.
-        streams: Further streams of the artifact by name, each (n, p, e).
+        streams: Further outputs of the artifact by name, such as `class_attention` (n, heads, 1 + p).
     """
 
     embedding: Floats
@@ -60,6 +63,34 @@ class DenseTokens:
     mixed: Floats
     grid_hw: tuple[int, int]
     streams: Mapping[str, Floats] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PatchFeatures:
+    """Patch tokens of inner blocks, for memory banks.
+
+    Attributes:
+        features: By block number (from 1), (n, p, c) float32, not normalised.
+        grid_hw: Patch grid, (gh, gw).
+    """
+
+    features: Mapping[int, Floats]
+    grid_hw: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class JointFeatures:
+    """What few-shot anomaly detection needs, from one forward.
+
+    Attributes:
+        embedding: Unit rows, (n, e) float32.
+        vv: Value-value stream, (n, p, e) float32, not normalised.
+        patches: Patch features of the artifact's blocks.
+    """
+
+    embedding: Floats
+    vv: Floats
+    patches: PatchFeatures
 
 
 @runtime_checkable
@@ -81,6 +112,15 @@ class TextEncoder(Protocol):
 
     def encode_texts(self, texts: Sequence[str], templates: Sequence[str] | None = None) -> Floats:
         """Return unit rows, (t, e) float32; with templates, their normalised mean per text."""
+        ...
+
+
+@runtime_checkable
+class PatchEncoder(Protocol):
+    """Anything that gives patch features; a memory bank takes any of them."""
+
+    def encode_patches(self, images: Images, blocks: Sequence[int] | None = None) -> PatchFeatures:
+        """Return the patch tokens after the chosen blocks."""
         ...
 
 

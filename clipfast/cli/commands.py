@@ -13,6 +13,7 @@ COMMANDS = {
     "demo": ("clipfast.cli.demo", "The whole library on the embedded model and images it renders itself."),
     "info": ("clipfast.cli.info", "What an artifact holds, or what can run on this machine."),
     "export": ("clipfast.export.cli", "Build an artifact from open_clip weights (extra: export)."),
+    "verify": ("clipfast.cli.verify", "Prove an artifact again, here: checksums and parity."),
     "bank": ("clipfast.cli.bank", "Build, change and search a bank of reference photos."),
     "heatmap": ("clipfast.cli.heatmap", "Where in an image is this text? Writes an overlay."),
 }

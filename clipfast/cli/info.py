@@ -52,7 +52,7 @@ def info(
     out.print(f"graphs       {graphs}; {size / 1e6:.1f} MB in {len(manifest.files)} files")
     if manifest.notice:
         out.print(f"notice       {manifest.notice}")
-    out.print(parity_table(manifest))
+    out.print(parity_table(manifest.name, manifest.parity))
 
 
 def system_facts() -> dict[str, Any]:

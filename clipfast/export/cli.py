@@ -14,7 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from clipfast.artifact import Manifest
 from clipfast.cli.console import JsonOption, err, note, out, print_json, report_failure
 from clipfast.cli.parity_table import parity_table
-from clipfast.errors import ClipfastError, MissingExtraError
+from clipfast.errors import ClipfastError, DataError, MissingExtraError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -32,7 +32,14 @@ def export(
     out_dir: Annotated[Path, typer.Option("--out", help="The artifact folder to make.")],
     pretrained: Annotated[str | None, typer.Option(help="A checkpoint file or a tag of open_clip.")] = None,
     activation: Annotated[Gelu | None, typer.Option(help="Which GELU the weights were trained with.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Pixels along each side; interpolates positions.")] = None,
     surgery_depth: Annotated[int, typer.Option(min=1, help="Blocks from the end that Surgery collects.")] = 6,
+    heads: Annotated[str, typer.Option(help="Which graphs to make.")] = "embed,dense,text,patches,joint,tokens",
+    blocks: Annotated[str | None, typer.Option(help="Blocks (from 1) for patch features, such as 3,8.")] = None,
+    presets: Annotated[
+        str, typer.Option(help="Further token streams: maskclip,clearclip,sclip,naclip,segearth,gem,sweep.")
+    ] = "",
+    class_attention: Annotated[bool, typer.Option("--class-attention", help="Let dense give the class row.")] = False,
     seed: Annotated[int, typer.Option(help="Of random weights, when no --pretrained is given.")] = 0,
     compact: Annotated[
         bool, typer.Option(help="Store int8 weights, rounding the model first (embedded models).")
@@ -56,7 +63,12 @@ def export(
         architecture=model,
         pretrained=pretrained,
         activation=None if activation is None else activation.value,
+        image_size=image_size,
         surgery_depth=surgery_depth,
+        heads=_names(heads),
+        blocks=None if blocks is None else _numbers(blocks),
+        presets=_names(presets),
+        class_attention=class_attention,
         seed=seed,
         compact=compact,
         notice=notice,
@@ -72,11 +84,22 @@ def export(
     _report(artifact.manifest, out_dir, json=json)
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in _names(text))
+    except ValueError as error:
+        raise DataError(f"--blocks must be numbers with commas, such as 3,8; got {text!r}.") from error
+
+
 def _report(manifest: Manifest, folder: Path, *, json: bool) -> None:
     if json:
         print_json({"artifact": folder.as_posix(), "fingerprint": manifest.fingerprint(), "parity": manifest.parity})
         return
-    out.print(parity_table(manifest))
+    out.print(parity_table(manifest.name, manifest.parity))
     size = sum(file.bytes for file in manifest.files.values())
     out.print(f"Artifact {folder} ({size / 1e6:.1f} MB), activation {manifest.model.activation}, gate passed.")
 

@@ -1,4 +1,4 @@
-"""open_clip's weights rewrapped for inference: one vision tower, two heads on it, and the text tower.
+"""open_clip's weights rewrapped for inference: the vision tower that all heads stand on, and the text tower.
 
 Written for the graph that comes out, not for training. Weights are stored as (in, out), so that a linear layer is one
 MatMul and one Add; pixels enter as uint8 (b, h, w, 3) and `x / 255`, mean and std are folded into the patch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from clipfast.artifact import ImageSpec
 
-__all__ = ["ATTENTION", "DenseHead", "EmbedHead", "Flavour", "TextTower", "VisionTower"]
+__all__ = ["ATTENTION", "Block", "Flavour", "TextTower", "VisionTower", "plain_attention"]
 
 Flavour = Literal["fused", "plain"]
 Attend = Callable[[Tensor, Tensor, Tensor, int, bool], Tensor]
@@ -30,7 +30,7 @@ def _fused_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool) 
     return out
 
 
-def _plain_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool) -> Tensor:  # noqa: FBT001
+def plain_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool) -> Tensor:  # noqa: FBT001
     """MatMul, Softmax, MatMul: what every engine can read, and what torch can compute."""
     width = q.shape[-1] // heads
 
@@ -43,7 +43,7 @@ def _plain_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool) 
     return (scores.softmax(-1) @ split(v)).transpose(1, 2).reshape(q.shape)
 
 
-ATTENTION: dict[Flavour, Attend] = {"fused": _fused_attention, "plain": _plain_attention}
+ATTENTION: dict[Flavour, Attend] = {"fused": _fused_attention, "plain": plain_attention}
 
 
 class _Linear(nn.Module):
@@ -73,7 +73,7 @@ class _LayerNorm(nn.Module):
         return nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """One pre-norm residual block of open_clip, taken apart so that heads can use its pieces."""
 
     def __init__(self, block: nn.Module, attend: Attend, *, quick_gelu: bool) -> None:
@@ -88,6 +88,7 @@ class _Block(nn.Module):
         self.quick_gelu = quick_gelu
 
     def mlp(self, x: Tensor) -> Tensor:
+        """Add the MLP of the norm."""
         hidden = self.up(self.norm_2(x))
         hidden = hidden * torch.sigmoid(1.702 * hidden) if self.quick_gelu else nn.functional.gelu(hidden)
         return x + self.down(hidden)
@@ -97,7 +98,12 @@ class _Block(nn.Module):
         q, k, v = self.qkv(self.norm_1(x)).chunk(3, -1)
         return q, k, v
 
+    def attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """softmax(s q k^T) v over all heads, before the output projection."""
+        return self.attend(q, k, v, self.heads, False)
+
     def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
+        """The whole block, (b, n, c) to (b, n, c)."""
         q, k, v = self.split(x)
         return self.mlp(x + self.out(self.attend(q, k, v, self.heads, causal)))
 
@@ -126,7 +132,7 @@ class VisionTower(nn.Module):
         self.norm_pre, self.norm_post = _LayerNorm(visual.ln_pre), _LayerNorm(visual.ln_post)
         attend = ATTENTION[flavour]
         self.blocks = nn.ModuleList(
-            [_Block(block, attend, quick_gelu=quick_gelu) for block in visual.transformer.resblocks]
+            [Block(block, attend, quick_gelu=quick_gelu) for block in visual.transformer.resblocks]
         )
         self.projection = nn.Parameter(visual.proj.detach().clone(), requires_grad=False)
 
@@ -146,59 +152,6 @@ class VisionTower(nn.Module):
         return _unit(self.project(class_token)[:, 0])
 
 
-class EmbedHead(nn.Module):
-    """Only the image embedding: the last block is computed for the class token alone."""
-
-    def __init__(self, tower: VisionTower) -> None:
-        super().__init__()
-        self.tower = tower
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Uint8 (b, h, w, 3) to unit rows (b, e)."""
-        x = self.tower.tokens(pixels)
-        *body, last = self.tower.blocks
-        for block in body:
-            x = block(x)
-        return self.tower.embedding(last.first_token(x))
-
-
-class DenseHead(nn.Module):
-    """CLIP Surgery's two paths in one forward, and their blend.
-
-    In the last `depth` blocks two accumulators start from the patch tokens and collect the attention outputs, without
-    FFN and without feeding back: z_qk those of ordinary attention, z_vv those of value-value attention. The ordinary
-    path goes on as in CLIP and gives the embedding; in the last block it is computed for the class token alone.
-    Source: xmed-lab/CLIP_Surgery, clip/clip_surgery_model.py.
-    """
-
-    def __init__(self, tower: VisionTower, depth: int) -> None:
-        super().__init__()
-        self.tower = tower
-        self.depth = depth
-
-    def forward(self, pixels: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Uint8 (b, h, w, 3) and a scalar to embedding (b, e), qk, vv and mixed (b, p, e)."""
-        x = self.tower.tokens(pixels)
-        n = x.shape[1]
-        blocks = list(self.tower.blocks)
-        for block in blocks[: -self.depth]:
-            x = block(x)
-        z_qk = z_vv = x[:, 1:]
-        for block in blocks[-self.depth :]:
-            q, k, v = block.split(x)
-            qk = block.attend(q, k, v, block.heads, False)
-            vv = block.attend(v[:, 1:], v, v, block.heads, False)
-            both = block.out(torch.cat([qk, vv], dim=1))  # the weight is read once for both paths
-            ordinary = both[:, :n]
-            z_qk = z_qk + ordinary[:, 1:]
-            z_vv = z_vv + both[:, n:]
-            x = block.mlp((x + ordinary)[:, :1] if block is blocks[-1] else x + ordinary)
-        # The last norm is not linear: streams are blended before it.
-        mixed = alpha * z_qk + (1.0 - alpha) * z_vv
-        project = self.tower.project
-        return self.tower.embedding(x), project(z_qk), project(z_vv), project(mixed)
-
-
 class TextTower(nn.Module):
     """open_clip's text transformer, pooled at the end-of-text token (the largest id)."""
 
@@ -213,7 +166,7 @@ class TextTower(nn.Module):
         self.position = nn.Parameter(model.positional_embedding.detach().clone(), requires_grad=False)
         attend = ATTENTION[flavour]
         self.blocks = nn.ModuleList(
-            [_Block(block, attend, quick_gelu=quick_gelu) for block in model.transformer.resblocks]
+            [Block(block, attend, quick_gelu=quick_gelu) for block in model.transformer.resblocks]
         )
         self.norm_final = _LayerNorm(model.ln_final)
         projection = model.text_projection

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
-import torch
-from torch import nn
 
 from clipfast import __version__
 from clipfast.artifact import (
@@ -24,22 +24,21 @@ from clipfast.artifact import (
     SourceSpec,
     TokenizerSpec,
 )
-from clipfast.errors import ArtifactError, DataError
+from clipfast.errors import ArtifactError
 from clipfast.export import parity
 from clipfast.export.compact import compact_graph, snap_to_int8
 from clipfast.export.convert import to_graph, write_graphs
-from clipfast.export.graphs import DenseHead, EmbedHead, TextTower, VisionTower
 from clipfast.export.options import ExportOptions
+from clipfast.export.plan import GraphPlan, feature_blocks, plan_graphs
 from clipfast.export.tokenizer import open_clip_bpe_path, tokenizer_json
 from clipfast.export.weights import LoadedModel, hash_state, load_model
+from clipfast.runtime.parity import require
+from clipfast.runtime.session import available_cores, open_session
 from clipfast.storage import sha256_file
 
-__all__ = ["export"]
+__all__ = ["export", "load_source"]
 
 _TOKENIZER_FILE = "tokenizer.json"
-_INPUTS = {"embed": ("pixels",), "dense": ("pixels", "alpha"), "text": ("ids",)}
-_OUTPUTS = {"embed": ("embedding",), "dense": ("embedding", "qk", "vv", "mixed"), "text": ("embedding",)}
-_STEPS = 6
 
 
 def export(options: ExportOptions, out: Path, *, progress: Callable[[str, int, int], None] | None = None) -> Artifact:
@@ -59,62 +58,85 @@ def export(options: ExportOptions, out: Path, *, progress: Callable[[str, int, i
         DataError: The model cannot be exported.
     """
     _require_replaceable(out)
+    total = len(options.heads) + 3
     tell = progress or (lambda *_: None)
-    tell("loading weights", 0, _STEPS)
-    source = load_model(options.architecture, options.pretrained, activation=options.activation, seed=options.seed)
-    if options.compact:
-        snap_to_int8(source.model)
-        source = _rehashed(source)
-    layers = len(source.model.visual.transformer.resblocks)
-    if options.surgery_depth > layers:
-        raise DataError(f"surgery_depth must be at most {layers}, the model's blocks; got {options.surgery_depth}.")
+    tell("loading weights", 0, total)
+    source = load_source(options)
+    plans = plan_graphs(source, options)
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        graphs = _write_graphs(source, options, folder, tell)
-        (folder / _TOKENIZER_FILE).write_bytes(tokenizer_json(open_clip_bpe_path()))
-        artifact = Artifact(folder, _manifest(source, options, graphs, folder))
-        tell("proving parity", 5, _STEPS)
-        rows = parity.measure(artifact, source, seed=options.seed)
-        parity.require(rows)
-        artifact.manifest = msgspec.structs.replace(artifact.manifest, parity=rows)
-        artifact.write_manifest()
+        models = {}
+        for step, (name, plan) in enumerate(plans.items(), start=1):
+            tell(f"converting {name}", step, total)
+            models[name] = to_graph(
+                plan.module, list(plan.inputs.values()), names=(list(plan.inputs), plan.outputs), dynamic=plan.dynamic
+            )
+            if options.compact:
+                compact_graph(models[name])
+        tell("writing", total - 2, total)
+        graphs = _write(models, plans, folder)
+        artifact = Artifact(folder, _manifest(source, options, graphs))
+        tell("proving parity", total - 1, total)
+        _prove(artifact, source, options)
         _put_in_place(folder, out)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    tell("done", _STEPS, _STEPS)
+    tell("done", total, total)
     return Artifact.open(out)
 
 
-def _write_graphs(
-    source: LoadedModel, options: ExportOptions, folder: Path, tell: Callable[[str, int, int], None]
-) -> dict[str, GraphSpec]:
-    quick = source.activation == "quick_gelu"
-    tower = VisionTower(source.model.visual, source.image, quick_gelu=quick)
-    h, w = source.image.size_hw
-    pixels = torch.zeros(2, h, w, 3, dtype=torch.uint8)
-    ids = torch.zeros(2, 5, dtype=torch.int64)
-    modules: dict[str, tuple[nn.Module, list[torch.Tensor], list[dict[int, str] | None]]] = {
-        "embed": (EmbedHead(tower), [pixels], [{0: "n"}]),
-        "dense": (DenseHead(tower, options.surgery_depth), [pixels, torch.tensor(0.5)], [{0: "n"}, None]),
-        "text": (TextTower(source.model, quick_gelu=quick), [ids], [{0: "t", 1: "l"}]),
-    }
-    models = {}
-    for step, (name, (module, inputs, dynamic)) in enumerate(modules.items(), start=1):
-        tell(f"converting {name}", step, _STEPS)
-        models[name] = to_graph(module, inputs, names=(_INPUTS[name], _OUTPUTS[name]), dynamic=dynamic)
-        if options.compact:
-            compact_graph(models[name])
-    tell("writing", 4, _STEPS)
-    vision = {name: model for name, model in models.items() if name != "text"}
-    files = write_graphs(vision, folder, "vision.weights") | write_graphs(
-        {"text": models["text"]}, folder, "text.weights"
+def load_source(options: ExportOptions) -> LoadedModel:
+    """Load the model that the options name, rounded to int8 levels if they say so."""
+    source = load_model(
+        options.architecture,
+        options.pretrained,
+        activation=options.activation,
+        image_size=options.image_size,
+        seed=options.seed,
     )
-    return {name: GraphSpec(files=files[name], inputs=_INPUTS[name], outputs=_OUTPUTS[name]) for name in modules}
+    if not options.compact:
+        return source
+    snap_to_int8(source.model)
+    return replace(source, weights_sha256=hash_state(source.model.state_dict()))
 
 
-def _manifest(source: LoadedModel, options: ExportOptions, graphs: Mapping[str, GraphSpec], folder: Path) -> Manifest:
+def _write(models: Mapping[str, Any], plans: Mapping[str, GraphPlan], folder: Path) -> dict[str, GraphSpec]:
+    vision = {name: model for name, model in models.items() if name != "text"}
+    text = {name: model for name, model in models.items() if name == "text"}
+    files = write_graphs(vision, folder, "vision.weights") if vision else {}
+    files |= write_graphs(text, folder, "text.weights") if text else {}
+    (folder / _TOKENIZER_FILE).write_bytes(tokenizer_json(open_clip_bpe_path()))
+    return {
+        name: GraphSpec(files=files[name], inputs=tuple(plan.inputs), outputs=plan.outputs)
+        for name, plan in plans.items()
+    }
+
+
+def _prove(artifact: Artifact, source: LoadedModel, options: ExportOptions) -> None:
+    """Measure, require, and write the reference, the file list and the manifest."""
+    artifact.manifest = _with_files(artifact)
+    sessions = {
+        name: open_session(artifact, name, provider="cpu", precision=spec.precision, threads=available_cores())
+        for name, spec in artifact.manifest.graphs.items()
+    }
+    rows = parity.measure(artifact.manifest, source, sessions, seed=options.seed)
+    require(rows)
+    parity.write_reference(artifact.manifest, source, artifact.path, seed=options.seed)
+    artifact.manifest = msgspec.structs.replace(_with_files(artifact), parity=rows)
+    artifact.write_manifest()
+
+
+def _with_files(artifact: Artifact) -> Manifest:
+    files = {
+        path.name: FileSpec(bytes=path.stat().st_size, sha256=sha256_file(path))
+        for path in sorted(artifact.path.iterdir())
+    }
+    return msgspec.structs.replace(artifact.manifest, files=files)
+
+
+def _manifest(source: LoadedModel, options: ExportOptions, graphs: Mapping[str, GraphSpec]) -> Manifest:
     model, visual = source.model, source.model.visual
     blocks = visual.transformer.resblocks
     bias = getattr(model, "logit_bias", None)
@@ -122,7 +144,12 @@ def _manifest(source: LoadedModel, options: ExportOptions, graphs: Mapping[str, 
         schema_version=SCHEMA_VERSION,
         name=source.architecture,
         source=SourceSpec(
-            architecture=source.architecture, checkpoint=source.checkpoint, weights_sha256=source.weights_sha256
+            architecture=source.architecture,
+            checkpoint=source.checkpoint,
+            weights_sha256=source.weights_sha256,
+            config=source.config,
+            seed=options.seed,
+            compact=options.compact,
         ),
         model=ModelSpec(
             activation=source.activation,
@@ -133,6 +160,7 @@ def _manifest(source: LoadedModel, options: ExportOptions, graphs: Mapping[str, 
             patch_size=visual.patch_size[0],
             grid_hw=tuple(visual.grid_size),
             surgery_depth=options.surgery_depth,
+            feature_blocks=feature_blocks(source, options),
             text_width=model.token_embedding.weight.shape[1],
             text_layers=len(model.transformer.resblocks),
             logit_scale=float(model.logit_scale.detach().exp()),
@@ -146,10 +174,7 @@ def _manifest(source: LoadedModel, options: ExportOptions, graphs: Mapping[str, 
             known_tokens=_known_tokens(model.token_embedding.weight.detach().numpy()),
         ),
         graphs=dict(graphs),
-        files={
-            path.name: FileSpec(bytes=path.stat().st_size, sha256=sha256_file(path))
-            for path in sorted(folder.iterdir())
-        },
+        files={},
         parity=(),
         made_with={"clipfast": __version__}
         | {name: metadata.version(name) for name in ("torch", "open_clip_torch", "onnx-ir", "onnxruntime")},
@@ -163,12 +188,6 @@ def _known_tokens(table: np.ndarray) -> tuple[int, ...] | None:
     if count.max() * 2 < len(table):
         return None
     return tuple(int(i) for i in np.flatnonzero(first.reshape(-1) != count.argmax()))
-
-
-def _rehashed(source: LoadedModel) -> LoadedModel:
-    from dataclasses import replace
-
-    return replace(source, weights_sha256=hash_state(source.model.state_dict()))
 
 
 def _require_replaceable(out: Path) -> None:

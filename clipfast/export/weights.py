@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,10 +41,16 @@ class LoadedModel:
     activation: Activation
     image: ImageSpec
     weights_sha256: str
+    config: str
 
 
 def load_model(
-    architecture: str, pretrained: str | None, *, activation: Activation | None = None, seed: int = 0
+    architecture: str,
+    pretrained: str | None,
+    *,
+    activation: Activation | None = None,
+    image_size: int | None = None,
+    seed: int = 0,
 ) -> LoadedModel:
     """Build a model and fill it.
 
@@ -51,6 +58,8 @@ def load_model(
         architecture: An open_clip name ("ViT-B-32") or the path of a config JSON.
         pretrained: A checkpoint file, a tag of open_clip's list, or None for seeded random weights.
         activation: Which GELU the weights were trained with; None takes what is known of the tag, or the config's.
+        image_size: Pixels along each side; None takes the model's own. The position embedding of a checkpoint is
+            interpolated as open_clip does (bicubic, antialiased); no module is changed.
         seed: For random weights only.
 
     Raises:
@@ -61,12 +70,14 @@ def load_model(
     name, config = model_config(architecture)
     file, known = _find_checkpoint(name, pretrained)
     _require_plain(name, config)
+    if image_size is not None:
+        config["vision_cfg"]["image_size"] = image_size
     chosen = _choose_activation(config, known, activation, file if known is None else None)
     model = _build(config, chosen)
     if file is None:
         randomise(model, seed=seed)
     else:
-        fill(model, read_checkpoint(file))
+        fill(model, _resized_positions(read_checkpoint(file), model))
     size = config["vision_cfg"].get("image_size", 224)
     known = known or {}
     image = ImageSpec(
@@ -77,7 +88,7 @@ def load_model(
         interpolation=known.get("interpolation") or "bicubic",
     )
     label = None if file is None else (pretrained if known else file.name)
-    return LoadedModel(model.eval(), name, label, chosen, image, hash_state(model.state_dict()))
+    return LoadedModel(model.eval(), name, label, chosen, image, hash_state(model.state_dict()), json.dumps(config))
 
 
 def model_config(architecture: str) -> tuple[str, dict[str, Any]]:
@@ -257,6 +268,22 @@ def hash_state(state: Mapping[str, Tensor]) -> str:
         digest.update(f"{name}{tuple(value.shape)}".encode())
         digest.update(value.numpy().tobytes())
     return digest.hexdigest()
+
+
+def _resized_positions(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Fit the position embedding of the state to the model's grid, on a copy of the state."""
+    key = "visual.positional_embedding"
+    grid_hw = model.visual.grid_size
+    rows = state.get(key)
+    if rows is None or rows.ndim != 2 or len(rows) == 1 + grid_hw[0] * grid_hw[1]:
+        return state
+    side = math.isqrt(len(rows) - 1)
+    if side * side != len(rows) - 1:
+        raise ArtifactError(f"{key} must hold a square grid and the class token; it has {len(rows)} rows.")
+    old = rows[1:].float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    new = nn.functional.interpolate(old, size=grid_hw, mode="bicubic", antialias=True, align_corners=False)
+    fitted = torch.cat([rows[:1].float(), new.permute(0, 2, 3, 1).reshape(grid_hw[0] * grid_hw[1], -1)])
+    return state | {key: fitted}
 
 
 def _require_torch() -> None:

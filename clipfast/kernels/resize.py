@@ -142,12 +142,8 @@ def _weigh_rows(
         j = 0
         while j + 4 <= count:  # four rows for one load and store of the sums
             w0, w1, w2, w3 = weight[j], weight[j + 1], weight[j + 2], weight[j + 3]
-            row0, row1, row2, row3 = (
-                source[first + j],
-                source[first + j + 1],
-                source[first + j + 2],
-                source[first + j + 3],
-            )
+            row0, row1 = source[first + j], source[first + j + 1]
+            row2, row3 = source[first + j + 2], source[first + j + 3]
             for x in range(len(sums)):
                 sums[x] += row0[x] * w0 + row1[x] * w1 + row2[x] * w2 + row3[x] * w3
             j += 4

@@ -52,7 +52,9 @@ def _default_bank() -> FabricBank:
                 raise missing_bank(path)
             from clipfast.runtime.clip import Clip
 
-            bank = FabricBank.load(path, clip=Clip.load(model))
+            clip = Clip.load(model)
+            bank = FabricBank.load(path, clip=clip)
+            clip.warm_up(["embed"])
             _loaded.clear()  # one model in memory, not one for every setting that was ever tried
             _loaded[key] = bank
         return _loaded[key]

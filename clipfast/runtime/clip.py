@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,11 @@ from clipfast.errors import ArtifactError, ShapeError
 from clipfast.prompts import expand
 from clipfast.runtime.batching import batches, prefetch
 from clipfast.runtime.images import DEFAULT_MAX_PIXELS, load_image
-from clipfast.runtime.preprocess import preprocess
+from clipfast.runtime.preprocess import load_kernel, preprocess
 from clipfast.runtime.session import Session, available_cores, check_request, open_session
 from clipfast.runtime.text_cache import TextCache
 from clipfast.runtime.tokenizer import Tokenizer
-from clipfast.types import DenseTokens, Floats, Images, ImageSource, Pixels
+from clipfast.types import DenseTokens, Floats, Images, ImageSource, JointFeatures, PatchFeatures, Pixels
 
 __all__ = ["Clip", "ImageOptions", "embedded_models"]
 
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 DEFAULT_MODEL = "mini"
 _MODELS = Path(__file__).resolve().parent.parent / "models"
 _TEXT_BATCH = 64
+_MANY = 100  # images for which loading the resize kernel pays
 _KNOWN_ENOUGH = 0.5
 _of_parents: list[dict[str, Session]] = []
 
@@ -65,6 +66,7 @@ class Clip:
     """An exported CLIP. Graphs are opened on first use, once per process, and then stay warm.
 
     Attributes:
+        artifact: The folder it reads.
         manifest: What the artifact says about itself.
         provider: Where the graphs run.
         precision: Of the graphs.
@@ -81,7 +83,7 @@ class Clip:
         self.provider = provider
         self.precision = precision
         self.threads = threads
-        self._artifact = artifact
+        self.artifact = artifact
         self._images = images
         self._reset()
 
@@ -151,9 +153,7 @@ class Clip:
             ImageError: One cannot be read, or is larger than the limit.
             ShapeError: An array that is not uint8 (h, w, 3).
         """
-        session = self._session("embed")
-        rows = [session.run({"pixels": pixels})["embedding"] for pixels in self._pixel_batches(images)]
-        return np.concatenate(rows) if rows else np.zeros((0, self.embed_dim), np.float32)
+        return self._run("embed", images)["embedding"]
 
     def encode_texts(self, texts: Sequence[str], templates: Sequence[str] | None = None) -> Floats:
         """Embed texts, remembering them.
@@ -192,29 +192,72 @@ class Clip:
         """
         if not 0.0 <= alpha <= 1.0:
             raise ShapeError(f"alpha must be in [0, 1]; got {alpha}.")
-        session = self._session("dense")
-        share = np.asarray(alpha, np.float32)
-        parts = [session.run({"pixels": pixels, "alpha": share}) for pixels in self._pixel_batches(images)]
-        grid_hw = self.manifest.model.grid_hw
-        tokens = (0, grid_hw[0] * grid_hw[1], self.embed_dim)
+        found = self._run("dense", images, alpha=np.asarray(alpha, np.float32))
+        core = {name: found.pop(name) for name in ("embedding", "qk", "vv", "mixed")}
+        return DenseTokens(**core, grid_hw=self.manifest.model.grid_hw, streams=found)
 
-        def joined(name: str, empty: tuple[int, ...]) -> Floats:
-            return np.concatenate([part[name] for part in parts]) if parts else np.zeros(empty, np.float32)
+    def encode_tokens(self, images: Images) -> Floats:
+        """Embed patches by the unmodified tower.
 
-        return DenseTokens(
-            embedding=joined("embedding", (0, self.embed_dim)),
-            qk=joined("qk", tokens),
-            vv=joined("vv", tokens),
-            mixed=joined("mixed", tokens),
-            grid_hw=grid_hw,
-        )
+        Returns:
+            Plain patch tokens, (n, p, e) float32, not normalised. As heat maps they respond the wrong way round
+            (CLIP Surgery, section 3); they are there for comparison.
+        """
+        return self._run("tokens", images)["plain"]
 
-    def warm_up(self) -> None:
-        """Open the graphs and run each once, so that the first request is as quick as the next."""
-        blank = np.zeros((*self.manifest.image.size_hw, 3), np.uint8)
-        self.encode_images(blank)
-        self.encode_dense(blank)
-        self._embed_texts(["a photo"], None)
+    def encode_presets(self, images: Images) -> dict[str, Floats]:
+        """Embed patches by every preset that the artifact was exported with (`--presets`), and plainly.
+
+        Returns:
+            By name, "plain" among them, each (n, p, e) float32, not normalised; "sweep" is (n, L, p, e), z_vv of each
+            Surgery depth from 1.
+        """
+        found = self._run("tokens", images)
+        del found["embedding"]
+        return found
+
+    def encode_patches(self, images: Images, blocks: Sequence[int] | None = None) -> PatchFeatures:
+        """Compute the patch features of inner blocks.
+
+        Args:
+            images: As for `encode_images`.
+            blocks: Which, numbered from 1, of those the artifact was exported with; None takes all of them.
+
+        Raises:
+            ArtifactError: The artifact does not hold a block.
+        """
+        held = self.manifest.model.feature_blocks
+        wanted = held if blocks is None else tuple(blocks)
+        if strangers := [number for number in wanted if number not in held]:
+            raise ArtifactError(
+                f"{self.artifact.path} holds features after blocks {', '.join(map(str, held))}, not after "
+                f"{', '.join(map(str, strangers))}. Export it with --blocks {','.join(map(str, wanted))}."
+            )
+        return self._features(self._run("patches", images), wanted)
+
+    def encode_joint(self, images: Images) -> JointFeatures:
+        """Compute embedding, value-value tokens and patch features in one forward."""
+        found = self._run("joint", images)
+        return JointFeatures(found["embedding"], found["vv"], self._features(found, self.manifest.model.feature_blocks))
+
+    def warm_up(self, graphs: Sequence[str] | None = None) -> None:
+        """Open graphs, run each once and load the kernels, so that the first request is as quick as the next.
+
+        Args:
+            graphs: Names of graphs, such as ["embed"]; None warms all that the artifact holds.
+        """
+        load_kernel()
+        for name in self.manifest.graphs if graphs is None else graphs:
+            self._session(name).run(self._blank_inputs(name))
+        self._tokens()
+
+    def _blank_inputs(self, graph: str) -> dict[str, NDArray[Any]]:
+        blanks: dict[str, NDArray[Any]] = {
+            "pixels": np.zeros((1, *self.manifest.image.size_hw, 3), np.uint8),
+            "alpha": np.asarray(0.5, np.float32),
+            "ids": np.zeros((1, 2), np.int64),
+        }
+        return {name: blanks[name] for name in self.manifest.graphs[graph].inputs}
 
     def close(self) -> None:
         """Let go of the graphs' memory; the next call opens them again."""
@@ -230,6 +273,17 @@ class Clip:
 
     def __repr__(self) -> str:
         return f"Clip({self.name!r}, provider={self.provider!r}, precision={self.precision!r}, threads={self.threads})"
+
+    def _features(self, found: dict[str, Floats], blocks: Sequence[int]) -> PatchFeatures:
+        return PatchFeatures({number: found[f"block_{number}"] for number in blocks}, self.manifest.model.grid_hw)
+
+    def _run(self, graph: str, images: Images, **inputs: NDArray[Any]) -> dict[str, Floats]:
+        """Run a vision graph over images in bounded batches; every output by name."""
+        session = self._session(graph)
+        parts = [session.run({"pixels": pixels, **inputs}) for pixels in self._pixel_batches(images)]
+        if not parts:  # no image: the right shapes, without rows
+            return {name: value[:0] for name, value in session.run(self._blank_inputs(graph)).items()}
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _reset(self) -> None:
         self._texts = TextCache(self.fingerprint(), self.precision, self.embed_dim)
@@ -250,7 +304,7 @@ class Clip:
                 session = self._sessions.get(graph)
                 if session is None:
                     session = open_session(
-                        self._artifact, graph, provider=self.provider, precision=self.precision, threads=self.threads
+                        self.artifact, graph, provider=self.provider, precision=self.precision, threads=self.threads
                     )
                     self._sessions[graph] = session
         return session
@@ -260,13 +314,15 @@ class Clip:
             with self._lock:
                 if self._tokenizer is None:
                     spec = self.manifest.tokenizer
-                    (path,) = self._artifact.verified([spec.file])
+                    (path,) = self.artifact.verified([spec.file])
                     self._tokenizer = Tokenizer.load(path, spec)
         return self._tokenizer
 
     def _pixel_batches(self, images: Images) -> Iterator[Pixels]:
         options = self._images
         sources = _each(images)
+        if not isinstance(sources, list) or len(sources) >= _MANY:
+            load_kernel()
         workers = 0 if isinstance(sources, list) and len(sources) == 1 else options.decoders
         decoded = prefetch(self._pixels, sources, workers=workers, ahead=2 * options.batch_size)
         return (np.stack(group) for group in batches(decoded, options.batch_size))

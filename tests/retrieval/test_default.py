@@ -20,6 +20,9 @@ class FakeClip:
     precision = "fp32"
     name = "fake"
 
+    def warm_up(self, graphs: list[str]) -> None:
+        pass
+
     @classmethod
     def load(cls, model: str | None = None) -> "FakeClip":
         FakeClip.loaded += 1

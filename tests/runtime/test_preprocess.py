@@ -10,13 +10,21 @@ from PIL import Image
 from clipfast.artifact import ImageSpec
 from clipfast.errors import ImageError
 from clipfast.runtime.images import load_image
-from clipfast.runtime.preprocess import preprocess
+from clipfast.runtime.preprocess import load_kernel, preprocess
 from clipfast.types import Floats, Pixels
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "data" / "clip_reference"
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 CLIP = ImageSpec(size_hw=(224, 224), mean=MEAN, std=STD)
+
+
+@pytest.fixture(autouse=True, params=["pillow", "kernel"])
+def route(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs both ways: by Pillow, as before any warm-up, and by the compiled resize."""
+    load_kernel()
+    if request.param == "pillow":
+        monkeypatch.setattr("clipfast.runtime.preprocess._KERNEL", "not.loaded")
 
 
 def spec(height: int, width: int, *, squash: bool = False) -> ImageSpec:

@@ -1,0 +1,48 @@
+"""`clipfast verify`: the parity gate again, on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clipfast.cli.console import JsonOption, ProviderOption, ThreadsOption, out, print_json
+from clipfast.cli.parity_table import parity_table
+from clipfast.errors import MissingExtraError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def verify(
+    artifact: Annotated[str, typer.Argument(help="An artifact folder or an embedded model's name.")],
+    against: Annotated[
+        Path | None, typer.Option("--against", help="The checkpoint it was made from; needs the export extra.")
+    ] = None,
+    provider: ProviderOption = "cpu",
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Hash every file and compare every graph with PyTorch: with its stored answers, or with a CHECKPOINT itself.
+
+    Without --against nothing but ONNX Runtime is needed: export stored one input and what PyTorch made of it. With
+    --against the whole gate of the export runs again, at two batch sizes.
+    """
+    from clipfast.runtime.clip import Clip
+    from clipfast.runtime.parity import verify as verify_stored
+    from clipfast.runtime.session import available_cores
+
+    opened = Clip.load(artifact).artifact
+    rows = verify_stored(opened, provider=provider, threads=threads or available_cores())
+    if against is not None:
+        try:
+            from clipfast.export.reverify import verify_against
+        except ImportError as error:
+            raise MissingExtraError.of(error.name or "torch", extra="cpu,export") from error
+        rows = verify_against(opened, against, provider=provider, threads=threads or available_cores())
+    if json:
+        print_json({"artifact": opened.path.as_posix(), "provider": provider, "passed": True, "parity": rows})
+        return
+    out.print(parity_table(opened.manifest.name, rows))
+    out.print(f"✓ {len(opened.manifest.files)} files unchanged; every output within the limits on {provider}.")

@@ -1,0 +1,53 @@
+"""The whole gate again, for an artifact that is already there and the checkpoint it claims to come from."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from clipfast.artifact import Artifact, Parity
+from clipfast.errors import ArtifactError
+from clipfast.export import parity
+from clipfast.export.options import ExportOptions
+from clipfast.export.pipeline import load_source
+from clipfast.runtime.parity import require
+from clipfast.runtime.session import open_session
+
+__all__ = ["verify_against"]
+
+
+def verify_against(artifact: Artifact, checkpoint: Path, *, provider: str, threads: int) -> tuple[Parity, ...]:
+    """Compare every graph with a checkpoint in PyTorch, at each batch size of the gate.
+
+    Raises:
+        ArtifactError: The artifact was made from other weights, or the checkpoint cannot be read.
+        ParityError: An output is outside the limits.
+        ProviderError: The provider cannot run here.
+    """
+    manifest = artifact.manifest
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / f"{manifest.source.architecture}.json"
+        config.write_text(json.dumps(json.loads(manifest.source.config)), encoding="utf-8")
+        source = load_source(
+            ExportOptions(
+                architecture=str(config),
+                pretrained=str(checkpoint),
+                activation=manifest.model.activation,
+                compact=manifest.source.compact,
+            )
+        )
+    if source.weights_sha256 != manifest.source.weights_sha256:
+        raise ArtifactError(
+            f"{artifact.path} was not made from {checkpoint}: its weights have SHA-256 "
+            f"{manifest.source.weights_sha256[:16]}…, the checkpoint's {source.weights_sha256[:16]}…."
+        )
+    source = replace(source, image=manifest.image)  # a tag may bring its own mean and std
+    sessions = {
+        name: open_session(artifact, name, provider=provider, precision=spec.precision, threads=threads)
+        for name, spec in manifest.graphs.items()
+    }
+    rows = parity.measure(manifest, source, sessions)
+    require(rows)
+    return rows

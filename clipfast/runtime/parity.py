@@ -1,0 +1,106 @@
+"""How far a graph is from what PyTorch computed: figures, limits, and a check that needs no PyTorch.
+
+Export stores one input and the reference's answers in `reference.npz`, so an artifact can be proven again anywhere: on
+another machine, another version of ONNX Runtime, another provider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipfast.artifact import REFERENCE_NAME, Artifact, Parity
+from clipfast.errors import ArtifactError, ParityError
+from clipfast.runtime.session import open_session
+from clipfast.storage import load_sealed_npz
+
+__all__ = ["MAX_ABS_DIFF", "MIN_COSINE", "compare", "require", "thin", "verify"]
+
+MAX_ABS_DIFF = 1e-4  # on unit rows, fp32
+MIN_COSINE = 1 - 1e-6
+_KEPT_ROWS = 4
+
+
+def compare(graph: str, output: str, got: NDArray[Any], wanted: NDArray[Any]) -> Parity:
+    """Measure one output against its reference, on unit rows.
+
+    Args:
+        graph: Name of the graph.
+        output: Name of the output.
+        got: What the graph gave, (batch, ..., e).
+        wanted: What it must give, the same shape.
+
+    Raises:
+        ParityError: The shapes differ.
+    """
+    if got.shape != wanted.shape:
+        raise ParityError(f"{graph}.{output} must be {wanted.shape}; the graph gives {got.shape}.")
+    mine, theirs = _unit_rows(got), _unit_rows(wanted)
+    return Parity(
+        graph=graph,
+        output=output,
+        batch=len(got),
+        max_abs_diff=float(np.abs(mine - theirs).max()),
+        min_cosine=float((mine * theirs).sum(axis=-1).min()),
+    )
+
+
+def require(rows: tuple[Parity, ...]) -> None:
+    """Raise if any row is outside the fp32 limits.
+
+    Raises:
+        ParityError: Names the output, the figures and the limits.
+    """
+    for row in rows:
+        # Written so that NaN fails too.
+        if not (row.max_abs_diff <= MAX_ABS_DIFF and row.min_cosine >= MIN_COSINE):
+            raise ParityError(
+                f"{row.graph}.{row.output} at batch {row.batch} differs from the PyTorch reference: max |diff| "
+                f"{row.max_abs_diff:.2e} (limit {MAX_ABS_DIFF:.0e}), min cosine {row.min_cosine:.8f} (limit "
+                f"{MIN_COSINE}). Do not use it; please report the model and the versions in use."
+            )
+
+
+def thin(tokens: NDArray[Any]) -> NDArray[Any]:
+    """Keep four rows of the patch axis, evenly spaced: enough to notice a difference, small enough to store."""
+    if tokens.ndim < 3:
+        return tokens
+    at = np.unique(np.linspace(0, tokens.shape[-2] - 1, _KEPT_ROWS).astype(np.int64))
+    return np.take(tokens, at, axis=-2)
+
+
+def verify(artifact: Artifact, *, provider: str = "cpu", threads: int = 1) -> tuple[Parity, ...]:
+    """Hash every file, run every graph on the stored input, and compare with PyTorch's stored answers.
+
+    Returns:
+        One row per graph and output, at batch 1.
+
+    Raises:
+        ArtifactError: A file is missing or was changed.
+        ParityError: An output is outside the limits.
+        ProviderError: The provider cannot run here.
+    """
+    artifact.verified(artifact.manifest.files, rehash=True)
+    stored = load_sealed_npz(artifact.path / REFERENCE_NAME, kind="parity reference")
+    rows = []
+    for name, spec in artifact.manifest.graphs.items():
+        session = open_session(artifact, name, provider=provider, precision=spec.precision, threads=threads)
+        outputs = session.run(_inputs(stored, spec.inputs, artifact))
+        rows += [compare(name, output, thin(outputs[output]), stored[f"{name}.{output}"]) for output in spec.outputs]
+    require(tuple(rows))
+    return tuple(rows)
+
+
+def _inputs(stored: Mapping[str, NDArray[Any]], names: tuple[str, ...], artifact: Artifact) -> dict[str, NDArray[Any]]:
+    if missing := [name for name in names if name not in stored]:
+        raise ArtifactError(f"{artifact.path / REFERENCE_NAME} holds no {', '.join(missing)}. Export the model again.")
+    return {name: stored[name] for name in names}
+
+
+def _unit_rows(x: NDArray[Any]) -> NDArray[np.float64]:
+    wide = x.astype(np.float64)
+    rows: NDArray[np.float64] = wide / np.linalg.norm(wide, axis=-1, keepdims=True)
+    return rows
