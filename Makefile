@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check bench bench-save bench-compare clean
+.PHONY: demo test check bench bench-save bench-compare real-check clean
 demo: .venv/.cpu
 	$(BIN)/clipfast demo
 
@@ -24,6 +24,10 @@ bench-save: .venv/.test
 
 bench-compare: .venv/.test
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-compare --benchmark-compare-fail=min:25%
+
+# on a machine with real weights: make real-check CKPT=ViT-B-32.safetensors
+real-check: .venv/.test
+	$(BIN)/python -m clipfast.export.real_check $(CKPT)
 
 clean:
 	rm -rf .venv demo dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,6 +1,6 @@
 """clipfast: CLIP for production on ONNX Runtime.
 
-Heat maps by CLIP Surgery, few-shot anomaly detection, diagnostics and fabric retrieval, from one exported artifact.
+Fabric retrieval and CLIP Surgery heat maps from one exported artifact.
 Importing this module loads none of torch, onnxruntime, numba, faiss or scikit-learn; names are loaded when first used.
 """
 

@@ -96,8 +96,8 @@ class TokenizerSpec(_Spec, frozen=True):
 class ModelSpec(_Spec, frozen=True):
     """Facts about the towers.
 
-    `patch_size` in pixels, `grid_hw` in patches, `surgery_depth` in blocks from the end; `feature_blocks` are the blocks
-    (from 1) after which `patches` and `joint` give features.
+    `patch_size` in pixels, `grid_hw` in patches, `surgery_depth` in blocks from the end; `feature_blocks` are the
+    blocks (from 1) after which `patches` and `joint` give features.
     """
 
     activation: Activation
@@ -126,13 +126,17 @@ class GraphSpec(_Spec, frozen=True):
 
 
 class Parity(_Spec, frozen=True):
-    """How far one output was from the PyTorch reference at one batch size, on unit rows."""
+    """How far one output was from the PyTorch reference at one batch size.
+
+    Difference and cosine are of unit rows; `max_norm_error` is the largest relative error of a row's length.
+    """
 
     graph: str
     output: str
     batch: Positive
     max_abs_diff: float
     min_cosine: float
+    max_norm_error: float
 
 
 class Manifest(_Spec, frozen=True):
@@ -225,7 +229,7 @@ class Artifact:
         state = path.stat()
         stamp = cache_dir() / "verified" / spec.sha256
         mark = f"{state.st_size} {state.st_mtime_ns} {state.st_ino} {path.resolve()}"
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             if not rehash and stamp.read_text(encoding="utf-8") == mark:
                 return path
         if state.st_size != spec.bytes or sha256_file(path) != spec.sha256:
@@ -269,7 +273,7 @@ def _decode(file: Path) -> Manifest:
                 + ("Update clipfast." if version > SCHEMA_VERSION else "Export the model again.")
             )
         manifest = msgspec.json.decode(data, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{file} is not a valid manifest: {error}. Export the model again.") from error
     if hashlib.sha256(data.replace(manifest.seal.encode(), _NO_SEAL.encode())).hexdigest() != manifest.seal:
         raise ArtifactError(

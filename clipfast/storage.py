@@ -40,7 +40,12 @@ def cache_dir() -> Path:
         return Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "clipfast"
     if sys.platform == "darwin":
         return Path("~/Library/Caches/clipfast").expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "clipfast"
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        return Path(named) / "clipfast"
+    try:
+        return Path.home() / ".cache" / "clipfast"
+    except RuntimeError:  # a user without a home folder, as in containers
+        return Path(tempfile.gettempdir()) / "clipfast-cache"
 
 
 @contextmanager

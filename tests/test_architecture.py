@@ -45,7 +45,7 @@ IMPORTERS = {
     "PIL": (
         "runtime/images.py",
         "runtime/preprocess.py",
-        "runtime/clip.py",
+        "runtime/reading.py",
         "datasets/",
         "report/images.py",
         "cli/demo.py",
@@ -53,8 +53,8 @@ IMPORTERS = {
     ),
     "tokenizers": ("runtime/tokenizer.py",),
     "ftfy": ("runtime/tokenizer.py",),
-    "typer": ("cli/", "export/cli.py"),
-    "rich": ("cli/", "export/cli.py"),
+    "typer": ("cli/", "export/cli.py", "export/real_check.py"),
+    "rich": ("cli/", "export/cli.py", "export/real_check.py"),
 }
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 FILES = sorted(PACKAGE.rglob("*.py"))

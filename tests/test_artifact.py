@@ -95,6 +95,28 @@ def test_a_changed_number_in_the_manifest_is_noticed(copy: Path) -> None:
         Artifact.open(copy)
 
 
+def test_any_changed_byte_of_the_manifest_is_refused(copy: Path) -> None:
+    """Every fifth byte set to 0xff, which is no UTF-8, and every seventh flipped: always an ArtifactError."""
+    path = copy / "manifest.json"
+    good = path.read_bytes()
+    changes = [(at, 0xFF) for at in range(0, len(good), 5)] + [(at, good[at] ^ 1) for at in range(0, len(good), 7)]
+    for at, value in changes:
+        path.write_bytes(good[:at] + bytes([value]) + good[at + 1 :])
+        with pytest.raises(ArtifactError, match=r"manifest\.json"):
+            Artifact.open(copy)
+
+
+def test_a_damaged_stamp_costs_only_a_hash(copy: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nonsense in the cache folder does not stop a load."""
+    monkeypatch.setenv("CLIPFAST_CACHE", str(tmp_path / "cache"))
+    artifact = Artifact.open(copy)
+    artifact.verified(["text.onnx"])
+    for stamp in (tmp_path / "cache" / "verified").iterdir():
+        stamp.write_bytes(b"\xff\xfe")
+
+    assert artifact.verified(["text.onnx"]) == (copy / "text.onnx",)
+
+
 @pytest.mark.parametrize(
     ("version", "advice"),
     [(0, "Export the model again"), (2, "Update clipfast"), (999, "Update clipfast")],  # older, newer, far newer

@@ -41,6 +41,12 @@ def test_the_changelog_knows_the_version() -> None:
     assert f"## {clipfast.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
+def test_no_placeholder_is_left_in_the_documents() -> None:
+    """What a script or a person was to fill in is filled in."""
+    for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        assert "MEASURED_TABLE" not in (ROOT / name).read_text(encoding="utf-8")
+
+
 def test_extras_match_the_promise() -> None:
     """The extras that the documents name exist, and cpu and gpu wheels are in no unconditional dependency."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -18,5 +18,5 @@ def main() -> None:
             stream.reconfigure(encoding="utf-8", errors="replace")
     try:
         app()
-    except ClipfastError as error:
+    except (ClipfastError, OSError) as error:
         sys.exit(report_failure(error))

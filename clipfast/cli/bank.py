@@ -1,4 +1,4 @@
-"""`clipfast bank`: build, change, list and search a bank of reference photos."""
+"""`clipfast bank`: build, change, list and search a bank of reference photos; `bank_care` has the rest."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import Annotated, cast
 
 import typer
 
+from clipfast.cli.bank_care import check, import_, rebuild
+from clipfast.cli.bank_options import BankFile, BatchOption, MaxPixelsOption, OutFile
 from clipfast.cli.bank_summary import (
     bank_checks,
     bank_summary,
     images_text,
     report_summary,
+    show_checks,
     show_report,
     show_totals,
     show_written,
@@ -41,8 +44,6 @@ def _known_score(name: str) -> str:
     return name
 
 
-BankFile = Annotated[Path, typer.Option("--bank", envvar="CLIPFAST_BANK", help="The bank file.")]
-OutFile = Annotated[Path, typer.Option("--out", envvar="CLIPFAST_BANK", help="The bank file to write.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Fail at the first file that cannot be used.")]
 ScoreOption = Annotated[
     str, typer.Option("--score", callback=_known_score, help=f"How photos make a score: {', '.join(CLASS_SCORES)}.")
@@ -58,8 +59,8 @@ def build(
     *,
     out_path: OutFile = DEFAULT_BANK,
     strict: StrictOption = False,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Photos encoded together.")] = 32,
-    max_pixels: Annotated[int | None, typer.Option("--max-pixels", min=1, help="Refuse larger photos.")] = None,
+    batch_size: BatchOption = 32,
+    max_pixels: MaxPixelsOption = None,
     model: ModelOption = None,
     provider: ProviderOption = "cpu",
     precision: PrecisionOption = "fp32",
@@ -91,9 +92,7 @@ def build(
         return
     show_report(report, bank)
     show_written(bank, out_path)
-    for check in checks:
-        mark, style = ("✓", "green") if check.ok else ("✗", "yellow")
-        out.print(f"{mark} {check.name}: {check.detail}", style=style)
+    show_checks(checks)
 
 
 @app.command()
@@ -221,3 +220,8 @@ def search(
     for place, r in enumerate(ranked, start=1):
         photo = nearest[r.id]
         out.print(f"{place}. {r.id}: {r.score:.3f}   nearest {photo.path} ({photo.score:.3f})")
+
+
+app.command()(check)
+app.command()(rebuild)
+app.command("import")(import_)

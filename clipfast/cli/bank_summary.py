@@ -19,6 +19,7 @@ __all__ = [
     "bank_summary",
     "images_text",
     "report_summary",
+    "show_checks",
     "show_report",
     "show_totals",
     "show_written",
@@ -57,6 +58,13 @@ def bank_checks(bank: FabricBank, report: BuildReport, path: Path) -> list[Check
     ]
 
 
+def show_checks(checks: Sequence[Check]) -> None:
+    """Write one line for every point, with a tick or a cross."""
+    for check in checks:
+        mark, style = ("✓", "green") if check.ok else ("✗", "yellow")
+        out.print(f"{mark} {check.name}: {check.detail}", style=style)
+
+
 def _count(good: int, total: int, others: Sequence[str]) -> str:
     shown = ", ".join(others[:5]) + (", …" if len(others) > 5 else "")
     return f"{good} of {total}" + (f" (not: {shown})" if others else "")
@@ -87,6 +95,8 @@ def show_totals(bank: FabricBank, path: Path) -> None:
     """Write the bank's totals."""
     out.print(f"   Total fabrics: {len(bank.fabrics)}")
     out.print(f"   Total images: {len(bank)}")
+    if imported := len(bank.references.imported):
+        out.print(f"   Imported as vectors, without a photo: {imported}")
     out.print(f"   File size: {_kb(path.stat().st_size)}")
 
 
@@ -97,6 +107,7 @@ def bank_summary(bank: FabricBank, path: Path) -> dict[str, Any]:
         "fabrics": bank.fabrics,
         "total_fabrics": len(bank.fabrics),
         "total_images": len(bank),
+        "imported": len(bank.references.imported),
         "bytes": path.stat().st_size,
         "model": bank.model,
     }

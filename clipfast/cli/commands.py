@@ -43,7 +43,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="CLIP on ONNX Runtime: fabric retrieval, Surgery heat maps, anomaly detection, diagnostics.",
+    help="CLIP on ONNX Runtime: fabric retrieval, CLIP Surgery heat maps, export with a parity gate.",
 )
 
 

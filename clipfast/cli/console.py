@@ -47,8 +47,14 @@ def note(text: str) -> None:
     err.print(text, style="dim")
 
 
-def report_failure(error: ClipfastError) -> int:
+def report_failure(error: ClipfastError | OSError) -> int:
     """Write the error's sentence to standard error and return the exit code."""
+    if isinstance(error, OSError) and not isinstance(error, ClipfastError):
+        reason = error.strerror or type(error).__name__
+        err.print(
+            f"error: {error.filename or 'a file'}: {reason}. Check the path and its permissions.", style="bold red"
+        )
+        return EXIT_FAILED
     err.print(f"error: {error}", style="bold red")
     return EXIT_USAGE if isinstance(error, MissingExtraError) else EXIT_FAILED
 

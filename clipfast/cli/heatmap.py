@@ -55,7 +55,9 @@ def heatmap(
     seen = preprocess(photo, clip.manifest.image)  # the map covers what the model sees
     maps = heatmaps(clip, photo, text, path=path.value, size_hw=seen.shape[:2])[0]
     panels = [seen, *(overlay(seen, heat) for heat in unit_range(maps))]
-    save_png(out_path, contact_sheet(panels, [image.name, *text], columns=min(len(panels), 4)))
+    # Pillow's own font has Latin letters only: other captions are numbers, explained below the picture.
+    captions = [name if name.isascii() else f"text {i}" for i, name in enumerate(text, start=1)]
+    save_png(out_path, contact_sheet(panels, ["image", *captions], columns=min(len(panels), 4)))
     peaks = [divmod(int(heat.argmax()), heat.shape[1]) for heat in maps]
     rows = [
         {"text": name, "max": float(heat.max()), "min": float(heat.min()), "peak_xy": [x, y]}
@@ -64,8 +66,10 @@ def heatmap(
     if json:
         print_json({"image": image.as_posix(), "path": path.value, "out": out_path.as_posix(), "maps": rows})
         return
-    for row in rows:
-        out.print(
-            f"{row['text']}: peak at {row['peak_xy']}, similarity {row['min']:.3f} to {row['max']:.3f}", markup=False
-        )
+    for row, caption in zip(rows, captions, strict=True):
+        label = row["text"] if caption == row["text"] else f"{caption} ({row['text']})"
+        if row["max"] == row["min"]:
+            out.print(f"{label}: the map is flat; the model sees no difference between the texts")
+        else:
+            out.print(f"{label}: peak at {row['peak_xy']}, similarity {row['min']:.3f} to {row['max']:.3f}")
     out.print(f"Wrote {out_path}")

@@ -9,12 +9,9 @@ import typer
 from rich.table import Table
 
 from clipfast.cli.console import JsonOption, out, print_json
-from clipfast.errors import MissingExtraError
+from clipfast.errors import ClipfastError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-# Distributions that install the same import name; two of a row overwrite each other's files.
-_RIVALS = (("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"), ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs"))
 
 
 @app.command()
@@ -65,8 +62,9 @@ def system_facts() -> dict[str, Any]:
     wheels = installed_wheels()
     try:
         offered = offered_providers()
-    except MissingExtraError:
-        offered = ()
+        problem = None
+    except ClipfastError as error:  # a broken installation is what this command is for
+        offered, problem = (), str(error)
     return {
         "clipfast": __version__,
         "python": platform.python_version(),
@@ -74,6 +72,7 @@ def system_facts() -> dict[str, Any]:
         "cores": available_cores(),
         "wheels": wheels,
         "clashes": find_clashes(wheels),
+        "problem": problem,
         "providers": {name: name in offered for name in PROVIDERS},
         "embedded_models": embedded_models(),
         "cache": cache_dir().as_posix(),
@@ -82,8 +81,10 @@ def system_facts() -> dict[str, Any]:
 
 def find_clashes(wheels: dict[str, str]) -> list[dict[str, Any]]:
     """Return every pair of wheels that overwrite each other, with the line that repairs it."""
+    from clipfast.runtime.session import RIVALS
+
     clashes = []
-    for rivals in _RIVALS:
+    for rivals in RIVALS:
         both = [name for name in rivals if name in wheels]
         if len(both) > 1:
             keep = both[-1]  # the one that was wanted besides the default CPU wheel
@@ -111,6 +112,8 @@ def _show_system(facts: dict[str, Any]) -> None:
     out.print(f"Embedded models: {', '.join(facts['embedded_models'])}; cache: {facts['cache']}")
     for clash in facts["clashes"]:
         out.print(f"✗ {' and '.join(clash['wheels'])} overwrite each other. Repair: {clash['repair']}", style="red")
+    if facts["problem"]:
+        out.print(f"✗ {facts['problem']}", style="red")
     if not facts["clashes"]:
         out.print("✓ No clashing wheels", style="green")
 

@@ -40,7 +40,7 @@ def export(
         str, typer.Option(help="Further token streams: maskclip,clearclip,sclip,naclip,segearth,gem,sweep.")
     ] = "",
     class_attention: Annotated[bool, typer.Option("--class-attention", help="Let dense give the class row.")] = False,
-    seed: Annotated[int, typer.Option(help="Of random weights, when no --pretrained is given.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of random weights, when no --pretrained is given.")] = 0,
     compact: Annotated[
         bool, typer.Option(help="Store int8 weights, rounding the model first (embedded models).")
     ] = False,
@@ -108,5 +108,5 @@ def run() -> None:
     """Run the command by itself, with the exit codes of `clipfast`."""
     try:
         app(prog_name="python -m clipfast.export")
-    except ClipfastError as error:
+    except (ClipfastError, OSError) as error:
         sys.exit(report_failure(error))

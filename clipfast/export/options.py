@@ -46,6 +46,8 @@ class ExportOptions:
     notice: str | None = None
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ShapeError(f"seed must be 0 or more; got {self.seed}.")
         if self.surgery_depth < 1:
             raise ShapeError(f"surgery_depth must be 1 or more; got {self.surgery_depth}.")
         if self.image_size is not None and not 16 <= self.image_size <= 4096:

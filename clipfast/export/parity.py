@@ -136,4 +136,5 @@ def _worse(a: Parity, b: Parity) -> Parity:
         batch=a.batch,
         max_abs_diff=float(np.maximum(a.max_abs_diff, b.max_abs_diff)),  # keeps NaN, max() may not
         min_cosine=float(np.minimum(a.min_cosine, b.min_cosine)),
+        max_norm_error=float(np.maximum(a.max_norm_error, b.max_norm_error)),
     )

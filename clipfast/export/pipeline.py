@@ -15,6 +15,7 @@ import numpy as np
 
 from clipfast import __version__
 from clipfast.artifact import (
+    MANIFEST_NAME,
     SCHEMA_VERSION,
     Artifact,
     FileSpec,
@@ -57,6 +58,9 @@ def export(options: ExportOptions, out: Path, *, progress: Callable[[str, int, i
         ArtifactError: `out` holds something else, or the checkpoint cannot be used.
         DataError: The model cannot be exported.
     """
+    out = out.resolve()
+    if Path.cwd().is_relative_to(out):
+        raise ArtifactError(f"{out} is the folder this command runs in; it cannot be replaced. Name a new folder.")
     _require_replaceable(out)
     total = len(options.heads) + 3
     tell = progress or (lambda *_: None)
@@ -79,6 +83,7 @@ def export(options: ExportOptions, out: Path, *, progress: Callable[[str, int, i
         artifact = Artifact(folder, _manifest(source, options, graphs))
         tell("proving parity", total - 1, total)
         _prove(artifact, source, options)
+        Artifact.open(folder)  # what no reader would accept must not replace what one does
         _put_in_place(folder, out)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -191,8 +196,15 @@ def _known_tokens(table: np.ndarray) -> tuple[int, ...] | None:
 
 
 def _require_replaceable(out: Path) -> None:
-    if out.exists() and not (out / "manifest.json").is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise ArtifactError(f"{out} is there and is no artifact. Name a new folder, or empty this one.")
+    """Only a new name, an empty folder, or an artifact with nothing else in it may be written over."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    try:
+        files = Artifact.open(out).manifest.files
+    except (ArtifactError, NotADirectoryError) as error:
+        raise ArtifactError(f"{out} is there and is no artifact of this version. Name a new folder.") from error
+    if strangers := sorted({path.name for path in out.iterdir()} - {MANIFEST_NAME, *files}):
+        raise ArtifactError(f"{out} holds {strangers[0]!r}, which is not of the artifact. Name a new folder.")
 
 
 def _put_in_place(folder: Path, out: Path) -> None:

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 _LISTED = 10
+# Buffers of old open_clip versions and the three sizes that OpenAI's own files carry.
+_NO_WEIGHTS = {"attn_mask", "input_resolution", "context_length", "vocab_size"}
+_VOCABULARY = 49_408
 _WORKS = "What works: open_clip ViTs with a class token and CLIP's own text tower, such as ViT-B-32 or ViT-B-16"
 _PLAIN_VISION = {"image_size", "layers", "width", "head_width", "mlp_ratio", "patch_size"}
 _PLAIN_TEXT = {"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio"}
@@ -73,7 +76,10 @@ def load_model(
     if image_size is not None:
         config["vision_cfg"]["image_size"] = image_size
     chosen = _choose_activation(config, known, activation, file if known is None else None)
-    model = _build(config, chosen)
+    try:
+        model = _build(config, chosen)
+    except (TypeError, ValueError, AssertionError, RuntimeError, ZeroDivisionError) as error:
+        raise DataError(f"open_clip cannot build {name} from its config: {error}. Check its numbers.") from error
     if file is None:
         randomise(model, seed=seed)
     else:
@@ -121,6 +127,8 @@ def _require_plain(name: str, config: Mapping[str, Any]) -> None:
     strange += [f"text_cfg.{key}" for key in sorted(set(text) - _PLAIN_TEXT)]
     if not isinstance(vision.get("layers", 12), int):
         strange.append("vision_cfg.layers as a list (a ResNet)")
+    if text.get("vocab_size", _VOCABULARY) != _VOCABULARY:
+        strange.append(f"text_cfg.vocab_size {text['vocab_size']} (CLIP's vocabulary has {_VOCABULARY:,})")
     if strange:
         raise DataError(f"{name} cannot be exported: it uses {', '.join(strange)}. {_WORKS}.")
 
@@ -191,10 +199,10 @@ def read_checkpoint(file: Path) -> dict[str, Tensor]:
         else:
             loaded = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ArtifactError(
-            f"{file} cannot be read as plain weights ({reason}). Files that need code to load (TorchScript archives, "
-            "pickled models) are refused: save the state_dict alone, or convert it to .safetensors."
+            f"{file} cannot be read as plain weights ({type(error).__name__}): it is damaged, or holds code. Files "
+            "that need code to load (TorchScript archives, pickled models) are refused: save the state_dict alone, "
+            "or convert it to .safetensors."
         ) from error
     return _plain_state(loaded, file)
 
@@ -212,13 +220,12 @@ def _plain_state(loaded: Any, file: Path) -> dict[str, Tensor]:
 def fill(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Copy a state dict into a model, refusing anything missing, unexpected, misshapen or not finite."""
     wanted = model.state_dict()
-    state = {key: value for key, value in state.items() if key != "attn_mask"}  # a buffer of old open_clip versions
+    state = {key: value for key, value in state.items() if key not in _NO_WEIGHTS}
     problems = [f"{key} is missing" for key in wanted if key not in state]
     problems += [f"{key} is not expected" for key in state if key not in wanted]
     for key in wanted.keys() & state.keys():
-        if wanted[key].numel() == state[key].numel() == 1:
-            continue
-        if wanted[key].shape != state[key].shape:
+        scalar = wanted[key].numel() == state[key].numel() == 1  # some checkpoints hold (1,) for ()
+        if not scalar and wanted[key].shape != state[key].shape:
             problems.append(f"{key} must be {tuple(wanted[key].shape)}, is {tuple(state[key].shape)}")
         elif not torch.isfinite(state[key]).all():
             problems.append(f"{key} holds values that are not finite")

@@ -17,7 +17,7 @@ from clipfast.retrieval.encode import BuildReport, EncodeOptions, Photo, Skipped
 from clipfast.retrieval.references import References
 from clipfast.types import ImageEncoder, Images, ImageSource
 
-__all__ = ["encode_fabric", "encode_folder"]
+__all__ = ["checked_id", "encode_fabric", "encode_folder"]
 
 
 def encode_folder(clip: ImageEncoder, root: Path, options: EncodeOptions) -> tuple[References, BuildReport]:
@@ -44,7 +44,7 @@ def encode_fabric(
         DataError: `fabric_id` is no folder name, or no photo can be read.
         ImageError: `strict`, and a file cannot be used.
     """
-    fabric = _checked_id(fabric_id)
+    fabric = checked_id(fabric_id)
     if isinstance(images, str | os.PathLike) and Path(images).is_dir():
         paths, hidden, unusable = list_images(images)
         photos = [_photo(fabric, path) for path in paths]
@@ -71,8 +71,12 @@ def _listed(images: Images) -> list[ImageSource]:
     return list(images)
 
 
-def _checked_id(fabric_id: str) -> str:
-    """A fabric id must do as a folder's name, so that `build` on the same photos gives the same bank."""
+def checked_id(fabric_id: str) -> str:
+    """Return a fabric id, NFC; it must do as a folder's name, so that `build` on the same photos gives the same bank.
+
+    Raises:
+        DataError: It would not.
+    """
     name = unicodedata.normalize("NFC", fabric_id)
     if not name.strip() or name.startswith(".") or any(sign in "/\\" or not sign.isprintable() for sign in name):
         raise DataError(

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -88,12 +88,14 @@ class EncodeOptions:
         batch_size: Photos an encoder call, at most.
         max_pixels: Larger photos are refused before they are decoded.
         progress: Called with (done, total) files.
+        inspect: Called with the name and the decoded image of every photo that is kept.
     """
 
     strict: bool = False
     batch_size: int = 32
     max_pixels: int = DEFAULT_MAX_PIXELS
     progress: Callable[[int, int], None] | None = None
+    inspect: Callable[[str, Image.Image], None] | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.max_pixels < 1:
@@ -139,7 +141,10 @@ def encode_photos(
         raise ImageError(f"{unusable[0].path}: {unusable[0].reason}. Remove or replace it, or build without strict.")
     found = _Collector(clip, options)
     found.skipped += unusable
-    for done, item in enumerate(prefetch(partial(_read, options), photos, workers=1, ahead=_DECODE_AHEAD), start=1):
+    for done, item in enumerate(
+        prefetch(partial(_read, options, getattr(clip, "exif", "apply")), photos, workers=1, ahead=_DECODE_AHEAD),
+        start=1,
+    ):
         found.take(item)
         if options.progress:
             options.progress(done, len(photos))
@@ -218,13 +223,24 @@ class _Collector:
     def _keep(self, batch: list[_Loaded]) -> None:
         rows = self._clip.encode_images([item.image for item in batch])
         for item, row in zip(batch, rows, strict=True):
-            if item.path in self._kept:
-                self.skipped.append(Skipped(item.path, "a photo of that name or content came before it"))
+            path = item.path
+            if path in self._kept and self._kept[path][1] != item.sha256:
+                path = _renamed(path, item.sha256)  # cameras in two folders count from 0001 both
+            if path in self._kept:
+                self.skipped.append(Skipped(path, "a photo of that name and content came before it"))
                 continue
             self._rows.append(row[None])
-            self._kept[item.path] = (item.fabric, item.sha256)
+            self._kept[path] = (item.fabric, item.sha256)
             if min(item.image.size) < SMALL_SIDE:
-                self.small.append(item.path)
+                self.small.append(path)
+            if self._options.inspect:
+                self._options.inspect(path, item.image)
+
+
+def _renamed(path: str, sha256: str) -> str:
+    """Another photo of a name that is taken: its checksum's beginning goes before the suffix."""
+    name = PurePosixPath(path)
+    return (name.parent / f"{name.stem}-{sha256[:8]}{name.suffix}").as_posix()
 
 
 def _repeated(references: References) -> tuple[str, ...]:
@@ -236,12 +252,12 @@ def _repeated(references: References) -> tuple[str, ...]:
     )
 
 
-def _read(options: EncodeOptions, photo: Photo) -> _Loaded | Skipped:
+def _read(options: EncodeOptions, exif: Literal["apply", "ignore"], photo: Photo) -> _Loaded | Skipped:
     name = photo.path or f"a photo of {photo.fabric}"
     try:
         data = _bytes_of(photo.source)
         source = photo.source if data is None else _NamedBytes(data, name)
-        image = load_image(source, max_pixels=options.max_pixels)
+        image = load_image(source, max_pixels=options.max_pixels, exif=exif)  # as the clip reads its queries
     except (ImageError, ShapeError, OSError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).removeprefix(f"{name} ")
         if options.strict:

@@ -11,7 +11,10 @@ from clipfast.errors import DataError, ShapeError
 from clipfast.index import require_unit_rows
 from clipfast.types import Floats, Ints
 
-__all__ = ["References"]
+__all__ = ["NO_PHOTO", "References"]
+
+NO_PHOTO = "0" * 64
+"""Stands for the checksum of a row that was imported as a vector: there is no photo that it could be compared with."""
 
 
 class References:
@@ -23,7 +26,7 @@ class References:
         embeddings: Unit rows, (m, e) float32.
         fabrics: Fabric id of each row.
         paths: Name of each row: `fabric/file`, unique.
-        sha256: Checksum of each photo, hexadecimal.
+        sha256: Checksum of each photo, hexadecimal; `NO_PHOTO` where there is none.
 
     Attributes:
         names: Fabric ids, sorted, (c,).
@@ -72,6 +75,11 @@ class References:
     def dim(self) -> int:
         """Width of the embeddings."""
         return int(self.embeddings.shape[1])
+
+    @property
+    def imported(self) -> tuple[str, ...]:
+        """Names of the rows that were imported as vectors, without a photo."""
+        return tuple(path for path, sha256 in zip(self.paths, self.sha256, strict=True) if sha256 == NO_PHOTO)
 
     def merged(self, other: References) -> References:
         """Return these and `other`; where both hold a path, `other`'s row is taken.

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from clipfast.artifact import Artifact, Manifest
 from clipfast.errors import ArtifactError, ShapeError
 from clipfast.prompts import expand
 from clipfast.runtime.batching import batches, prefetch
-from clipfast.runtime.images import DEFAULT_MAX_PIXELS, load_image
+from clipfast.runtime.images import load_image
+from clipfast.runtime.models import DEFAULT_MODEL, embedded_models, find_model
+from clipfast.runtime.opened import OpenedModel
 from clipfast.runtime.preprocess import load_kernel, preprocess
-from clipfast.runtime.session import Session, available_cores, check_request, open_session
-from clipfast.runtime.text_cache import TextCache
+from clipfast.runtime.reading import ImageOptions, each_image
+from clipfast.runtime.session import available_cores, check_request
 from clipfast.runtime.tokenizer import Tokenizer
 from clipfast.types import DenseTokens, Floats, Images, ImageSource, JointFeatures, PatchFeatures, Pixels
 
@@ -30,36 +28,9 @@ __all__ = ["Clip", "ImageOptions", "embedded_models"]
 
 log = logging.getLogger(__name__)
 
-DEFAULT_MODEL = "mini"
-_MODELS = Path(__file__).resolve().parent.parent / "models"
 _TEXT_BATCH = 64
 _MANY = 100  # images for which loading the resize kernel pays
 _KNOWN_ENOUGH = 0.5
-_of_parents: list[dict[str, Session]] = []
-
-
-@dataclass(frozen=True, slots=True)
-class ImageOptions:
-    """How images are read.
-
-    Attributes:
-        max_pixels: Larger images are refused before they are decoded.
-        exif: "apply" turns photos upright as cameras meant them; "ignore" does what open_clip does.
-        batch_size: Images of one forward; bounds memory.
-        decoders: Threads that decode ahead while a batch is computed; 0 decodes inline.
-    """
-
-    max_pixels: int = DEFAULT_MAX_PIXELS
-    exif: Literal["apply", "ignore"] = "apply"
-    batch_size: int = 32
-    decoders: int = 2
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.decoders < 0 or self.max_pixels < 1:
-            raise ShapeError(
-                "batch_size and max_pixels must be 1 or more and decoders 0 or more; "
-                f"got {self.batch_size}, {self.max_pixels} and {self.decoders}."
-            )
 
 
 class Clip:
@@ -85,7 +56,7 @@ class Clip:
         self.threads = threads
         self.artifact = artifact
         self._images = images
-        self._reset()
+        self._opened = OpenedModel(artifact, provider=provider, precision=precision, threads=threads)
 
     @classmethod
     def load(
@@ -114,7 +85,7 @@ class Clip:
         threads = threads if threads is not None else available_cores()
         check_request(provider, threads)
         chosen = model if model is not None else os.environ.get("CLIPFAST_MODEL") or None
-        artifact = Artifact.open(_folder(chosen if chosen is not None else DEFAULT_MODEL))
+        artifact = Artifact.open(find_model(chosen if chosen is not None else DEFAULT_MODEL))
         if chosen is None and artifact.manifest.notice:
             log.warning(artifact.manifest.notice)
         return cls(
@@ -134,6 +105,11 @@ class Clip:
     def embed_dim(self) -> int:
         """Size of an embedding, `e`."""
         return self.manifest.model.embed_dim
+
+    @property
+    def exif(self) -> Literal["apply", "ignore"]:
+        """What is done with the orientation that cameras store; a bank reads its photos in the same way."""
+        return self._images.exif
 
     def fingerprint(self, output: str = "embedding") -> str:
         """Return the identity of one output's vectors; equal strings mean comparable vectors."""
@@ -169,11 +145,13 @@ class Clip:
         wanted = [texts] if isinstance(texts, str) else list(texts)
         if bad := [text for text in wanted if not isinstance(text, str)]:
             raise ShapeError(f"texts must be strings; got {type(bad[0]).__name__}.")
-        key = None if templates is None else tuple(templates)
-        rows = {text: self._texts.get(text, key) for text in wanted}
+        wanted = [text.encode("utf-8", "replace").decode() for text in wanted]  # lone surrogates become "?"
+        key = _checked_templates(templates)
+        cache = self._opened.texts
+        rows = {text: cache.get(text, key) for text in wanted}
         missing = [text for text, row in rows.items() if row is None]
         for text, row in zip(missing, self._embed_texts(missing, key), strict=True):
-            self._texts.put(text, key, row)
+            cache.put(text, key, row)
             rows[text] = row
         out = np.zeros((len(wanted), self.embed_dim), np.float32)
         for i, text in enumerate(wanted):
@@ -248,8 +226,8 @@ class Clip:
         """
         load_kernel()
         for name in self.manifest.graphs if graphs is None else graphs:
-            self._session(name).run(self._blank_inputs(name))
-        self._tokens()
+            self._opened.session(name).run(self._blank_inputs(name))
+        self._opened.tokenizer()
 
     def _blank_inputs(self, graph: str) -> dict[str, NDArray[Any]]:
         blanks: dict[str, NDArray[Any]] = {
@@ -261,7 +239,7 @@ class Clip:
 
     def close(self) -> None:
         """Let go of the graphs' memory; the next call opens them again."""
-        self._reset()
+        self._opened.close()
 
     def __enter__(self) -> Clip:
         return self
@@ -279,48 +257,15 @@ class Clip:
 
     def _run(self, graph: str, images: Images, **inputs: NDArray[Any]) -> dict[str, Floats]:
         """Run a vision graph over images in bounded batches; every output by name."""
-        session = self._session(graph)
+        session = self._opened.session(graph)
         parts = [session.run({"pixels": pixels, **inputs}) for pixels in self._pixel_batches(images)]
         if not parts:  # no image: the right shapes, without rows
             return {name: value[:0] for name, value in session.run(self._blank_inputs(graph)).items()}
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _reset(self) -> None:
-        self._texts = TextCache(self.fingerprint(), self.precision, self.embed_dim)
-        self._lock = threading.Lock()
-        self._sessions: dict[str, Session] = {}
-        self._tokenizer: Tokenizer | None = None
-        self._process = os.getpid()
-
-    def _session(self, graph: str) -> Session:
-        if self._process != os.getpid():
-            # After a fork the threads of the parent's sessions do not exist here, and destroying such a session
-            # would wait for them for ever: it is kept, unused, until the process ends.
-            _of_parents.append(self._sessions)
-            self._reset()
-        session = self._sessions.get(graph)
-        if session is None:
-            with self._lock:
-                session = self._sessions.get(graph)
-                if session is None:
-                    session = open_session(
-                        self.artifact, graph, provider=self.provider, precision=self.precision, threads=self.threads
-                    )
-                    self._sessions[graph] = session
-        return session
-
-    def _tokens(self) -> Tokenizer:
-        if self._tokenizer is None:
-            with self._lock:
-                if self._tokenizer is None:
-                    spec = self.manifest.tokenizer
-                    (path,) = self.artifact.verified([spec.file])
-                    self._tokenizer = Tokenizer.load(path, spec)
-        return self._tokenizer
-
     def _pixel_batches(self, images: Images) -> Iterator[Pixels]:
         options = self._images
-        sources = _each(images)
+        sources = each_image(images)
         if not isinstance(sources, list) or len(sources) >= _MANY:
             load_kernel()
         workers = 0 if isinstance(sources, list) and len(sources) == 1 else options.decoders
@@ -335,7 +280,7 @@ class Clip:
         prompts = texts if templates is None else expand(texts, templates)
         if not prompts:
             return np.zeros((0, self.embed_dim), np.float32)
-        tokenizer, session = self._tokens(), self._session("text")
+        tokenizer, session = self._opened.tokenizer(), self._opened.session("text")
         self._warn_of_unknown_words(texts, tokenizer)
         rows = np.concatenate(
             [session.run({"ids": tokenizer(group)})["embedding"] for group in batches(prompts, _TEXT_BATCH)]
@@ -357,37 +302,12 @@ class Clip:
                 )
 
 
-def embedded_models() -> list[str]:
-    """Return the names of the models that come with the package."""
-    return sorted(path.parent.name.replace("_", "-") for path in _MODELS.glob("*/manifest.json"))
-
-
-def _folder(model: str | os.PathLike[str]) -> Path:
-    if isinstance(model, str) and model in embedded_models():
-        return _MODELS / model.replace("-", "_")
-    path = Path(model)
-    if not path.is_dir():
-        raise ArtifactError(
-            f"No artifact folder at {path}, and no embedded model of that name (there is "
-            f"{', '.join(embedded_models()) or 'none'}). Make one: python -m clipfast.export MODEL --out DIR"
-        )
-    return path
-
-
-def _each(images: Images) -> Iterable[ImageSource]:
-    """One image becomes a list of one; a 4-D array becomes its images; other iterables stay as they are."""
-    if isinstance(images, np.ndarray):
-        return list(images) if images.ndim == 4 else [images]
-    if isinstance(images, str | bytes | os.PathLike | Image.Image):
-        return [images]
-    if hasattr(images, "read"):
-        return [cast("ImageSource", images)]
-    if not isinstance(images, Iterable):
-        raise ShapeError(
-            f"images must be an image or an iterable of images; got {type(images).__name__}. "
-            "An image is a path, bytes, an open binary file, a PIL image or a uint8 (h, w, 3) array."
-        )
-    return images if isinstance(images, Iterator) else list(images)
+def _checked_templates(templates: Sequence[str] | None) -> tuple[str, ...] | None:
+    if templates is None:
+        return None
+    if isinstance(templates, str) or not all(isinstance(template, str) for template in templates):
+        raise ShapeError(f"templates must be a sequence of strings; got {templates!r}.")
+    return tuple(templates)
 
 
 def _unit_rows(rows: NDArray[np.float32]) -> Floats:

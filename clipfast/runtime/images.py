@@ -77,8 +77,8 @@ def load_image(
     Args:
         source: A path, the bytes of a file, an open binary file (read from its start), a PIL image or a uint8
             (h, w, 3) RGB array.
-        max_pixels: More are refused before anything is decoded. For TIFF and WebP files, Pillow's
-            `PIL.Image.MAX_IMAGE_PIXELS` holds besides.
+        max_pixels: More are refused before anything is decoded; what is decoded already passes. For TIFF and WebP
+            files, Pillow's `PIL.Image.MAX_IMAGE_PIXELS` holds besides.
         exif: Whether the orientation that a camera stored in a file is applied. open_clip ignores it. A PIL image or
             an array comes as it is, and Pillow itself always turns a TIFF upright.
 
@@ -95,11 +95,11 @@ def load_image(
                 f"an image array must be uint8 (h, w, 3) RGB, not empty; got {source.dtype} {source.shape}. "
                 "Stack a grey image three times, drop alpha, and scale floats to 0..255."
             )
-        _check_size((source.shape[1], source.shape[0]), max_pixels, "the array")
         return Image.fromarray(np.ascontiguousarray(source))
     if isinstance(source, Image.Image):
         name = getattr(source, "filename", "") or f"the {source.mode} image"
-        _check_size(source.size, max_pixels, name)
+        if getattr(source, "tile", None):  # opened by Pillow, and not decoded yet
+            _check_size(source.size, max_pixels, name)
         with _explained(name):
             source.load()
         return source

@@ -17,10 +17,11 @@ from clipfast.errors import ArtifactError, ParityError
 from clipfast.runtime.session import open_session
 from clipfast.storage import load_sealed_npz
 
-__all__ = ["MAX_ABS_DIFF", "MIN_COSINE", "compare", "require", "thin", "verify"]
+__all__ = ["MAX_ABS_DIFF", "MAX_NORM_ERROR", "MIN_COSINE", "compare", "require", "thin", "verify"]
 
 MAX_ABS_DIFF = 1e-4  # on unit rows, fp32
 MIN_COSINE = 1 - 1e-6
+MAX_NORM_ERROR = 1e-4
 _KEPT_ROWS = 4
 
 
@@ -38,13 +39,15 @@ def compare(graph: str, output: str, got: NDArray[Any], wanted: NDArray[Any]) ->
     """
     if got.shape != wanted.shape:
         raise ParityError(f"{graph}.{output} must be {wanted.shape}; the graph gives {got.shape}.")
-    mine, theirs = _unit_rows(got), _unit_rows(wanted)
+    lengths, wanted_lengths = _lengths(got), _lengths(wanted)
+    mine, theirs = got / lengths, wanted / wanted_lengths
     return Parity(
         graph=graph,
         output=output,
         batch=len(got),
         max_abs_diff=float(np.abs(mine - theirs).max()),
         min_cosine=float((mine * theirs).sum(axis=-1).min()),
+        max_norm_error=float(np.abs(lengths / wanted_lengths - 1).max()),
     )
 
 
@@ -56,11 +59,13 @@ def require(rows: tuple[Parity, ...]) -> None:
     """
     for row in rows:
         # Written so that NaN fails too.
-        if not (row.max_abs_diff <= MAX_ABS_DIFF and row.min_cosine >= MIN_COSINE):
+        within = row.max_abs_diff <= MAX_ABS_DIFF and row.max_norm_error <= MAX_NORM_ERROR
+        if not (within and row.min_cosine >= MIN_COSINE):
             raise ParityError(
                 f"{row.graph}.{row.output} at batch {row.batch} differs from the PyTorch reference: max |diff| "
                 f"{row.max_abs_diff:.2e} (limit {MAX_ABS_DIFF:.0e}), min cosine {row.min_cosine:.8f} (limit "
-                f"{MIN_COSINE}). Do not use it; please report the model and the versions in use."
+                f"{MIN_COSINE}), max error of a length {row.max_norm_error:.2e} (limit "
+                f"{MAX_NORM_ERROR:.0e}). Do not use it; please report the model and the versions in use."
             )
 
 
@@ -100,7 +105,6 @@ def _inputs(stored: Mapping[str, NDArray[Any]], names: tuple[str, ...], artifact
     return {name: stored[name] for name in names}
 
 
-def _unit_rows(x: NDArray[Any]) -> NDArray[np.float64]:
-    wide = x.astype(np.float64)
-    rows: NDArray[np.float64] = wide / np.linalg.norm(wide, axis=-1, keepdims=True)
-    return rows
+def _lengths(x: NDArray[Any]) -> NDArray[np.float64]:
+    lengths: NDArray[np.float64] = np.linalg.norm(x.astype(np.float64), axis=-1, keepdims=True)
+    return lengths

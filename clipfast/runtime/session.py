@@ -7,6 +7,7 @@ turned into errors here.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -19,6 +20,7 @@ from clipfast.errors import ArtifactError, MissingExtraError, ProviderError
 
 __all__ = [
     "PROVIDERS",
+    "RIVALS",
     "OrtSession",
     "Session",
     "available_cores",
@@ -32,14 +34,17 @@ PROVIDERS = {
     "cpu": ("CPUExecutionProvider", "pip install 'clipfast[cpu]'"),
     "cuda": (
         "CUDAExecutionProvider",
-        "pip uninstall onnxruntime && pip install 'clipfast[gpu]', and CUDA 13 with cuDNN 9",
+        "pip uninstall -y onnxruntime faiss-cpu && pip install 'clipfast[gpu]', and CUDA 13 with cuDNN 9",
     ),
     "tensorrt": (
         "TensorrtExecutionProvider",
-        "pip uninstall onnxruntime && pip install 'clipfast[gpu]' 'tensorrt-cu13>=10.13,<11', and CUDA 13 with cuDNN 9",
+        "pip uninstall -y onnxruntime faiss-cpu && pip install 'clipfast[gpu]' 'tensorrt-cu13>=10.13,<11', "
+        "and CUDA 13 with cuDNN 9",
     ),
 }
-_WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs")
+# Distributions that install the same import name; two of a row overwrite each other's files.
+RIVALS = (("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"), ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs"))
+_REINSTALL = "Run `clipfast info --system`, or: pip install --force-reinstall --no-deps onnxruntime"
 
 
 class Session(Protocol):
@@ -75,7 +80,7 @@ def installed_wheels() -> dict[str, str]:
     `onnxruntime` and `onnxruntime-gpu` write the same folder, and so do the faiss wheels: two of a kind clash.
     """
     found = {}
-    for name in _WHEELS:
+    for name in itertools.chain(*RIVALS):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -149,7 +154,12 @@ def _require_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
+        if error.name not in (None, "onnxruntime"):
+            raise ProviderError(f"onnxruntime is installed but does not import ({error}). {_REINSTALL}") from error
         raise MissingExtraError.of("onnxruntime", extra="cpu") from error
+    if not hasattr(onnxruntime, "InferenceSession"):
+        raise ProviderError(f"onnxruntime is installed but empty: another wheel took its files with it. {_REINSTALL}")
+    onnxruntime.disable_telemetry_events()
     return onnxruntime
 
 

@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch: pip install --group test")
 pytest.importorskip("open_clip", reason="needs open_clip: pip install --group test")
 
-from clipfast.artifact import Manifest  # noqa: E402
+from clipfast.artifact import GraphSpec, Manifest  # noqa: E402
 from clipfast.errors import DataError, ParityError, ShapeError  # noqa: E402
 from clipfast.export import parity, pipeline  # noqa: E402
 from clipfast.export.options import PRESET_NAMES, ExportOptions  # noqa: E402
@@ -41,7 +41,7 @@ def _prepared(options: ExportOptions) -> tuple[Manifest, LoadedModel, dict[str, 
     source = pipeline.load_source(options)
     plans = plan_graphs(source, options, flavour="plain")
     graphs = {
-        name: pipeline.GraphSpec(files=(f"{name}.onnx",), inputs=tuple(plan.inputs), outputs=plan.outputs)
+        name: GraphSpec(files=(f"{name}.onnx",), inputs=tuple(plan.inputs), outputs=plan.outputs)
         for name, plan in plans.items()
     }
     return pipeline._manifest(source, options, graphs), source, plans

@@ -18,6 +18,7 @@ from clipfast.errors import ArtifactError, DataError, ParityError, ShapeError
 from clipfast.export import parity, pipeline, plan
 from clipfast.export.heads import DenseHead
 from clipfast.export.options import ExportOptions
+from clipfast.export.weights import load_model
 from clipfast.runtime.clip import Clip
 
 pytestmark = pytest.mark.torch
@@ -29,7 +30,7 @@ def test_the_manifest_records_the_gate(tiny_artifact: Artifact) -> None:
     outputs = {(g, o) for g, spec in tiny_artifact.manifest.graphs.items() for o in spec.outputs}
 
     assert {(row.graph, row.output, row.batch) for row in rows} == {(g, o, b) for g, o in outputs for b in (1, 5)}
-    assert all(row.max_abs_diff <= 1e-4 and row.min_cosine >= 1 - 1e-6 for row in rows)
+    assert all(row.max_abs_diff <= 1e-4 and row.max_norm_error <= 1e-4 and row.min_cosine >= 1 - 1e-6 for row in rows)
 
 
 def test_graphs_share_one_weights_file(tiny_artifact: Artifact) -> None:
@@ -79,7 +80,46 @@ def test_another_folder_is_left_alone(tiny_config: Path, tmp_path: Path) -> None
 
     with pytest.raises(ArtifactError, match="is no artifact"):
         pipeline.export(ExportOptions(str(tiny_config)), tmp_path)
+    (tmp_path / "manifest.json").write_text('{"name": "a web app"}')
+    with pytest.raises(ArtifactError, match="is no artifact"):
+        pipeline.export(ExportOptions(str(tiny_config)), tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_artifact_with_other_files_is_left_alone(tiny_config: Path, tiny_artifact: Artifact, tmp_path: Path) -> None:
+    """Notes that someone keeps beside the graphs are not deleted."""
+    folder = Path(shutil.copytree(tiny_artifact.path, tmp_path / "model"))
+    (folder / "notes.txt").write_text("keep")
+
+    with pytest.raises(ArtifactError, match=r"'notes\.txt'"):
+        pipeline.export(ExportOptions(str(tiny_config)), folder)
+
+
+def test_the_current_folder_is_not_replaced(tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--out .` would pull the ground from under the shell."""
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(ArtifactError, match="cannot be replaced"):
+        pipeline.export(ExportOptions(str(tiny_config)), Path())
+
+
+def test_the_written_tokenizer_fits_the_text_graph(tiny_artifact: Artifact) -> None:
+    """A real sentence through tokenizer.json and text.onnx equals open_clip's own tokenizer and tower."""
+    import open_clip
+    import torch
+
+    from clipfast.export import reference
+
+    texts = ["a photo of blue denim fabric", "Grüße, 你好! it's"]
+    ids = open_clip.get_tokenizer("ViT-B-32")(texts)
+    clip = Clip.load(tiny_artifact.path, threads=1)
+    config = json.loads(tiny_artifact.manifest.source.config)
+    path = tiny_artifact.path.parent / "again.json"
+    path.write_text(json.dumps(config))
+    model = load_model(str(path), None).model
+    expected = reference.text_embedding(model, torch.as_tensor(ids)).numpy()
+
+    assert np.abs(clip.encode_texts(texts) - expected).max() < 1e-5
 
 
 def test_an_old_artifact_is_replaced_whole(tiny_artifact: Artifact, tmp_path: Path) -> None:

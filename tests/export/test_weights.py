@@ -38,6 +38,7 @@ def _save(path: Path, content: Any) -> str:
         lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}},  # of a distributed run
         lambda s: {k: v.half() for k, v in s.items()} | {"logit_scale": s["logit_scale"].reshape(1)},  # fp16, 1-D scale
         lambda s: s | {"attn_mask": torch.zeros(77, 77)},  # with a buffer of old open_clip versions
+        lambda s: s | {"input_resolution": torch.tensor(64), "vocab_size": torch.tensor(49408)},  # OpenAI's sizes
     ],
 )
 def test_every_common_form_of_checkpoint_is_read(
@@ -103,6 +104,7 @@ def test_damaged_files_are_refused(tiny_config: Path, tmp_path: Path, name: str,
         (lambda s: s.update(extra=torch.zeros(2)), "extra is not expected"),
         (lambda s: s.update({"visual.proj": torch.zeros(64, 7)}), r"visual.proj must be \(64, 48\), is \(64, 7\)"),
         (lambda s: s.update({"visual.proj": torch.full((64, 48), float("nan"))}), "values that are not finite"),
+        (lambda s: s.update(logit_scale=torch.tensor(float("nan"))), "logit_scale holds values that are not finite"),
         (lambda s: [s.pop(k) for k in list(s)[:20]], "and 10 more"),  # a long list is cut at ten
     ],
 )
@@ -153,6 +155,24 @@ def test_an_unknown_tag_lists_the_known_ones() -> None:
     """Neither a file nor a tag."""
     with pytest.raises(DataError, match=r"laion2b_s34b_b79k"):
         load_model("ViT-B-32", "laion9b")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"text_cfg": {"vocab_size": 1000}}, "CLIP's vocabulary has 49,408"),
+        ({"embed_dim": "x"}, "open_clip cannot build"),
+        ({"text_cfg": {"width": 64, "heads": 3}}, "open_clip cannot build"),
+    ],
+)
+def test_a_config_with_impossible_numbers_is_told(
+    tiny_config: Path, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    """Another vocabulary, a word for a number, heads that do not divide the width."""
+    (tmp_path / "c.json").write_text(json.dumps(json.loads(tiny_config.read_text()) | change))
+
+    with pytest.raises(DataError, match=message):
+        load_model(str(tmp_path / "c.json"), None)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", json.dumps({"embed_dim": 4, "vision_cfg": {}})])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clipfast.types import Floats
 
-__all__ = ["NEIGHBOURS", "feature_surgery", "label_components"]
+__all__ = ["NEIGHBOURS", "area_mean", "feature_surgery", "label_components", "laplacian", "perceptual_hash"]
 
 NEIGHBOURS: dict[int, list[tuple[int, int]]] = {
     4: [(-1, 0), (0, -1), (0, 1), (1, 0)],
@@ -57,3 +57,36 @@ def feature_surgery(tokens: Floats, embedding: Floats, texts: Floats) -> Floats:
         features = patches[:, None, :] * texts[None] * weight[None, :, None]
         maps.append((features - features.mean(axis=1, keepdims=True)).sum(axis=-1))
     return np.stack(maps).astype(np.float32)
+
+
+def area_mean(grey: Floats, size_hw: tuple[int, int]) -> NDArray[np.float64]:
+    """Cut every pixel into so many equal pieces that whole pieces make up a result, and take their mean."""
+    height, width = size_hw
+    pieces = np.kron(grey.astype(np.float64), np.ones((height, width)))
+    blocks = pieces.reshape(height, grey.shape[0], width, grey.shape[1])
+    result: NDArray[np.float64] = blocks.mean(axis=(1, 3))
+    return result
+
+
+def laplacian(grey: Floats) -> list[list[float]]:
+    """Four neighbours less four times the middle, pixel by pixel."""
+    return [
+        [
+            float(grey[y - 1, x] + grey[y + 1, x] + grey[y, x - 1] + grey[y, x + 1] - 4 * grey[y, x])
+            for x in range(1, grey.shape[1] - 1)
+        ]
+        for y in range(1, grey.shape[0] - 1)
+    ]
+
+
+def perceptual_hash(grey: Floats) -> str:
+    """Return the 64 bits of pHash as a text of 0 and 1, from the definition of the cosine transform."""
+    small = area_mean(grey, (32, 32))
+    centres = (np.arange(32) + 0.5) * np.pi / 32
+    frequencies = [
+        float((small * np.cos(down * centres)[:, None] * np.cos(across * centres)[None, :]).sum())
+        for down in range(8)
+        for across in range(8)
+    ]
+    middle = float(np.median(frequencies[1:]))
+    return "".join("1" if frequency > middle else "0" for frequency in frequencies)

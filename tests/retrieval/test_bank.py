@@ -395,7 +395,7 @@ def test_images_without_a_name_are_named_by_content(bank: FabricBank) -> None:
     image.save(buffer, "PNG")
     report = bank.add([image, np.asarray(image), buffer.getvalue(), io.BytesIO(buffer.getvalue())], "linen")
     assert (report.counts["linen"], len(report.skipped)) == (2, 2)
-    assert [s.reason for s in report.skipped] == ["a photo of that name or content came before it"] * 2
+    assert [s.reason for s in report.skipped] == ["a photo of that name and content came before it"] * 2
     names = [path for path in bank.references.paths if path.startswith("linen/")]
     assert all(len(name) == len("linen/") + 16 for name in names)
     assert len(bank.add([image, buffer.getvalue()], "linen").replaced) == 2
@@ -404,11 +404,14 @@ def test_images_without_a_name_are_named_by_content(bank: FabricBank) -> None:
 
 
 def test_photos_of_one_name_from_two_folders_do_not_vanish_silently(bank: FabricBank, tmp_path: Path) -> None:
-    """The second IMG_1.png of one call is reported as skipped."""
+    """The second IMG_1.png of one call gets a name of its own; the same file twice is skipped."""
     paint(tmp_path / "a" / "IMG_1.png", (1, 1, 1))
     paint(tmp_path / "b" / "IMG_1.png", (2, 2, 2))
-    report = bank.add([tmp_path / "a/IMG_1.png", tmp_path / "b/IMG_1.png"], "linen")
-    assert [skipped.path for skipped in report.skipped] == ["linen/IMG_1.png"]
+    report = bank.add([tmp_path / f"{folder}/IMG_1.png" for folder in "abb"], "linen")
+    names = [path for path in bank.references.paths if "IMG_1" in path]
+    assert names[0][:12] == "linen/IMG_1-"
+    assert names[1] == "linen/IMG_1.png"
+    assert [skipped.path for skipped in report.skipped] == [names[0]]
 
 
 @pytest.mark.parametrize("fabric_id", ["", " ", ".hidden", "a/b", "a\\b", "a\nb"])

@@ -12,6 +12,7 @@ from clipfast.artifact import Artifact, Parity
 from clipfast.errors import ArtifactError, ParityError, ProviderError
 from clipfast.runtime import parity
 from clipfast.runtime.parity import compare, require, thin, verify
+from clipfast.runtime.session import open_session
 
 MINI = Path(__file__).resolve().parents[2] / "clipfast" / "models" / "mini"
 
@@ -30,7 +31,7 @@ def test_the_embedded_model_verifies() -> None:
 def test_a_graph_that_answers_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider that computes something else is noticed by name."""
     artifact = Artifact.open(MINI)
-    whole = parity.open_session
+    whole = open_session
 
     class Wrong:
         def __init__(self, inner: object) -> None:
@@ -71,18 +72,29 @@ def test_verify_says_when_a_provider_is_missing() -> None:
         verify(Artifact.open(MINI), provider="npu")
 
 
-@pytest.mark.parametrize("row", [(2e-4, 1.0), (0.0, 1 - 2e-6), (float("nan"), 1.0), (0.0, float("nan"))])
-def test_the_limits_refuse_each_kind_of_miss(row: tuple[float, float]) -> None:
-    """A difference, an angle, and not-a-number."""
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("difference", "cosine", "length"),
+    [(2e-4, 1.0, 0.0), (0.0, 1 - 2e-6, 0.0), (0.0, 1.0, 2e-4), (NAN, 1.0, 0.0), (0.0, NAN, 0.0), (0.0, 1.0, NAN)],
+)
+def test_the_limits_refuse_each_kind_of_miss(difference: float, cosine: float, length: float) -> None:
+    """A difference, an angle, a wrong length, and not-a-number."""
+    row = Parity(
+        graph="embed", output="embedding", batch=1, max_abs_diff=difference, min_cosine=cosine, max_norm_error=length
+    )
+
     with pytest.raises(ParityError, match=r"embed\.embedding"):
-        require((Parity(graph="embed", output="embedding", batch=1, max_abs_diff=row[0], min_cosine=row[1]),))
+        require((row,))
 
 
 def test_comparison_is_on_unit_rows() -> None:
-    """Length does not matter, direction does; shapes must be equal."""
+    """Length is measured apart from direction; shapes must be equal."""
     rows = np.random.default_rng(0).normal(size=(2, 3, 8)).astype(np.float32)
 
     assert compare("g", "o", 3 * rows, rows).max_abs_diff < 1e-6
+    assert compare("g", "o", 3 * rows, rows).max_norm_error == pytest.approx(2)
     assert compare("g", "o", -rows, rows).min_cosine == pytest.approx(-1)
     with pytest.raises(ParityError, match=r"g\.o must be \(2, 3, 8\); the graph gives \(2, 3, 7\)"):
         compare("g", "o", rows[..., :7], rows)

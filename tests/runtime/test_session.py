@@ -94,6 +94,31 @@ def test_threads_must_be_positive() -> None:
         open_session(MINI, "text", provider="cpu", precision="fp32", threads=0)
 
 
+@pytest.mark.parametrize("provider", ["cpu", "cuda"])
+def test_session_options_are_what_was_asked_for(provider: str) -> None:
+    """Threads are set, and a GPU session may not put nodes on the CPU."""
+    options = session._options(onnxruntime, 3, provider)
+
+    assert options.intra_op_num_threads == 3
+    if provider == "cuda":
+        assert options.get_session_config_entry("session.disable_cpu_ep_fallback") == "1"
+
+
+@pytest.mark.parametrize("found", ["empty", "broken"])
+def test_a_broken_onnxruntime_says_how_to_repair_it(found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an uninstalled rival leaves behind is not "not installed"."""
+    import types
+
+    if found == "empty":
+        monkeypatch.setitem(sys.modules, "onnxruntime", types.ModuleType("onnxruntime"))
+    else:
+        monkeypatch.setitem(sys.modules, "onnxruntime.capi", None)
+        monkeypatch.delitem(sys.modules, "onnxruntime")
+
+    with pytest.raises(ProviderError, match="clipfast info --system"):
+        session.offered_providers()
+
+
 def test_results_do_not_depend_on_threads() -> None:
     """One and two threads give the same embedding to rounding."""
     ids = np.array([[49406, 320, 1125, 49407]])

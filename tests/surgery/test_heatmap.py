@@ -7,7 +7,9 @@ import pytest
 
 from clipfast.datasets.fabricworld import render
 from clipfast.errors import DataError, ShapeError
+from clipfast.prompts import SURGERY
 from clipfast.runtime.clip import Clip
+from clipfast.similarity import cosine_map, feature_surgery
 from clipfast.surgery import PATHS, Path, heatmaps
 from clipfast.surgery.heatmap import resize_maps, unit_range
 from clipfast.types import Floats, Pixels
@@ -46,6 +48,22 @@ def test_the_four_paths_differ(mini: Clip, photo: Pixels) -> None:
     for i, one in enumerate(maps):
         for other in maps[i + 1 :]:
             assert np.abs(one - other).max() > 1e-3
+
+
+def test_each_path_is_its_definition(mini: Clip, photo: Pixels) -> None:
+    """Standard is feature surgery of the value-value tokens; the others are cosines of their own stream."""
+    texts = ["denim", "linen", "lace"]
+    rows, dense = mini.encode_texts(texts, SURGERY), mini.encode_dense(photo)
+    expected = {
+        "standard": feature_surgery(dense.vv, dense.embedding, rows),
+        "vv_qk": cosine_map(dense.qk, rows),
+        "vv_vv": cosine_map(dense.vv, rows),
+        "vv_mixed": cosine_map(dense.mixed, rows),
+    }
+    for path in PATHS:
+        maps = heatmaps(mini, photo, texts, path=path)
+
+        assert np.abs(maps.reshape(1, 3, 196).transpose(0, 2, 1) - expected[path]).max() < 1e-6
 
 
 def test_standard_of_several_texts_sums_to_zero(mini: Clip, photo: Pixels) -> None:

@@ -1,0 +1,224 @@
+"""Is a bank's collection of photos any good? Everything that can be told before anyone searches in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from clipfast.errors import ImageError
+from clipfast.retrieval.bankfile import BankModel
+from clipfast.retrieval.build import encode_folder
+from clipfast.retrieval.confusion import LeaveOneOut, leave_one_out
+from clipfast.retrieval.copies import Copy, equal_copies, near_copies
+from clipfast.retrieval.encode import EncodeOptions, Skipped
+from clipfast.retrieval.photos import PhotoFacts, PhotoLimits, photo_facts
+from clipfast.retrieval.references import References
+from clipfast.runtime.images import DEFAULT_MAX_PIXELS
+from clipfast.types import ImageEncoder
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["PROBLEMS", "BankCheck", "Problem", "ProblemKind", "check_folder", "check_references"]
+
+ProblemKind: TypeAlias = Literal["few", "unreadable", "small", "blurred", "light", "equal", "similar", "confused"]
+
+PROBLEMS: dict[ProblemKind, str] = {
+    "few": "Enough photos of every fabric",
+    "unreadable": "Every file can be read",
+    "small": "No photo is too small",
+    "blurred": "No photo is blurred",
+    "light": "Every photo is well lit",
+    "equal": "No photo is there twice",
+    "similar": "No photo is nearly the same as another",
+    "confused": "Every photo finds its fabric among the others",
+}
+"""What each kind of problem denies. Those that need pixels cannot be told of a bank file."""
+
+_OF_PIXELS: tuple[ProblemKind, ...] = ("unreadable", "small", "blurred", "light", "similar")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that may be mended.
+
+    Attributes:
+        kind: A key of `PROBLEMS`.
+        fabric: The fabric it is about.
+        path: The photo, `fabric/file`; empty where it is about the whole fabric.
+        detail: One phrase with the figure.
+    """
+
+    kind: ProblemKind
+    fabric: str
+    path: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class BankCheck:
+    """Everything that was found.
+
+    Attributes:
+        counts: Photos by fabric, zero included.
+        problems: By fabric, in the order of `PROBLEMS`.
+        photos: Measures of every photo that could be read; empty for a bank file, which holds no pixels.
+        leave_one_out: How well the photos find each other's fabric.
+        limits: From where on something is a problem.
+        model: Who made the vectors.
+        checked: Which kinds of problem were looked for.
+        unchecked: What could not be checked, and why, one sentence each.
+    """
+
+    counts: dict[str, int]
+    problems: tuple[Problem, ...]
+    photos: tuple[PhotoFacts, ...]
+    leave_one_out: LeaveOneOut
+    limits: PhotoLimits
+    model: BankModel
+    checked: tuple[ProblemKind, ...]
+    unchecked: tuple[str, ...] = ()
+
+
+def check_folder(
+    clip: ImageEncoder,
+    folder: str | os.PathLike[str],
+    *,
+    limits: PhotoLimits | None = None,
+    batch_size: int = 32,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    progress: Callable[[int, int], None] | None = None,
+) -> BankCheck:
+    """Look through `folder/<fabric_id>/<photo>`; each photo is read once, measured and encoded, and nothing is written.
+
+    Args:
+        clip: The encoder, for the question which fabrics it confuses.
+        folder: One folder a fabric.
+        limits: From where on something is a problem.
+        batch_size: Photos an encoder call, at most; does not change the result.
+        max_pixels: Larger photos are refused before they are decoded.
+        progress: Called with (done, total) files.
+
+    Raises:
+        DataError: No folder there, or no photo in it that can be read.
+    """
+    limits = limits or PhotoLimits()
+    photos: list[PhotoFacts] = []
+    unmeasured: list[Skipped] = []
+
+    def inspect(path: str, image: Image.Image) -> None:
+        try:
+            photos.append(photo_facts(path, image))
+        except ImageError as error:
+            unmeasured.append(Skipped(path, str(error)))
+
+    options = EncodeOptions(batch_size=batch_size, max_pixels=max_pixels, progress=progress, inspect=inspect)
+    references, report = encode_folder(clip, Path(folder), options)
+    photos.sort(key=lambda photo: (_fabric(photo.path), photo.path))
+    found = check_references(references, BankModel.of(clip), limits=limits)
+    problems = [
+        *_few(report.counts, limits.few),
+        *(Problem("unreadable", _fabric(item.path), item.path, item.reason) for item in report.skipped),
+        *(Problem("unreadable", _fabric(item.path), item.path, item.reason) for item in unmeasured),
+        *_of_photos(photos, limits),
+        *_similar(photos, found.problems, limits),
+        *(problem for problem in found.problems if problem.kind != "few"),
+    ]
+    return replace(
+        found,
+        counts=report.counts,
+        problems=_sorted(problems),
+        photos=tuple(photos),
+        checked=tuple(PROBLEMS),
+        unchecked=(),
+    )
+
+
+def check_references(
+    references: References,
+    model: BankModel,
+    *,
+    limits: PhotoLimits | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> BankCheck:
+    """Look through a bank's vectors: fabrics with few photos, equal ones, and who is taken for whom.
+
+    Args:
+        references: The photos, such as `bank.references`.
+        model: Who made the vectors, `bank.model`.
+        limits: From where on something is a problem; only `few` counts here.
+        progress: Called with (done, total) photos.
+    """
+    limits = limits or PhotoLimits()
+    counts = dict(zip(references.names, references.counts.tolist(), strict=True))
+    found = leave_one_out(references, progress=progress)
+    problems = [
+        *_few(counts, limits.few),
+        *(Problem("equal", _fabric(copy.path), copy.path, _copy_text(copy)) for copy in equal_copies(references)),
+        *(
+            Problem("confused", pair.fabric, "", f"{len(pair.photos)} of {pair.of} taken for {pair.taken_for}")
+            for pair in found.confusions
+        ),
+    ]
+    reasons = ["A bank file holds no pixels: size, sharpness, light and near copies are checked on the photo folder."]
+    if imported := len(references.imported):
+        reasons.append(
+            f"{imported} of {len(references)} rows were imported as vectors without a photo: nothing but their "
+            "vectors can be checked, and `bank rebuild` cannot embed them again."
+        )
+    checked = tuple(kind for kind in PROBLEMS if kind not in _OF_PIXELS)
+    return BankCheck(counts, _sorted(problems), (), found, limits, model, checked, tuple(reasons))
+
+
+def _few(counts: Mapping[str, int], few: int) -> Iterator[Problem]:
+    for fabric, count in counts.items():
+        if count < few:
+            yield Problem("few", fabric, "", f"{count} photo{'' if count == 1 else 's'}; 3-5 are recommended")
+
+
+def _of_photos(photos: Sequence[PhotoFacts], limits: PhotoLimits) -> Iterator[Problem]:
+    for photo in photos:
+        fabric = _fabric(photo.path)
+        height, width = photo.size_hw
+        if min(height, width) < limits.small_side:
+            detail = f"{width} x {height} pixels; {limits.small_side} x {limits.small_side} or more are wanted"
+            yield Problem("small", fabric, photo.path, detail)
+        if photo.sharpness < limits.sharpness:
+            yield Problem("blurred", fabric, photo.path, f"sharpness {photo.sharpness:.3f}, below {limits.sharpness}")
+        if light := _light(photo, limits):
+            yield Problem("light", fabric, photo.path, light)
+
+
+def _light(photo: PhotoFacts, limits: PhotoLimits) -> str:
+    if photo.p95 < limits.dark:
+        return f"too dark: 95 % of it is below {photo.p95:.0f} of 255"
+    if photo.p05 > limits.bright:
+        return f"too bright: 95 % of it is above {photo.p05:.0f} of 255"
+    if photo.clipped > limits.clipped:
+        return f"clipped: {photo.clipped:.0%} of it is black or at the end of a channel"
+    return ""
+
+
+def _similar(photos: Sequence[PhotoFacts], others: Sequence[Problem], limits: PhotoLimits) -> Iterator[Problem]:
+    """Name near copies, except those that are named as equal already."""
+    equal = {problem.path for problem in others if problem.kind == "equal"}
+    for copy in near_copies([photo for photo in photos if photo.path not in equal], limits.copy_bits):
+        yield Problem("similar", _fabric(copy.path), copy.path, _copy_text(copy))
+
+
+def _copy_text(copy: Copy) -> str:
+    if copy.bits is None:
+        return f"the same as {copy.of}"
+    return f"nearly the same as {copy.of} ({copy.bits} of 64 bits differ)"
+
+
+def _fabric(path: str) -> str:
+    return path.split("/", 1)[0]
+
+
+def _sorted(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    order = list(PROBLEMS)
+    return tuple(sorted(problems, key=lambda problem: (problem.fabric, order.index(problem.kind), problem.path)))

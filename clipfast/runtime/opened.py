@@ -1,0 +1,92 @@
+"""What a process has opened of a model: sessions, tokenizer, text cache; each once, safe across threads and forks."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from clipfast.artifact import Artifact
+from clipfast.runtime.session import Session, open_session
+from clipfast.runtime.text_cache import TextCache
+from clipfast.runtime.tokenizer import Tokenizer
+
+__all__ = ["OpenedModel"]
+
+
+class _State:
+    """Everything opened by one process, until `close`. A caller keeps the one it began with."""
+
+    def __init__(self, texts: TextCache) -> None:
+        self.process = os.getpid()
+        self.lock = threading.Lock()
+        self.sessions: dict[str, Session] = {}
+        self.tokenizer: Tokenizer | None = None
+        self.texts = texts
+
+
+# After a fork the threads of the parent's sessions do not exist in the child, and destroying such a session would wait
+# for them for ever: they are kept here, unused, until the process ends.
+_of_parents: list[_State] = []
+
+
+class OpenedModel:
+    """Opens the parts of an artifact when they are first asked for."""
+
+    def __init__(self, artifact: Artifact, *, provider: str, precision: str, threads: int) -> None:
+        self._artifact = artifact
+        self._provider = provider
+        self._precision = precision
+        self._threads = threads
+        self._state = self._fresh()
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """Names of the graphs that are open in this process."""
+        return tuple(self._current().sessions)
+
+    @property
+    def texts(self) -> TextCache:
+        """Text embeddings that were computed before."""
+        return self._current().texts
+
+    def session(self, graph: str) -> Session:
+        """Return a graph's session, opening it at the first call."""
+        state = self._current()
+        session = state.sessions.get(graph)
+        if session is None:
+            with state.lock:
+                session = state.sessions.get(graph)
+                if session is None:
+                    session = open_session(
+                        self._artifact,
+                        graph,
+                        provider=self._provider,
+                        precision=self._precision,
+                        threads=self._threads,
+                    )
+                    state.sessions[graph] = session
+        return session
+
+    def tokenizer(self) -> Tokenizer:
+        """Return the tokenizer, reading it at the first call."""
+        state = self._current()
+        with state.lock:
+            if state.tokenizer is None:
+                spec = self._artifact.manifest.tokenizer
+                (path,) = self._artifact.verified([spec.file])
+                state.tokenizer = Tokenizer.load(path, spec)
+            return state.tokenizer
+
+    def close(self) -> None:
+        """Let go of everything; calls that are under way finish with what they hold."""
+        self._state = self._fresh()
+
+    def _current(self) -> _State:
+        if self._state.process != os.getpid():
+            _of_parents.append(self._state)
+            self._state = self._fresh()
+        return self._state
+
+    def _fresh(self) -> _State:
+        manifest = self._artifact.manifest
+        return _State(TextCache(manifest.fingerprint(), self._precision, manifest.model.embed_dim))

@@ -1,0 +1,59 @@
+"""How images are read: options, and one image or many as one thing to iterate over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import numpy as np
+from PIL import Image
+
+from clipfast.errors import ShapeError
+from clipfast.runtime.images import DEFAULT_MAX_PIXELS
+from clipfast.types import Images, ImageSource
+
+__all__ = ["ImageOptions", "each_image"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOptions:
+    """How images are read.
+
+    Attributes:
+        max_pixels: Larger images are refused before they are decoded.
+        exif: "apply" turns photos upright as cameras meant them; "ignore" does what open_clip does.
+        batch_size: Images of one forward; bounds memory.
+        decoders: Threads that decode ahead while a batch is computed; 0 decodes inline.
+    """
+
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    exif: Literal["apply", "ignore"] = "apply"
+    batch_size: int = 32
+    decoders: int = 2
+
+    def __post_init__(self) -> None:
+        if self.exif not in ("apply", "ignore"):
+            raise ShapeError(f'exif must be "apply" or "ignore"; got {self.exif!r}.')
+        if self.batch_size < 1 or self.decoders < 0 or self.max_pixels < 1:
+            raise ShapeError(
+                "batch_size and max_pixels must be 1 or more and decoders 0 or more; "
+                f"got {self.batch_size}, {self.max_pixels} and {self.decoders}."
+            )
+
+
+def each_image(images: Images) -> Iterable[ImageSource]:
+    """One image becomes a list of one; a 4-D array becomes its images; other iterables stay as they are."""
+    if isinstance(images, np.ndarray):
+        return list(images) if images.ndim == 4 else [images]
+    if isinstance(images, str | bytes | os.PathLike | Image.Image):
+        return [images]
+    if hasattr(images, "read"):
+        return [cast("ImageSource", images)]
+    if not isinstance(images, Iterable):
+        raise ShapeError(
+            f"images must be an image or an iterable of images; got {type(images).__name__}. "
+            "An image is a path, bytes, an open binary file, a PIL image or a uint8 (h, w, 3) array."
+        )
+    return images if isinstance(images, Iterator) else list(images)

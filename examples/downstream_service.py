@@ -1,0 +1,91 @@
+"""An app that imports clipfast: client threads send JPEGs, latency percentiles and memory growth are printed.
+
+    python examples/downstream_service.py --seconds 60 --clients 1,4,8 --model artifacts/vit-b-32
+
+The photos are rendered, 640 x 480 to 12 megapixels, as phones and scanners send them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import clipfast
+from clipfast.datasets import fabricworld
+
+SIZES = [(640, 480), (1280, 960), (1920, 1080), (4000, 3000)]
+
+
+def photos() -> list[bytes]:
+    """A JPEG of each size."""
+    scene = Image.fromarray(fabricworld.render(5, fabric="denim", size=1024).image)
+    encoded = []
+    for size in SIZES:
+        data = io.BytesIO()
+        scene.resize(size).save(data, "JPEG", quality=90)
+        encoded.append(data.getvalue())
+    return encoded
+
+
+def resident_mb() -> float:
+    """Memory of this process, as the system counts it."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    return float("nan")
+
+
+def serve(bank: clipfast.FabricBank, requests: list[bytes], clients: int, seconds: float) -> list[float]:
+    """Let `clients` threads ask for `seconds`; return every latency in milliseconds."""
+    end = time.perf_counter() + seconds
+    latencies: list[list[float]] = [[] for _ in range(clients)]
+
+    def client(number: int) -> None:
+        turn = number
+        while time.perf_counter() < end:
+            begin = time.perf_counter()
+            bank.rank(requests[turn % len(requests)], topk=5)
+            latencies[number].append((time.perf_counter() - begin) * 1e3)
+            turn += 1
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [value for one in latencies for value in one]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--clients", default="1,4,8")
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each number of clients")
+    parser.add_argument("--small", action="store_true", help="640 x 480 photos only")
+    arguments = parser.parse_args()
+    requests = photos()[: 1 if arguments.small else None]
+    with tempfile.TemporaryDirectory() as folder:
+        fabricworld.write_folder(Path(folder), fabrics=list(fabricworld.FABRICS)[:15], per_fabric=3, seed=0)
+        clip = clipfast.Clip.load(arguments.model)
+        bank = clipfast.FabricBank.build(clip, folder)
+        clip.warm_up(["embed"])
+    serve(bank, requests, 8, min(arguments.seconds, 5.0))  # pools and arenas reach their size
+    before = resident_mb()
+    print(f"{clip.name}, {clip.threads} threads, {len(requests)} kinds of photos, memory {before:.0f} MB")
+    print(f"{'clients':>7} {'requests':>9} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8} {'per s':>7} {'memory':>8}")
+    for clients in map(int, arguments.clients.split(",")):
+        values = serve(bank, requests, clients, arguments.seconds)
+        p50, p95, p99 = np.percentile(values, (50, 95, 99))
+        growth = f"{100 * (resident_mb() / before - 1):+.1f} %"
+        rate = len(values) / arguments.seconds
+        print(f"{clients:>7} {len(values):>9} {p50:>8.1f} {p95:>8.1f} {p99:>8.1f} {rate:>7.1f} {growth:>8}")
+
+
+main()
