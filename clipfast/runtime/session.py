@@ -172,9 +172,9 @@ def _options(ort: Any, threads: int, provider: str) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Workers spin for a millisecond, which bridges the gaps between nodes, and then sleep: decoding and search share
-    # the cores. Without spinning a small model takes half as long again; with the default, idle sessions burn a core.
-    options.add_session_config_entry("session.intra_op.spin_duration_us", "1000")
+    # Workers spin for 3 ms, which bridges the gaps between nodes and the decoding of the next photo, and then sleep for
+    # the others. Without spinning a small model takes half as long again; with the default, idle sessions burn a core.
+    options.add_session_config_entry("session.intra_op.spin_duration_us", "3000")
     if provider != "cpu":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     return options
