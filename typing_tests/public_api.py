@@ -10,7 +10,7 @@ import numpy as np
 import clipfast
 from clipfast.retrieval import Ranked, rank_by_retrieval
 from clipfast.surgery import feature_surgery, heatmaps
-from clipfast.types import DenseTokens, Floats
+from clipfast.types import DenseTokens, Floats, JointFeatures, PatchFeatures
 
 clip = clipfast.Clip.load("mini", provider="cpu", precision="fp32", threads=2)
 assert_type(clip, clipfast.Clip)
@@ -19,6 +19,10 @@ assert_type(clip.encode_images([Path("photo.jpg"), b"", np.zeros((2, 2, 3), np.u
 assert_type(clip.encode_texts(["linen"], clipfast.prompts.SURGERY), Floats)
 assert_type(clip.encode_dense("photo.jpg", alpha=0.3), DenseTokens)
 assert_type(clip.fingerprint("embedding"), str)
+assert_type(clip.encode_tokens("photo.jpg"), Floats)
+assert_type(clip.encode_presets("photo.jpg"), dict[str, Floats])
+assert_type(clip.encode_patches("photo.jpg", blocks=[2]), PatchFeatures)
+assert_type(clip.encode_joint("photo.jpg"), JointFeatures)
 
 bank = clipfast.FabricBank.build(clip, "data/fabrics")
 bank.save("bank.npz")

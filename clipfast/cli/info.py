@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import platform
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from clipfast.cli.console import JsonOption, out, print_json
-from clipfast.errors import ClipfastError
+from clipfast.errors import ClipfastError, ProviderError
 
+if TYPE_CHECKING:
+    from clipfast.runtime.clip import Clip
+
+_STATUS = Path("/proc/self/status")
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -18,6 +23,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def info(
     artifact: Annotated[str | None, typer.Argument(help="An artifact folder or an embedded model's name.")] = None,
     system: Annotated[bool, typer.Option("--system", help="This machine instead: wheels, providers, cores.")] = False,
+    memory: Annotated[bool, typer.Option("--memory", help="Also open every graph and measure its memory.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Show an artifact's manifest and parity figures, or with --system what can run here."""
@@ -28,9 +34,11 @@ def info(
     from clipfast.cli.parity_table import parity_table
     from clipfast.runtime.clip import Clip
 
-    manifest = Clip.load(artifact).manifest
+    clip = Clip.load(artifact)
+    manifest = clip.manifest
+    megabytes = _memory_by_graph(clip) if memory else None
     if json:
-        print_json({"fingerprint": manifest.fingerprint(), **_plain(manifest)})
+        print_json({"fingerprint": manifest.fingerprint(), "memory_mb": megabytes, **_plain(manifest)})
         return
     model, source = manifest.model, manifest.source
     out.print(f"{manifest.name}  {source.checkpoint or 'seeded RANDOM weights'}", style="bold")
@@ -47,9 +55,29 @@ def info(
     size = sum(file.bytes for file in manifest.files.values())
     graphs = ", ".join(f"{name} ({graph.precision})" for name, graph in manifest.graphs.items())
     out.print(f"graphs       {graphs}; {size / 1e6:.1f} MB in {len(manifest.files)} files")
+    if megabytes:
+        out.print(f"memory       {', '.join(f'{name} {value:.0f} MB' for name, value in megabytes.items())}")
     if manifest.notice:
         out.print(f"notice       {manifest.notice}")
     out.print(parity_table(manifest.name, manifest.parity))
+
+
+def _memory_by_graph(clip: Clip) -> dict[str, float]:
+    """Resident memory that each graph adds when it is opened and run once, in MB."""
+
+    def resident() -> float:
+        if not _STATUS.is_file():
+            raise ProviderError("--memory reads /proc/self/status, which only Linux has. Leave it out.")
+        (line,) = (line for line in _STATUS.read_text(encoding="ascii").splitlines() if line.startswith("VmRSS"))
+        return int(line.split()[1]) / 1024
+
+    clip.warm_up([])
+    megabytes = {}
+    for name in clip.manifest.graphs:
+        before = resident()
+        clip.warm_up([name])
+        megabytes[name] = resident() - before
+    return megabytes
 
 
 def system_facts() -> dict[str, Any]:

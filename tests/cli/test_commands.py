@@ -122,6 +122,26 @@ def test_info_shows_the_parity_figures(tmp_path: Path) -> None:
     assert len(json.loads(data.stdout)["parity"]) == 28
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="resident memory is read from /proc")
+def test_info_measures_memory(tmp_path: Path) -> None:
+    """Every graph's share, above nothing and below a gigabyte for the small model."""
+    megabytes = json.loads(_run("info", "mini", "--memory", "--json", cwd=tmp_path).stdout)["memory_mb"]
+
+    assert set(megabytes) == {"embed", "dense", "text", "patches", "joint", "tokens"}
+    assert 1 < sum(megabytes.values()) < 1000
+
+
+@pytest.mark.torch
+def test_verify_on_the_command_line(tiny_artifact: Artifact, tmp_path: Path) -> None:
+    """Without a checkpoint from the stored answers; other weights are refused by name."""
+    done = _run("verify", tiny_artifact.path, "--json", cwd=tmp_path)
+    wrong = _run("verify", "mini", "--against", tmp_path / "none.pt", cwd=tmp_path)
+
+    assert json.loads(done.stdout)["passed"] is True
+    assert wrong.returncode == 1
+    assert "none.pt" in wrong.stderr
+
+
 def test_info_of_the_system(tmp_path: Path) -> None:
     """What runs here; brackets of pip lines are not taken for markup."""
     table, data = _run("info", "--system", cwd=tmp_path), _run("info", "--system", "--json", cwd=tmp_path)

@@ -1,0 +1,93 @@
+"""Keep what matters of a pytest-benchmark run, and write the README's table from it.
+
+python -m pytest benchmarks --benchmark-only --benchmark-json=/tmp/run.json
+python benchmarks/render.py /tmp/run.json          # writes results/foundation.json and the README's table
+python benchmarks/render.py                        # only renders the stored results again
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "foundation.json"
+BEGIN, END = "<!-- measured: written by benchmarks/render.py -->", "<!-- /measured -->"
+
+# test name: what a reader calls it
+ROWS = {
+    "test_query[mini]": "query, mini: 640 x 480 JPEG to ranked fabrics (15 fabrics, 45 photos)",
+    "test_query[b32]": "query, ViT-B/32 fp32: the same",
+    "test_encode_images[mini-1]": "embedding, mini, one image",
+    "test_encode_images[b32-1]": "embedding, ViT-B/32, one image",
+    "test_encode_images[b32-8]": "embedding, ViT-B/32, batch of 8",
+    "test_encode_dense[mini]": "all Surgery streams, mini, one image",
+    "test_encode_dense[b32]": "all Surgery streams, ViT-B/32, one image",
+    "test_new_prompt[b32]": "text, ViT-B/32, a new prompt",
+    "test_new_class_of_80_templates[b32]": "text, ViT-B/32, a new class with 80 templates",
+    "test_remembered_class[b32]": "text, ViT-B/32, a class seen before",
+    "test_index_search[100000]": "index, 1 query x 100,000 x 512, top 10, exact",
+    "test_bank_rank": "bank, one vector to ranked fabrics (45 photos)",
+}
+
+
+def keep(raw: dict[str, Any]) -> dict[str, Any]:
+    """Medians and spread in milliseconds, and what they were measured on; no names of machines or paths."""
+    cpu = raw["machine_info"].get("cpu", {})
+    return {
+        "cpu": cpu.get("brand_raw", raw["machine_info"]["machine"]),
+        "cores": cpu.get("count"),
+        "python": raw["machine_info"]["python_version"],
+        "benchmarks": {
+            b["name"]: {
+                "min_ms": 1e3 * b["stats"]["min"],
+                "median_ms": 1e3 * b["stats"]["median"],
+                "p95_ms": 1e3 * _percentile(b["stats"]["data"], 0.95),
+                "rounds": b["stats"]["rounds"],
+                **b["extra_info"],
+            }
+            for b in raw["benchmarks"]
+        },
+    }
+
+
+def table(results: dict[str, Any]) -> str:
+    """The README's table."""
+    found = results["benchmarks"]
+    some = next(iter(found.values()))
+    machine = f"{results['cpu']}, {results['cores']} cores, {some['threads']} threads"
+    lines = [
+        f"{machine}, Python {results['python']}, onnxruntime {some['onnxruntime']}; seeded weights for ViT-B/32. "
+        "Milliseconds, warm. The machine is shared and noisy: the minimum shows what it can do, the rest what it did.",
+        "",
+        "| what | min | median | p95 |",
+        "|---|--:|--:|--:|",
+    ]
+    for name, label in ROWS.items():
+        if name in found:
+            row = found[name]
+            lines.append(f"| {label} | {row['min_ms']:.3g} | {row['median_ms']:.3g} | {row['p95_ms']:.3g} |")
+    return "\n".join(lines)
+
+
+def _percentile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def main() -> None:
+    """Store the run that is named, then render what is stored."""
+    if len(sys.argv) == 2:
+        kept = keep(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+        RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    rendered = table(json.loads(RESULTS.read_text(encoding="utf-8")))
+    readme.write_text(f"{before}{BEGIN}\n\n{rendered}\n\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
