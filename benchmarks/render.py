@@ -1,7 +1,7 @@
 """Keep what matters of a pytest-benchmark run, and write the README's table from it.
 
-python -m pytest benchmarks --benchmark-only --benchmark-json=/tmp/run.json
-python benchmarks/render.py /tmp/run.json          # writes results/foundation.json and the README's table
+python -m pytest benchmarks --benchmark-only --benchmark-json=run.json
+python benchmarks/render.py run.json     # writes results/foundation.json and the README's table
 python benchmarks/render.py                        # only renders the stored results again
 """
 
