@@ -2,7 +2,7 @@
 
 python -m pytest benchmarks --benchmark-only --benchmark-json=run.json
 python benchmarks/render.py run.json     # writes results/foundation.json and the README's table
-python benchmarks/render.py                        # only renders the stored results again
+python benchmarks/render.py              # only renders the stored results again
 """
 
 from __future__ import annotations
