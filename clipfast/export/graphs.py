@@ -21,7 +21,7 @@ Flavour = Literal["fused", "plain"]
 Attend = Callable[[Tensor, Tensor, Tensor, int, bool], Tensor]
 
 
-def _fused_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool) -> Tensor:  # noqa: FBT001
+def _fused_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool) -> Tensor:  # noqa: FBT001  (both forms share one positional signature)
     """One `com.microsoft.MultiHeadAttention` node; exists in the graph only, torch cannot compute it."""
     attributes = {"num_heads": heads, "scale": (q.shape[-1] // heads) ** -0.5, "unidirectional": int(causal)}
     out: Tensor = torch.onnx.ops.symbolic(
@@ -30,7 +30,7 @@ def _fused_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool) 
     return out
 
 
-def plain_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool) -> Tensor:  # noqa: FBT001
+def plain_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool) -> Tensor:  # noqa: FBT001  (both forms share one positional signature)
     """MatMul, Softmax, MatMul: what every engine can read, and what torch can compute."""
     width = q.shape[-1] // heads
 

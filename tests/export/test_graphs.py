@@ -11,11 +11,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch: pip install --group test")
 pytest.importorskip("open_clip", reason="needs open_clip: pip install --group test")
 
-from clipfast.export import reference  # noqa: E402
-from clipfast.export.graphs import TextTower, VisionTower  # noqa: E402
-from clipfast.export.heads import DenseHead, EmbedHead  # noqa: E402
-from clipfast.export.parity import sample_ids, sample_pixels  # noqa: E402
-from clipfast.export.weights import LoadedModel, hash_state, load_model  # noqa: E402
+from clipfast.export import reference
+from clipfast.export.graphs import TextTower, VisionTower
+from clipfast.export.heads import DenseHead, EmbedHead
+from clipfast.export.parity import sample_ids, sample_pixels
+from clipfast.export.weights import LoadedModel, hash_state, load_model
 
 pytestmark = pytest.mark.torch
 

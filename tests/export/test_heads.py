@@ -12,14 +12,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch: pip install --group test")
 pytest.importorskip("open_clip", reason="needs open_clip: pip install --group test")
 
-from clipfast.artifact import GraphSpec, Manifest  # noqa: E402
-from clipfast.errors import DataError, ParityError, ShapeError  # noqa: E402
-from clipfast.export import parity, pipeline  # noqa: E402
-from clipfast.export.options import PRESET_NAMES, ExportOptions  # noqa: E402
-from clipfast.export.plan import GraphPlan, feature_blocks, plan_graphs  # noqa: E402
-from clipfast.export.token_heads import neighbour_weights  # noqa: E402
-from clipfast.export.weights import LoadedModel, load_model  # noqa: E402
-from clipfast.runtime.parity import require  # noqa: E402
+from clipfast.artifact import GraphSpec, Manifest
+from clipfast.errors import DataError, ParityError, ShapeError
+from clipfast.export import parity, pipeline
+from clipfast.export.options import PRESET_NAMES, ExportOptions
+from clipfast.export.plan import GraphPlan, feature_blocks, plan_graphs
+from clipfast.export.token_heads import neighbour_weights
+from clipfast.export.weights import LoadedModel, load_model
+from clipfast.runtime.parity import require
 
 pytestmark = pytest.mark.torch
 

@@ -13,8 +13,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch: pip install --group test")
 pytest.importorskip("open_clip", reason="needs open_clip: pip install --group test")
 
-from clipfast.errors import ArtifactError, DataError  # noqa: E402
-from clipfast.export.weights import load_model  # noqa: E402
+from clipfast.errors import ArtifactError, DataError
+from clipfast.export.weights import load_model
 
 pytestmark = pytest.mark.torch
 
