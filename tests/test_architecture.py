@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "clipfast"
 # What each part may import of clipfast. `export` is a side tower that only cli reaches, lazily.
 L0 = {"errors", "types", "artifact", "prompts", "storage"}
 L1 = L0 | {"kernels", "index", "similarity"}
-L2 = L1 | {"runtime", "datasets"}
+L2 = L1 | {"metrics", "runtime", "datasets"}
 ALLOWED = {
     "errors": set(),
     "types": {"errors"},
@@ -22,6 +22,7 @@ ALLOWED = {
     "kernels": L0,
     "index": L0,
     "similarity": L0,
+    "metrics": L1,
     "runtime": L1,
     "datasets": L1,
     "surgery": L2,
@@ -42,6 +43,7 @@ IMPORTERS = {
     "onnxruntime": ("runtime/session.py",),
     "numba": ("kernels/",),
     "faiss": ("index.py",),
+    "scipy": ("metrics/",),
     "PIL": (
         "runtime/images.py",
         "runtime/preprocess.py",

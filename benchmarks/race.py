@@ -1,0 +1,82 @@
+"""Ours beside the libraries people use, in one run: the same inputs, answers compared first, rounds interleaved."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Case", "machine", "race"]
+
+OURS = "clipfast"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One piece of work and everybody who can do it.
+
+    Attributes:
+        name: What a reader calls the work, with its size.
+        contenders: Who does it, by name; `clipfast` among them. Each call does the whole work from the same raw input.
+        agree: Gets one answer of each contender and raises if they do not say the same; returns what to report
+            about the agreement (largest difference, interval width, ...).
+        musts: The least `peer time / our time` that the project promises, by peer.
+        rounds: How often each contender is timed.
+    """
+
+    name: str
+    contenders: Mapping[str, Callable[[], Any]]
+    agree: Callable[[Mapping[str, Any]], Mapping[str, float]]
+    musts: Mapping[str, float] = field(default_factory=dict)
+    rounds: int = 7
+
+
+def race(case: Case) -> dict[str, Any]:
+    """Compare the answers, then time all contenders in turn, `rounds` times; nothing is timed that does not agree.
+
+    Returns:
+        Median, minimum and every round in milliseconds by contender; for each peer the ratio of medians with a 95 %
+        bootstrap interval over rounds; the agreement; the load of the machine before the start.
+    """
+    load = os.getloadavg()[0]
+    answers = {name: call() for name, call in case.contenders.items()}  # also the warm-up
+    agreement = dict(case.agree(answers))
+    del answers
+    times: dict[str, list[float]] = {name: [] for name in case.contenders}
+    for _ in range(case.rounds):
+        for name, call in case.contenders.items():
+            start = time.perf_counter()
+            call()
+            times[name].append(1e3 * (time.perf_counter() - start))
+    return {
+        "load_before": load,
+        "agreement": agreement,
+        "contenders": {
+            name: {"median_ms": statistics.median(t), "min_ms": min(t), "rounds_ms": t} for name, t in times.items()
+        },
+        "ratios": {
+            name: _ratio(times[name], times[OURS]) | ({"must": case.musts[name]} if name in case.musts else {})
+            for name in case.contenders
+            if name != OURS
+        },
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on; no names of machines."""
+    return {"cpu": platform.processor() or platform.machine(), "cores": len(os.sched_getaffinity(0))}
+
+
+def _ratio(peer: list[float], ours: list[float]) -> dict[str, float]:
+    """Peer's median over ours, and where 95 % of bootstrap resamples of the rounds put it."""
+    rng = np.random.default_rng(0)
+    draws = rng.integers(0, len(ours), (2000, len(ours)))
+    spread = np.median(np.asarray(peer)[draws], axis=1) / np.median(np.asarray(ours)[draws], axis=1)
+    low, high = np.percentile(spread, [2.5, 97.5])
+    return {"ratio": statistics.median(peer) / statistics.median(ours), "low": float(low), "high": float(high)}
