@@ -39,7 +39,7 @@ clean:
 	touch $@
 
 .venv/.cpu: .venv/.pip
-	$(PIP) --editable '.[cpu]'
+	$(PIP) --editable '.[cpu,fast]'
 	touch $@
 
 .venv/.test: .venv/.cpu

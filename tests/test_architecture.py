@@ -46,6 +46,7 @@ IMPORTERS = {
     "scipy": ("metrics/",),
     "PIL": (
         "runtime/images.py",
+        "runtime/jpeg.py",
         "runtime/preprocess.py",
         "runtime/reading.py",
         "datasets/",
@@ -53,6 +54,7 @@ IMPORTERS = {
         "cli/demo.py",
         "types.py",
     ),
+    "simplejpeg": ("runtime/jpeg.py",),
     "tokenizers": ("runtime/tokenizer.py",),
     "ftfy": ("runtime/tokenizer.py",),
     "typer": ("cli/", "export/cli.py", "export/real_check.py"),

@@ -15,7 +15,7 @@ from clipfast.artifact import Artifact, Manifest
 from clipfast.errors import ArtifactError, ShapeError
 from clipfast.prompts import expand
 from clipfast.runtime.batching import batches, prefetch
-from clipfast.runtime.images import load_image
+from clipfast.runtime.images import load_pixels
 from clipfast.runtime.models import DEFAULT_MODEL, embedded_models, find_model
 from clipfast.runtime.opened import OpenedModel
 from clipfast.runtime.preprocess import load_kernel, preprocess
@@ -273,7 +273,7 @@ class Clip:
         return (np.stack(group) for group in batches(decoded, options.batch_size))
 
     def _pixels(self, source: ImageSource) -> Pixels:
-        image = load_image(source, max_pixels=self._images.max_pixels, exif=self._images.exif)
+        image = load_pixels(source, max_pixels=self._images.max_pixels, exif=self._images.exif)
         return preprocess(image, self.manifest.image)
 
     def _embed_texts(self, texts: list[str], templates: tuple[str, ...] | None) -> Floats:

@@ -14,9 +14,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
@@ -26,9 +27,10 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from clipfast.errors import ImageError, ShapeError
-from clipfast.types import ImageSource
+from clipfast.runtime.jpeg import decode_rgb
+from clipfast.types import ImageSource, Pixels
 
-__all__ = ["DEFAULT_MAX_PIXELS", "load_image"]
+__all__ = ["DEFAULT_MAX_PIXELS", "load_image", "load_pixels"]
 
 DEFAULT_MAX_PIXELS = 89_478_485
 """The largest image that Pillow itself opens without a warning: 256 MB as RGB."""
@@ -90,25 +92,70 @@ def load_image(
     (3, 2)
     """
     if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
-            raise ShapeError(
-                f"an image array must be uint8 (h, w, 3) RGB, not empty; got {source.dtype} {source.shape}. "
-                "Stack a grey image three times, drop alpha, and scale floats to 0..255."
-            )
-        return Image.fromarray(np.ascontiguousarray(source))
+        return Image.fromarray(_checked(source))
     if isinstance(source, Image.Image):
-        name = getattr(source, "filename", "") or f"the {source.mode} image"
-        if getattr(source, "tile", None):  # opened by Pillow, and not decoded yet
-            _check_size(source.size, max_pixels, name)
-        with _explained(name):
-            source.load()
-        return source
+        return _loaded(source, max_pixels)
     name = _name(source)
     with _explained(name), _opened(source, name) as file:
-        image = _header(file, name)
-        _check_size(image.size, _limit(image, max_pixels), name)
+        image = _header(file, name, max_pixels)
         image.load()
-    return _upright(image) if exif == "apply" else image
+    return _turned(image, _turn(image, exif))
+
+
+def load_pixels(
+    source: ImageSource, *, max_pixels: int = DEFAULT_MAX_PIXELS, exif: Literal["apply", "ignore"] = "apply"
+) -> Image.Image | Pixels:
+    """Return what `load_image` returns, or the same pixels as an array where those are to be had sooner.
+
+    That is so for arrays, and for colour JPEGs where simplejpeg is installed. `preprocess` takes both.
+
+    Args:
+        source: As for `load_image`.
+        max_pixels: As for `load_image`.
+        exif: As for `load_image`.
+
+    Returns:
+        A decoded PIL image of any mode, or RGB (h, w, 3) uint8.
+
+    Raises:
+        ImageError: As for `load_image`.
+        ShapeError: As for `load_image`.
+
+    >>> load_pixels(np.zeros((2, 3, 3), np.uint8)).shape
+    (2, 3, 3)
+    """
+    if isinstance(source, np.ndarray):
+        return _checked(source)
+    if isinstance(source, Image.Image):
+        return _loaded(source, max_pixels)
+    name = _name(source)
+    with _explained(name), _opened(source, name) as file:
+        image = _header(file, name, max_pixels)
+        pixels = decode_rgb(image, file) if isinstance(image, JpegImageFile) else None
+        if pixels is None:
+            image.load()
+    turn = _turn(image, exif)
+    if pixels is None:
+        return _turned(image, turn)
+    return pixels if turn is None else np.asarray(_turned(Image.fromarray(pixels), turn))
+
+
+def _checked(array: NDArray[Any]) -> Pixels:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
+        raise ShapeError(
+            f"an image array must be uint8 (h, w, 3) RGB, not empty; got {array.dtype} {array.shape}. "
+            "Stack a grey image three times, drop alpha, and scale floats to 0..255."
+        )
+    return np.ascontiguousarray(array)
+
+
+def _loaded(image: Image.Image, max_pixels: int) -> Image.Image:
+    name = getattr(image, "filename", "") or f"the {image.mode} image"
+    if getattr(image, "tile", None):  # opened by Pillow, and not decoded yet
+        _check_size(image.size, max_pixels, name)
+    with _explained(name):
+        image.load()
+    return image
 
 
 def _name(source: str | os.PathLike[str] | bytes | BinaryIO) -> str:
@@ -151,13 +198,16 @@ def _opened(source: str | os.PathLike[str] | bytes | BinaryIO, name: str) -> Ite
         )
 
 
-def _header(file: BinaryIO, name: str) -> ImageFile:
+def _header(file: BinaryIO, name: str, max_pixels: int) -> ImageFile:
+    """Read the header, and no further, of an image of a size that is allowed."""
     file.seek(0)
     start = file.read(16)
     for magic, kind in _FORMATS.items():
         if start.startswith(magic):
             file.seek(0)
-            return kind(file)
+            image = kind(file)
+            _check_size(image.size, _limit(image, max_pixels), name)
+            return image
     found = f"it starts with {start[:8]!r}" if start else "it is empty"
     raise ImageError(f"{name} must be a JPEG, PNG, WebP, BMP or TIFF file; {found}. Convert or replace it.")
 
@@ -180,10 +230,15 @@ def _check_size(size: tuple[int, int], limit: int, name: str) -> None:
         raise ImageError(f"{name} must have pixels; got {width} x {height}. Check or replace it.")
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _turn(image: Image.Image, exif: Literal["apply", "ignore"]) -> Image.Transpose | None:
+    """Return what makes a photo upright, if anything does and it is wanted."""
+    if exif == "ignore":
+        return None
     try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        return _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG, 1))
     except _DAMAGE:  # damaged metadata does not make the pixels useless
-        return image
-    turn = _UPRIGHT.get(orientation)
+        return None
+
+
+def _turned(image: Image.Image, turn: Image.Transpose | None) -> Image.Image:
     return image if turn is None else image.transpose(turn)

@@ -29,7 +29,7 @@ def load_kernel() -> None:
     importlib.import_module(_KERNEL).resize_bicubic(np.zeros((2, 2, 3), np.uint8), (1, 1))
 
 
-def preprocess(image: Image.Image, spec: ImageSpec) -> Pixels:
+def preprocess(image: Image.Image | Pixels, spec: ImageSpec) -> Pixels:
     """Resize, crop and convert an image as the model's training did.
 
     The rule: the pixels of the same Pillow operations in the same order as open_clip. That is bicubic on the
@@ -41,7 +41,7 @@ def preprocess(image: Image.Image, spec: ImageSpec) -> Pixels:
     - 16-bit greys (and 32-bit integers, if they fit into 16 bits) are divided by 256 first; Pillow would clip at 255.
 
     Args:
-        image: The decoded image.
+        image: The decoded image, or RGB (h, w, 3) uint8.
         spec: Size and resize rule, from the manifest.
 
     Returns:
@@ -51,17 +51,21 @@ def preprocess(image: Image.Image, spec: ImageSpec) -> Pixels:
         ImageError: The image has no agreed range (float), cannot be RGB, or is so narrow that scaling it to
             the size would need more than `DEFAULT_MAX_PIXELS` pixels.
     """
-    image = _eight_bits(image)
+    if isinstance(image, Image.Image):
+        image = _eight_bits(image)
+    size_hw = image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width)
     height, width = spec.size_hw
-    new_h, new_w = spec.size_hw if spec.resize == "squash" else _covering(image, spec.size_hw)
+    new_h, new_w = spec.size_hw if spec.resize == "squash" else _covering(size_hw, spec.size_hw)
     if new_h * new_w > max(DEFAULT_MAX_PIXELS, height * width):
         raise ImageError(
-            f"an image of {image.width:,} x {image.height:,} is too narrow: {new_w:,} x {new_h:,} pixels would be "
+            f"an image of {size_hw[1]:,} x {size_hw[0]:,} is too narrow: {new_w:,} x {new_h:,} pixels would be "
             f"computed to keep {width} x {height}. Crop it to the part that matters."
         )
     top, left = round((new_h - height) / 2), round((new_w - width) / 2)
-    if _KERNEL in sys.modules and _is_kernels(image, (new_h, new_w)):
-        return _resized(image, (new_h, new_w), (top, left, height, width))
+    if _KERNEL in sys.modules and _is_kernels(image, size_hw, (new_h, new_w)):
+        return _resized(np.asarray(image), (new_h, new_w), (top, left, height, width))
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
     image = image.resize((new_w, new_h), Image.Resampling.BICUBIC)
     image = image.crop((left, top, left + width, top + height))
     try:
@@ -72,37 +76,34 @@ def preprocess(image: Image.Image, spec: ImageSpec) -> Pixels:
         ) from error
 
 
-def _is_kernels(image: Image.Image, size_hw: tuple[int, int]) -> bool:
+def _is_kernels(image: Image.Image | Pixels, size_hw: tuple[int, int], new_hw: tuple[int, int]) -> bool:
     """RGB to another size; not the extreme strips for which Pillow 12.2 and 12.3 have a rule of their own."""
-    return (
-        image.mode == "RGB"
-        and (image.height, image.width) != size_hw
-        and (_PILLOW >= 13 or image.height <= 100 * image.width)
-    )
+    rgb = isinstance(image, np.ndarray) or image.mode == "RGB"
+    return rgb and size_hw != new_hw and (_PILLOW >= 13 or size_hw[0] <= 100 * size_hw[1])
 
 
-def _resized(image: Image.Image, size_hw: tuple[int, int], crop: tuple[int, int, int, int]) -> Pixels:
+def _resized(pixels: Pixels, size_hw: tuple[int, int], crop: tuple[int, int, int, int]) -> Pixels:
     """Return the window of the scaled image, as Pillow computes it and several times faster."""
     from clipfast.kernels.resize import resize_bicubic
 
     # Pillow's order of passes shows in the last bit. Since 13.0, images that lose more than twice as many rows as
     # columns begin with the vertical one.
-    lost_h, lost_w = image.height - size_hw[0], image.width - size_hw[1]
+    lost_h, lost_w = pixels.shape[0] - size_hw[0], pixels.shape[1] - size_hw[1]
     vertical_first = _PILLOW >= 13 and lost_h > max(0, 2 * lost_w)
-    pixels = resize_bicubic(np.asarray(image), size_hw, crop=crop, vertical_first=vertical_first)
-    pixels.flags.writeable = False
-    return pixels
+    window = resize_bicubic(pixels, size_hw, crop=crop, vertical_first=vertical_first)
+    window.flags.writeable = False
+    return window
 
 
-def _covering(image: Image.Image, size_hw: tuple[int, int]) -> tuple[int, int]:
+def _covering(size_hw: tuple[int, int], target_hw: tuple[int, int]) -> tuple[int, int]:
     """Return the size to scale to: torchvision truncates the long side, timm's rule for oblongs rounds both."""
-    height, width = size_hw
+    (rows, columns), (height, width) = size_hw, target_hw
     if height != width:
-        ratio = min(image.height / height, image.width / width)
-        return round(image.height / ratio), round(image.width / ratio)
-    if image.width <= image.height:
-        return int(height * image.height / image.width), width
-    return height, int(width * image.width / image.height)
+        ratio = min(rows / height, columns / width)
+        return round(rows / ratio), round(columns / ratio)
+    if columns <= rows:
+        return int(height * rows / columns), width
+    return height, int(width * columns / rows)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
