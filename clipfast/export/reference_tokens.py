@@ -46,9 +46,12 @@ def preset_tokens(model: nn.Module, tokens: list[Tensor], name: str, *, depth: i
     """Patch tokens of one preset, (b, p, e); of "sweep", (b, L, p, e)."""
     blocks = model.visual.transformer.resblocks
     if name == "sweep":
-        return torch.stack([_side_stream(model, tokens, d, "vv") for d in range(1, len(blocks) + 1)], dim=1)
+        added = _side_additions(model, tokens, 0, "vv")
+        starts = reversed(range(len(blocks)))
+        return torch.stack([_project(model, tokens[first] + sum(added[first:])) for first in starts], dim=1)
     if name == "gem":
-        return _side_stream(model, tokens, depth, "gem")
+        first = len(blocks) - depth
+        return _project(model, tokens[first] + sum(_side_additions(model, tokens, first, "gem")))
     last, x = blocks[-1], tokens[-2]
     q, k, v = _qkv(last, x)
     heads = []
@@ -70,19 +73,18 @@ def preset_tokens(model: nn.Module, tokens: list[Tensor], name: str, *, depth: i
     return _project(model, out)
 
 
-def _side_stream(model: nn.Module, tokens: list[Tensor], depth: int, kind: str) -> Tensor:
-    blocks = list(model.visual.transformer.resblocks)
-    first = len(blocks) - depth
-    z = tokens[first].clone()
-    for block, x in zip(blocks[first:], tokens[first:-1], strict=True):
+def _side_additions(model: nn.Module, tokens: list[Tensor], first: int, kind: str) -> list[Tensor]:
+    """What each block from `first` on adds to a side stream; it depends on the ordinary stream alone."""
+    added = []
+    for block, x in zip(list(model.visual.transformer.resblocks)[first:], tokens[first:-1], strict=True):
         q, k, v = _qkv(block, x)
         if kind == "vv":
             heads = [_softmax(vh, vh) @ vh for vh in v]
         else:
             lengths = block.ln_1(x).norm(dim=-1).mean(dim=-1)
             heads = [_gem(parts, lengths) for parts in zip(q, k, v, strict=True)]
-        z += block.attn.out_proj(torch.cat(heads, dim=-1))
-    return _project(model, z)
+        added.append(block.attn.out_proj(torch.cat(heads, dim=-1)))
+    return added
 
 
 def _gem(parts: tuple[Tensor, Tensor, Tensor], lengths: Tensor) -> Tensor:
