@@ -27,6 +27,7 @@ FORMAT_VERSION = 1
 NORM_TOLERANCE = 1e-3
 # Large batches (how large depends on FAISS's version: from 20 queries in older ones) are multiplied by BLAS, whose last
 # bits depend on the batch and on where a row stands: equal rows were measured to score differently. Small ones are not.
+_MOST_HITS = 1 << 28
 _QUERIES_PER_CALL = 16
 _ROWS_PER_CHECK = 1 << 16
 
@@ -106,11 +107,17 @@ class VectorIndex:
             k: How many, at least 1; more than the index holds is filled with id -1 and score -inf.
 
         Raises:
-            ShapeError: Wrong shape or dtype, values that are not finite, or `k` below 1.
+            ShapeError: Wrong shape or dtype, values that are not finite, `k` no integer or below 1, or an answer of
+                more than 268 million hits (3 GB).
         """
         rows = require_rows(queries, self.dim, what="queries")
-        if k < 1:
-            raise ShapeError(f"k must be at least 1; got {k}.")
+        if not isinstance(k, int | np.integer) or k < 1:
+            raise ShapeError(f"k must be an integer of at least 1; got {k!r}.")
+        if len(rows) * k > _MOST_HITS:
+            raise ShapeError(
+                f"queries x k must be at most {_MOST_HITS:,}; got {len(rows):,} x {k:,}. "
+                f"Ask for at most the {len(self):,} rows of the index, or in several calls."
+            )
         scores = np.full((len(rows), k), -np.inf, dtype=np.float32)
         ids = np.full((len(rows), k), -1, dtype=np.int64)
         found = min(k, len(self))

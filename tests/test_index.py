@@ -217,8 +217,10 @@ def test_search_and_remove_refuse_what_is_not_there() -> None:
     """k below 1, a width of none and unknown ids are errors."""
     index = VectorIndex(4)
     index.add(np.eye(4, dtype=np.float32))
-    with pytest.raises(ShapeError, match="k must be at least 1; got 0"):
+    with pytest.raises(ShapeError, match="k must be an integer of at least 1; got 0"):
         index.search(np.eye(4, dtype=np.float32), 0)
+    with pytest.raises(ShapeError, match="queries x k must be at most"):
+        index.search(np.eye(4, dtype=np.float32), 10**12)
     with pytest.raises(ShapeError, match="dim must be at least 1"):
         VectorIndex(0)
     with pytest.raises(DataError, match="9 are not"):

@@ -19,13 +19,9 @@ from clipfast.cli.bank_summary import (
     show_totals,
     show_written,
 )
+from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import (
     JsonOption,
-    ModelOption,
-    PrecisionOption,
-    ProviderOption,
-    ThreadsOption,
-    load_clip,
     note,
     out,
     print_json,
@@ -54,6 +50,7 @@ AcceptOption = Annotated[
 
 
 @app.command()
+@takes_clip_options()
 def build(
     folder: Annotated[Path, typer.Argument(help="One folder a fabric, 3-5 photos in each.")] = DEFAULT_FOLDER,
     *,
@@ -61,10 +58,7 @@ def build(
     strict: StrictOption = False,
     batch_size: BatchOption = 32,
     max_pixels: MaxPixelsOption = None,
-    model: ModelOption = None,
-    provider: ProviderOption = "cpu",
-    precision: PrecisionOption = "fp32",
-    threads: ThreadsOption = None,
+    clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
     """Encode FOLDER/<fabric_id>/<photo> into a bank."""
@@ -72,7 +66,7 @@ def build(
     from clipfast.runtime.images import DEFAULT_MAX_PIXELS
 
     note("Building fabric reference bank...")
-    with load_clip(model, provider, precision, threads) as clip:
+    with clip_options.load() as clip:
         with progress_bar("Encoding") as progress:
             bank = FabricBank.build(
                 clip,
@@ -96,6 +90,7 @@ def build(
 
 
 @app.command()
+@takes_clip_options()
 def add(
     images: Annotated[list[Path], typer.Argument(help="Photos, or one folder (of fabrics, unless --fabric is given).")],
     *,
@@ -103,10 +98,7 @@ def add(
     bank_path: BankFile = DEFAULT_BANK,
     strict: StrictOption = False,
     accept_precision: AcceptOption = False,
-    model: ModelOption = None,
-    provider: ProviderOption = "cpu",
-    precision: PrecisionOption = "fp32",
-    threads: ThreadsOption = None,
+    clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
     """Encode further photos into a bank; a photo that it holds already is replaced."""
@@ -114,7 +106,7 @@ def add(
 
     if len(images) > 1 and any(path.is_dir() for path in images):
         raise DataError("Pass photos, or one folder; got several paths with a folder among them.")
-    with load_clip(model, provider, precision, threads) as clip:
+    with clip_options.load() as clip:
         bank = FabricBank.load(bank_path, clip, accept_precision=accept_precision)
         with progress_bar("Encoding") as progress:
             report = bank.add(images[0] if len(images) == 1 else list(images), fabric, strict=strict, progress=progress)
@@ -134,14 +126,12 @@ def add(
 
 
 @app.command()
+@takes_clip_options()
 def remove(
     names: Annotated[list[str], typer.Argument(help="Fabric ids, or photos as the list shows them (fabric/file).")],
     *,
     bank_path: BankFile = DEFAULT_BANK,
-    model: ModelOption = None,  # noqa: ARG001  (every command takes it; a removal needs no model)
-    provider: ProviderOption = "cpu",  # noqa: ARG001
-    precision: PrecisionOption = "fp32",  # noqa: ARG001
-    threads: ThreadsOption = None,  # noqa: ARG001
+    clip_options: ClipOptions,  # noqa: ARG001  (every command takes them)
     json: JsonOption = False,
 ) -> None:
     """Remove fabrics or single photos from a bank."""
@@ -159,14 +149,12 @@ def remove(
 
 
 @app.command("list")
+@takes_clip_options()
 def list_(
     *,
     bank_path: BankFile = DEFAULT_BANK,
     photos: Annotated[bool, typer.Option("--photos", help="Every photo, not only the counts.")] = False,
-    model: ModelOption = None,  # noqa: ARG001  (every command takes it; a list needs no model)
-    provider: ProviderOption = "cpu",  # noqa: ARG001
-    precision: PrecisionOption = "fp32",  # noqa: ARG001
-    threads: ThreadsOption = None,  # noqa: ARG001
+    clip_options: ClipOptions,  # noqa: ARG001  (every command takes them)
     json: JsonOption = False,
 ) -> None:
     """Show what a bank holds and which model made it."""
@@ -189,6 +177,7 @@ def list_(
 
 
 @app.command()
+@takes_clip_options()
 def search(
     image: Annotated[Path, typer.Argument(help="The photo to ask with.")],
     *,
@@ -196,16 +185,13 @@ def search(
     topk: Annotated[int, typer.Option("--topk", min=1, help="How many fabrics.")] = 5,
     score: ScoreOption = "max",
     accept_precision: AcceptOption = False,
-    model: ModelOption = None,
-    provider: ProviderOption = "cpu",
-    precision: PrecisionOption = "fp32",
-    threads: ThreadsOption = None,
+    clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
     """Rank the fabrics for one photo, with the nearest reference photo of each."""
     from clipfast.retrieval import FabricBank
 
-    with load_clip(model, provider, precision, threads) as clip:
+    with clip_options.load() as clip:
         bank = FabricBank.load(bank_path, clip, accept_precision=accept_precision)
         query = clip.encode_images(image)
     ranked = bank.rank(query, topk, cast("ClassScore", score))

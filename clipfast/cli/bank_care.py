@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,13 +19,9 @@ from clipfast.cli.bank_summary import (
     show_report,
     show_written,
 )
+from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import (
     JsonOption,
-    ModelOption,
-    PrecisionOption,
-    ProviderOption,
-    ThreadsOption,
-    load_clip,
     note,
     out,
     print_json,
@@ -41,6 +38,7 @@ __all__ = ["check", "import_", "rebuild"]
 _LINES_A_FABRIC = 10
 
 
+@takes_clip_options()
 def check(
     folder: Annotated[
         Path, typer.Argument(help="Folder of fabrics; or a bank file, of which vectors alone are checked.")
@@ -49,10 +47,7 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there is any problem.")] = False,
     batch_size: BatchOption = 32,
     max_pixels: MaxPixelsOption = None,
-    model: ModelOption = None,
-    provider: ProviderOption = "cpu",
-    precision: PrecisionOption = "fp32",
-    threads: ThreadsOption = None,
+    clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
     """Report what is wrong with reference photos: too few, small, blurred, badly lit, copies, confused fabrics."""
@@ -64,7 +59,7 @@ def check(
         with progress_bar("Comparing") as progress:
             found = check_references(bank.references, bank.model, progress=progress)
     else:
-        with load_clip(model, provider, precision, threads) as clip, progress_bar("Checking") as progress:
+        with clip_options.load() as clip, progress_bar("Checking") as progress:
             found = check_folder(
                 clip,
                 folder,
@@ -90,6 +85,7 @@ def check(
         )
 
 
+@takes_clip_options()
 def rebuild(
     *,
     bank_path: BankFile = DEFAULT_BANK,
@@ -100,10 +96,7 @@ def rebuild(
     ] = False,
     batch_size: BatchOption = 32,
     max_pixels: MaxPixelsOption = None,
-    model: ModelOption = None,
-    provider: ProviderOption = "cpu",
-    precision: PrecisionOption = "fp32",
-    threads: ThreadsOption = None,
+    clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
     """Embed a bank's photos again, with another model; a photo that is missing or changed is an error."""
@@ -112,7 +105,7 @@ def rebuild(
 
     old = FabricBank.load(bank_path)
     target = out_path or bank_path
-    with load_clip(model, provider, precision, threads) as clip:
+    with clip_options.load() as clip:
         with progress_bar("Rebuilding") as progress:
             options = RebuildOptions(skip_missing, batch_size, max_pixels or DEFAULT_MAX_PIXELS, progress)
             bank = rebuild_bank(old.references, clip, folder, options)
@@ -132,14 +125,13 @@ def rebuild(
     show_written(bank, target)
 
 
+@takes_clip_options(without=("model",))
 def import_(
     old: Annotated[Path, typer.Argument(help="An .npz with one float array (rows, width) for each fabric.")],
     *,
     model: Annotated[str, typer.Option("--model", help="The model whose artifact made the vectors; it must be named.")],
     out_path: OutFile = DEFAULT_BANK,
-    provider: ProviderOption = "cpu",
-    precision: PrecisionOption = "fp32",
-    threads: ThreadsOption = None,
+    clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
     """Turn an older file of vectors into a bank; it has no photos, so it cannot be rebuilt with another model."""
@@ -147,7 +139,7 @@ def import_(
 
     if out_path.exists() and old.exists() and out_path.samefile(old):
         raise DataError(f"{out_path} is the file to be imported; name another one to write (--out).")
-    with load_clip(model, provider, precision, threads) as clip:
+    with replace(clip_options, model=model).load() as clip:
         found = import_vectors(old, BankModel.of(clip), dim=clip.embed_dim)
     found.bank.save(out_path)
     if json:

@@ -6,11 +6,9 @@ object on standard output.
 
 from __future__ import annotations
 
-import logging
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -19,18 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from clipfast.errors import ClipfastError, MissingExtraError
 
-if TYPE_CHECKING:
-    from clipfast.runtime.clip import Clip
-
 out = Console(highlight=False, soft_wrap=True, markup=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
-ModelOption = Annotated[
-    str | None, typer.Option("--model", help="Artifact folder, or mini; default: CLIPFAST_MODEL, else mini.")
-]
-ProviderOption = Annotated[str, typer.Option("--provider", help="Execution provider: cpu, cuda, tensorrt.")]
-PrecisionOption = Annotated[str, typer.Option("--precision", help="Precision of the graphs: fp32.")]
-ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Threads; default: the cores allowed.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
 
 EXIT_FAILED = 1
@@ -57,14 +46,6 @@ def report_failure(error: ClipfastError | OSError) -> int:
         return EXIT_FAILED
     err.print(f"error: {error}", style="bold red")
     return EXIT_USAGE if isinstance(error, MissingExtraError) else EXIT_FAILED
-
-
-def load_clip(model: str | None, provider: str, precision: str, threads: int | None) -> Clip:
-    """Open the model of a command; without a name it is the embedded demo model, said in one line."""
-    from clipfast.runtime.clip import Clip
-
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    return Clip.load(model, provider=provider, precision=precision, threads=threads)
 
 
 @contextmanager

@@ -13,13 +13,9 @@ import typer
 from PIL import Image
 from rich.table import Table
 
+from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import (
     JsonOption,
-    ModelOption,
-    PrecisionOption,
-    ProviderOption,
-    ThreadsOption,
-    load_clip,
     note,
     out,
     print_json,
@@ -53,18 +49,17 @@ class Timing:
 
 
 @app.command()
+@takes_clip_options()
 def demo(
+    *,
     out_dir: Annotated[Path, typer.Option("--out", help="Where the pictures and the bank go.")] = Path("demo"),
     rounds: Annotated[int, typer.Option(min=1, help="Warm calls that are timed.")] = _ROUNDS,
-    model: ModelOption = None,
-    provider: ProviderOption = "cpu",
-    precision: PrecisionOption = "fp32",
-    threads: ThreadsOption = None,
+    clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
     """Render fabrics, build a bank, answer a query, draw a heat map; print how long each step took."""
     started = time.perf_counter()
-    clip = load_clip(model, provider, precision, threads)
+    clip = clip_options.load()
     loaded_ms = (time.perf_counter() - started) * 1e3
     bank, bank_path = _bank(clip, out_dir)
     query = _query_photo(out_dir)

@@ -8,13 +8,9 @@ from typing import Annotated
 
 import typer
 
+from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import (
     JsonOption,
-    ModelOption,
-    PrecisionOption,
-    ProviderOption,
-    ThreadsOption,
-    load_clip,
     out,
     print_json,
 )
@@ -32,15 +28,14 @@ class SurgeryPath(StrEnum):
 
 
 @app.command()
+@takes_clip_options()
 def heatmap(
+    *,
     image: Annotated[Path, typer.Argument(help="The image.")],
     text: Annotated[list[str], typer.Option("--text", help="What to look for; may be given several times.")],
     path: Annotated[SurgeryPath, typer.Option("--path", help="Which of the four maps.")] = SurgeryPath.standard,
     out_path: Annotated[Path, typer.Option("--out", help="The picture to write.")] = Path("heat.png"),
-    model: ModelOption = None,
-    provider: ProviderOption = "cpu",
-    precision: PrecisionOption = "fp32",
-    threads: ThreadsOption = None,
+    clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
     """Draw a Surgery heat map over IMAGE, one panel a text, scaled from each map's lowest to highest value."""
@@ -50,7 +45,7 @@ def heatmap(
     from clipfast.surgery import heatmaps
     from clipfast.surgery.heatmap import unit_range
 
-    clip = load_clip(model, provider, precision, threads)
+    clip = clip_options.load()
     photo = load_image(image)
     seen = preprocess(photo, clip.manifest.image)  # the map covers what the model sees
     maps = heatmaps(clip, photo, text, path=path.value, size_hw=seen.shape[:2])[0]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
+from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, out, print_json
 from clipfast.errors import ClipfastError, ProviderError
 
@@ -20,10 +22,13 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
+@takes_clip_options()
 def info(
+    *,
     artifact: Annotated[str | None, typer.Argument(help="An artifact folder or an embedded model's name.")] = None,
     system: Annotated[bool, typer.Option("--system", help="This machine instead: wheels, providers, cores.")] = False,
     memory: Annotated[bool, typer.Option("--memory", help="Also open every graph and measure its memory.")] = False,
+    clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
     """Show an artifact's manifest and parity figures, or with --system what can run here."""
@@ -32,9 +37,8 @@ def info(
         print_json(facts) if json else _show_system(facts)
         return
     from clipfast.cli.parity_table import parity_table
-    from clipfast.runtime.clip import Clip
 
-    clip = Clip.load(artifact)
+    clip = replace(clip_options, model=artifact or clip_options.model).load()
     manifest = clip.manifest
     megabytes = _memory_by_graph(clip) if memory else None
     if json:

@@ -18,7 +18,9 @@ from clipfast.runtime.session import open_session
 __all__ = ["verify_against"]
 
 
-def verify_against(artifact: Artifact, checkpoint: Path, *, provider: str, threads: int) -> tuple[Parity, ...]:
+def verify_against(
+    artifact: Artifact, checkpoint: Path, *, provider: str, precision: str, threads: int
+) -> tuple[Parity, ...]:
     """Compare every graph with a checkpoint in PyTorch, at each batch size of the gate.
 
     Raises:
@@ -45,8 +47,8 @@ def verify_against(artifact: Artifact, checkpoint: Path, *, provider: str, threa
         )
     source = replace(source, image=manifest.image)  # a tag may bring its own mean and std
     sessions = {
-        name: open_session(artifact, name, provider=provider, precision=spec.precision, threads=threads)
-        for name, spec in manifest.graphs.items()
+        name: open_session(artifact, name, provider=provider, precision=precision, threads=threads)
+        for name in manifest.graphs
     }
     rows = parity.measure(manifest, source, sessions)
     require(rows)

@@ -65,10 +65,10 @@ def require_topk(topk: int) -> None:
     """Check the length of an answer.
 
     Raises:
-        ShapeError: It is below 1.
+        ShapeError: It is no integer, or below 1.
     """
-    if topk < 1:
-        raise ShapeError(f"topk must be at least 1; got {topk}.")
+    if not isinstance(topk, int | np.integer) or topk < 1:
+        raise ShapeError(f"topk must be an integer of at least 1; got {topk!r}.")
 
 
 def _encoded(images: Images, dim: int, clip: ImageEncoder | None, count: int | None = None) -> Floats:

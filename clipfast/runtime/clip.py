@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal
 
@@ -142,6 +142,8 @@ class Clip:
         Returns:
             Unit rows, (t, e) float32.
         """
+        if not isinstance(texts, Iterable):
+            raise ShapeError(f"texts must be a string or a list of strings; got {type(texts).__name__}.")
         wanted = [texts] if isinstance(texts, str) else list(texts)
         if bad := [text for text in wanted if not isinstance(text, str)]:
             raise ShapeError(f"texts must be strings; got {type(bad[0]).__name__}.")

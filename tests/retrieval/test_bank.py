@@ -316,9 +316,11 @@ def test_rank_says_what_it_wants(bank: FabricBank, query: Any, message: str) -> 
 def test_rank_refuses_unknown_options(bank: FabricBank) -> None:
     """topk below 1 and an unknown score are errors that list what there is."""
     query = np.eye(4, dtype=np.float32)[0]
-    with pytest.raises(ShapeError, match="topk must be at least 1; got 0"):
+    with pytest.raises(ShapeError, match="topk must be an integer of at least 1; got 0"):
         bank.rank(query, topk=0)
-    with pytest.raises(ShapeError, match="topk must be at least 1; got -1"):
+    with pytest.raises(ShapeError, match=r"topk must be an integer of at least 1; got 2\.5"):
+        bank.rank(query, topk=2.5)  # type: ignore[arg-type]  # what the test is about
+    with pytest.raises(ShapeError, match="topk must be an integer of at least 1; got -1"):
         bank.search(query, topk=-1)
     with pytest.raises(ShapeError, match="max, mean, centroid; got 'best'"):
         bank.rank(query, score="best")  # type: ignore[arg-type]

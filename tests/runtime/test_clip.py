@@ -194,6 +194,8 @@ def test_bad_templates_are_told(mini: Clip) -> None:
         mini.encode_texts(["denim"], ["a photo"])
     with pytest.raises(DataError, match="at least one"):
         mini.encode_texts(["denim"], [])
+    with pytest.raises(ShapeError, match="texts must be a string or a list of strings; got NoneType"):
+        mini.encode_texts(None)  # type: ignore[arg-type]  # what the test is about
     with pytest.raises(ShapeError, match="texts must be strings; got int"):
         mini.encode_texts([3])  # type: ignore[list-item]
 
@@ -335,3 +337,28 @@ def test_plain_tokens_are_not_the_surgery_ones(mini: Clip, photo: Pixels) -> Non
 
     assert (plain == mini.encode_presets(photo)["plain"]).all()
     assert np.abs(plain - mini.encode_dense(photo).vv).max() > 1e-2
+
+
+@pytest.mark.torch
+def test_two_models_in_one_process_do_not_mix(mini: Clip, tiny_artifact: Artifact, photo: Pixels) -> None:
+    """Alternating, and from two threads at once, each model answers as it does alone; each has its own texts."""
+    prompts = ["denim", "a red star"]
+    with Clip.load(tiny_artifact.path, threads=1) as tiny:
+        images, texts = (mini.encode_images(photo), tiny.encode_images(photo)), tiny.encode_texts(prompts)
+
+        def ask(clip: Clip, expected: Any, wrong: list[str]) -> None:
+            answers = [clip.encode_images(photo) for _ in range(5)]
+            wrong.extend(clip.name for answer in answers if not np.array_equal(answer, expected))
+
+        wrong: list[str] = []
+        pairs = zip((mini, tiny), images, strict=True)
+        threads = [threading.Thread(target=ask, args=(clip, expected, wrong)) for clip, expected in pairs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert wrong == []
+        assert mini.encode_texts(prompts).shape == (2, mini.embed_dim)
+        assert np.array_equal(tiny.encode_texts(prompts), texts)
+        assert mini.fingerprint() != tiny.fingerprint()
