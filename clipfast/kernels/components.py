@@ -1,8 +1,6 @@
-"""Connected components of a mask: labels, areas and boxes.
+"""Connected components of a mask or of a stack of masks: labels, areas, boxes, and sums of a score image.
 
-Run-based union-find: each row is cut into runs of foreground, a run is joined to the runs it touches in the row above,
-and the pixels are visited only twice. Runs are numbered in raster order and the smaller number is always the root, so a
-component's root is its first run, and labels follow from the mask alone.
+How it is done is told in `component_runs`; this file says what comes out and checks what comes in.
 """
 
 from __future__ import annotations
@@ -11,16 +9,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from clipfast.errors import ShapeError
+from clipfast.kernels.component_stripes import label_tall
 from clipfast.types import Ints
 
-__all__ = ["Components", "label_components"]
+__all__ = ["REACH", "ComponentStack", "Components", "label_components", "label_stack"]
 
 # How far past its ends a run touches runs of the next row: diagonal neighbours count only with connectivity 8.
-_REACH = {4: 0, 8: 1}
+REACH = {4: 0, 8: 1}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,131 +30,142 @@ class Components:
         count: How many components there are.
         areas: Pixels of each component, (count,) int64; row `i` belongs to label `i + 1`.
         boxes: Tight boxes xyxy in pixels, half-open, (count, 4) int64.
+        sums: Sum of the scores under each component, (count,) float64; None if no scores were given.
     """
 
     labels: NDArray[np.int32]
     count: int
     areas: Ints
     boxes: Ints
+    sums: NDArray[np.float64] | None = None
+
+    @property
+    def means(self) -> NDArray[np.float64] | None:
+        """Mean of the scores under each component, (count,) float64; None if no scores were given."""
+        return None if self.sums is None else self.sums / self.areas
 
 
-def label_components(mask: NDArray[Any], connectivity: Literal[4, 8] = 8) -> Components:
+@dataclass(frozen=True, slots=True, eq=False)
+class ComponentStack:
+    """The connected components of a stack of masks; each mask is numbered from 1 as if it were alone.
+
+    Attributes:
+        labels: 0 for background, 1 to the count of the mask for its components, (n, h, w) int32.
+        offsets: Components of mask `i` are rows `offsets[i]` to `offsets[i + 1]` of what follows, (n + 1,) int64.
+        areas: Pixels of each component, (count,) int64; row `offsets[i] + l - 1` belongs to label `l` of mask `i`.
+        boxes: Tight boxes xyxy in pixels of the mask, half-open, (count, 4) int64.
+        sums: Sum of the scores under each component, (count,) float64; None if no scores were given.
+    """
+
+    labels: NDArray[np.int32]
+    offsets: Ints
+    areas: Ints
+    boxes: Ints
+    sums: NDArray[np.float64] | None = None
+
+    @property
+    def counts(self) -> Ints:
+        """How many components each mask has, (n,) int64."""
+        return np.diff(self.offsets)
+
+    @property
+    def means(self) -> NDArray[np.float64] | None:
+        """Mean of the scores under each component, (count,) float64; None if no scores were given."""
+        return None if self.sums is None else self.sums / self.areas
+
+    def __len__(self) -> int:
+        """Return how many masks there are."""
+        return len(self.labels)
+
+    def __getitem__(self, mask: int) -> Components:
+        """Return the components of one mask, as views.
+
+        Raises:
+            IndexError: If there is no such mask.
+        """
+        mask = range(len(self))[mask]
+        rows = slice(int(self.offsets[mask]), int(self.offsets[mask + 1]))
+        sums = None if self.sums is None else self.sums[rows]
+        return Components(self.labels[mask], rows.stop - rows.start, self.areas[rows], self.boxes[rows], sums)
+
+
+def label_components(
+    mask: NDArray[Any],
+    connectivity: Literal[4, 8] = 8,
+    *,
+    scores: NDArray[Any] | None = None,
+    threads: int | None = None,
+) -> Components:
     """Label the connected components of a mask.
 
     Args:
         mask: Bool or integer, (h, w), of any memory layout; what is not zero is foreground.
         connectivity: 4 joins pixels that share an edge, 8 also those that share a corner.
+        scores: Real numbers, (h, w), to be summed by component in float64, in an order that only the shape of the
+            mask decides; what lies under the background is not read. None sums nothing.
+        threads: How many threads share the work; no result depends on it. None takes the cores that this process may
+            use, and small masks take one.
 
     Returns:
-        Labels, areas and boxes; an empty mask has no component.
+        Labels, areas, boxes and sums; an empty mask has no component.
 
     Raises:
-        ShapeError: If `mask` is not two-dimensional, is neither bool nor integer, or `connectivity` is unknown.
+        ShapeError: If `mask` is not two-dimensional, is neither bool nor integer, or `connectivity` is unknown; if
+            `scores` has another shape, or NaN or infinite values under the foreground; if `threads` is not positive.
 
-    >>> found = label_components(np.eye(3, dtype=bool), connectivity=8)
-    >>> found.count, found.areas.tolist(), found.boxes.tolist()
-    (1, [3], [[0, 0, 3, 3]])
+    >>> found = label_components(np.eye(3, dtype=bool), connectivity=8, scores=np.full((3, 3), 0.5))
+    >>> found.count, found.areas.tolist(), found.boxes.tolist(), found.sums.tolist()
+    (1, [3], [[0, 0, 3, 3]], [1.5])
     """
     if mask.ndim != 2:
-        raise ShapeError(f"mask must be (h, w); got {mask.shape}. Pass one mask at a time, without a channel axis.")
-    if mask.dtype.kind not in "biu":
-        raise ShapeError(f"mask must be bool or integer; got {mask.dtype}. Threshold it first: scores > threshold.")
-    if connectivity not in _REACH:
-        raise ShapeError(f"connectivity must be one of {sorted(_REACH)}; got {connectivity!r}.")
-    # A fresh array of one type, layout and flags, whatever came in: the kernel is compiled once.
-    foreground = np.empty(mask.shape, dtype=np.bool_)
-    np.not_equal(mask, 0, out=foreground)
-    labels, areas, boxes = _label_runs(foreground, _REACH[connectivity])
-    return Components(labels=labels, count=len(areas), areas=areas, boxes=boxes)
+        raise ShapeError(f"mask must be (h, w); got {mask.shape}. Pass many of one size to label_stack.")
+    _require(mask, connectivity, scores)
+    stack = None if scores is None else scores[None]
+    labels, _, areas, boxes, sums = label_tall(mask[None], REACH[connectivity], stack, threads)
+    return Components(labels[0], len(areas), areas, boxes, sums)
 
 
-@njit(cache=True, nogil=True)
-def _find(parent: NDArray[np.int32], run: int) -> int:
-    """Return the root of `run`, halving the path to it."""
-    while parent[run] != run:
-        parent[run] = parent[parent[run]]
-        run = parent[run]
-    return run
+def label_stack(
+    masks: NDArray[Any],
+    connectivity: Literal[4, 8] = 8,
+    *,
+    scores: NDArray[Any] | None = None,
+    threads: int | None = None,
+) -> ComponentStack:
+    """Label the connected components of many masks of one size in one call.
+
+    Args:
+        masks: Bool or integer, (n, h, w), of any memory layout; what is not zero is foreground.
+        connectivity: 4 joins pixels that share an edge, 8 also those that share a corner.
+        scores: Real numbers, (n, h, w), to be summed by component as `label_components` does, bit for bit. None sums
+            nothing.
+        threads: How many threads share the work; no result depends on it. None takes the cores that this process may
+            use.
+
+    Returns:
+        Each mask's components as `label_components` finds them; areas, boxes and sums of all masks lie in flat arrays.
+
+    Raises:
+        ShapeError: As `label_components` does.
+
+    >>> found = label_stack(np.stack([np.eye(3, dtype=bool), np.zeros((3, 3), dtype=bool)]), connectivity=4)
+    >>> found.offsets.tolist(), found.areas.tolist(), found[0].count
+    ([0, 3, 3], [1, 1, 1], 3)
+    """
+    if masks.ndim != 3:
+        raise ShapeError(f"masks must be (n, h, w); got {masks.shape}. Pass a single mask to label_components.")
+    _require(masks, connectivity, scores)
+    return ComponentStack(*label_tall(masks, REACH[connectivity], scores, threads))
 
 
-@njit(cache=True, nogil=True)
-def _join(parent: NDArray[np.int32], left: int, right: int) -> None:
-    """Put two runs in one component; the earlier root stays root."""
-    first, second = _find(parent, left), _find(parent, right)
-    if first < second:
-        parent[second] = first
-    else:
-        parent[first] = second
-
-
-@njit(cache=True, nogil=True)
-def _find_runs(foreground: NDArray[np.bool_], starts: NDArray[np.int32], ends: NDArray[np.int32]) -> Ints:
-    """Write the half-open column range of every run; return where the runs of each row begin, (h + 1,) int64."""
-    height, width = foreground.shape
-    offsets = np.zeros(height + 1, dtype=np.int64)
-    runs = 0
-    for y in range(height):
-        x = 0
-        while x < width:
-            if not foreground[y, x]:
-                x += 1
-                continue
-            starts[runs] = x
-            while x < width and foreground[y, x]:
-                x += 1
-            ends[runs] = x
-            runs += 1
-        offsets[y + 1] = runs
-    return offsets
-
-
-@njit(cache=True, nogil=True)
-def _join_rows(
-    offsets: Ints, starts: NDArray[np.int32], ends: NDArray[np.int32], reach: int, parent: NDArray[np.int32]
-) -> None:
-    """Join every run to the runs it touches in the row above; both rows are walked once, left to right."""
-    for y in range(1, len(offsets) - 1):
-        above = offsets[y - 1]
-        for run in range(offsets[y], offsets[y + 1]):
-            while above < offsets[y] and ends[above] + reach <= starts[run]:
-                above += 1
-            touching = above
-            while touching < offsets[y] and starts[touching] < ends[run] + reach:
-                _join(parent, touching, run)
-                touching += 1
-
-
-@njit(cache=True, nogil=True)
-def _label_runs(foreground: NDArray[np.bool_], reach: int) -> tuple[NDArray[np.int32], Ints, Ints]:
-    """Return labels (h, w) int32, areas (count,) int64 and boxes (count, 4) int64 of a C-contiguous mask."""
-    height, width = foreground.shape
-    most = height * ((width + 1) // 2)  # a row holds the most runs when every second pixel is set
-    starts = np.empty(most, dtype=np.int32)
-    ends = np.empty(most, dtype=np.int32)
-    offsets = _find_runs(foreground, starts, ends)
-    parent = np.arange(int(offsets[-1])).astype(np.int32)
-    _join_rows(offsets, starts, ends, reach, parent)
-
-    count = 0
-    for run in range(len(parent)):
-        count += parent[run] == run
-    labels = np.zeros((height, width), dtype=np.int32)
-    areas = np.zeros(count, dtype=np.int64)
-    boxes = np.empty((count, 4), dtype=np.int64)
-    index_of = np.empty(len(parent), dtype=np.int32)
-    seen = 0
-    for y in range(height):
-        for run in range(offsets[y], offsets[y + 1]):
-            root = _find(parent, run)
-            if root == run:  # a component's first run: everything later has a larger number
-                index_of[run] = seen
-                boxes[seen, 0], boxes[seen, 1] = starts[run], y
-                boxes[seen, 2], boxes[seen, 3] = ends[run], y + 1
-                seen += 1
-            index = index_of[root]
-            labels[y, starts[run] : ends[run]] = index + 1
-            areas[index] += ends[run] - starts[run]
-            boxes[index, 0] = min(boxes[index, 0], starts[run])
-            boxes[index, 2] = max(boxes[index, 2], ends[run])
-            boxes[index, 3] = y + 1
-    return labels, areas, boxes
+def _require(masks: NDArray[Any], connectivity: int, scores: NDArray[Any] | None) -> None:
+    if masks.dtype.kind not in "biu":
+        raise ShapeError(f"mask must be bool or integer; got {masks.dtype}. Threshold it first: scores > threshold.")
+    if connectivity not in REACH:
+        raise ShapeError(f"connectivity must be one of {sorted(REACH)}; got {connectivity!r}.")
+    if masks.size >= 2**31:
+        raise ShapeError(f"masks must hold fewer than 2**31 pixels; got {masks.shape}. Label them in several calls.")
+    if scores is not None and (scores.shape != masks.shape or scores.dtype.kind not in "biuf"):
+        raise ShapeError(
+            f"scores must be real numbers of the mask's shape {masks.shape}; got {scores.dtype} {scores.shape}."
+        )

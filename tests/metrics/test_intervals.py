@@ -1,0 +1,398 @@
+"""Bootstrap, DeLong, paired tests and Wilson: loops, scipy, coverage, bad input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from clipfast.errors import ShapeError, UndefinedMetricError
+from clipfast.metrics.delong import delong_covariance, delong_interval, delong_test
+from clipfast.metrics.intervals import BootstrapOptions, bootstrap_interval, wilson_interval
+from clipfast.metrics.paired import paired_bootstrap, paired_t_test, permutation_test
+from clipfast.metrics.resampling import bootstrap_ends
+from reference import naive_calibration as naive
+
+VALUES = np.random.default_rng(0).gamma(2.0, 1.0, 60)
+LABELS = np.arange(60) % 3 == 0
+SCORES = VALUES + 2.0 * LABELS
+
+
+def slow_mean(values: NDArray[Any]) -> float:
+    """A statistic without `axis`."""
+    return float(values.mean())
+
+
+def auroc(scores: NDArray[Any], labels: NDArray[Any]) -> float:
+    """A statistic that does not exist for one class only."""
+    if labels.all() or not labels.any():
+        raise UndefinedMetricError("one class only")
+    return float(roc_auc_score(labels, scores))
+
+
+# --- bootstrap -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("values", [VALUES, np.rint(VALUES)], ids=["smooth", "resamples tie with the estimate"])
+@pytest.mark.parametrize("method", ["percentile", "bca"])
+def test_ends_equal_those_of_scipy(method: Literal["percentile", "bca"], values: NDArray[np.float64]) -> None:
+    """Given scipy's own resamples, both methods read the same ends."""
+    theirs = scipy.stats.bootstrap((values,), np.mean, n_resamples=999, method=method, rng=np.random.default_rng(1))
+    folds = [np.array([np.delete(values, row).mean() for row in range(60)])] if method == "bca" else None
+
+    ends = bootstrap_ends(theirs.bootstrap_distribution, float(values.mean()), folds, 0.95)
+
+    assert ends == pytest.approx((theirs.confidence_interval.low, theirs.confidence_interval.high), rel=1e-12)
+
+
+@pytest.mark.parametrize("method", ["percentile", "bca"])
+def test_unpaired_bca_equals_scipy(method: Literal["percentile", "bca"]) -> None:
+    """Two samples of other lengths: near scipy's interval of the difference of means."""
+
+    def difference(one: NDArray[Any], other: NDArray[Any], axis: int = -1) -> Any:
+        return one.mean(axis=axis) - other.mean(axis=axis)
+
+    other = VALUES[:25] ** 1.5
+    options = BootstrapOptions(method=method, resamples=4000)
+
+    ours = bootstrap_interval(difference, VALUES, other, seed=0, paired=False, options=options)
+    theirs = scipy.stats.bootstrap(
+        (VALUES, other), difference, n_resamples=4000, method=method, rng=np.random.default_rng(1)
+    ).confidence_interval
+
+    assert ours.estimate == pytest.approx(VALUES.mean() - other.mean())
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.12)
+
+
+def test_vectorised_and_plain_statistics_agree() -> None:
+    """The same seed draws the same images whether the statistic takes `axis` or not, however they are chunked."""
+    fast = bootstrap_interval(np.mean, VALUES, seed=3)
+    slow = bootstrap_interval(slow_mean, VALUES, seed=3)
+
+    assert (fast.low, fast.high) == pytest.approx((slow.low, slow.high), rel=1e-12)
+    assert fast == bootstrap_interval(np.mean, VALUES, seed=3)
+    assert fast != bootstrap_interval(np.mean, VALUES, seed=4)
+    assert fast.low < fast.estimate == VALUES.mean() < fast.high
+
+
+def test_chunks_do_not_lose_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many small chunks give what one large one gives."""
+    whole = bootstrap_interval(np.mean, VALUES, seed=3)
+    monkeypatch.setattr("clipfast.metrics.resampling._CHUNK", 7 * len(VALUES))
+
+    assert bootstrap_interval(np.mean, VALUES, seed=3) == whole
+
+
+def test_whole_images_are_resampled() -> None:
+    """Rows stay together: scores and labels of (n, ...) samples come from the same image."""
+    maps = np.repeat(np.arange(20.0)[:, None], 9, axis=1).reshape(20, 3, 3)
+    seen: list[bool] = []
+
+    def together(some: NDArray[Any], labels: NDArray[Any]) -> float:
+        seen.append(bool((some == labels[:, None, None]).all()))
+        return float(some.mean())
+
+    bootstrap_interval(together, maps, np.arange(20), seed=0, options=BootstrapOptions(resamples=100))
+
+    assert len(seen) == 1 + 100 + 20
+    assert all(seen)
+
+
+def test_strata_keep_their_size() -> None:
+    """With strata every resample has both classes; without, a rare class is missed and said so."""
+    labels = np.arange(30) < 2
+    scores = np.random.default_rng(0).random(30)
+
+    found = bootstrap_interval(auroc, scores, labels, seed=0, strata=labels, options=BootstrapOptions(resamples=200))
+
+    assert found.low < found.estimate < found.high
+    with pytest.raises(UndefinedMetricError, match=r"Pass strata=labels.*one class only"):
+        bootstrap_interval(auroc, scores, labels, seed=0)
+
+
+@pytest.mark.parametrize("method", ["percentile", "bca"])
+def test_intervals_cover_the_truth(method: Literal["percentile", "bca"]) -> None:
+    """Of 200 intervals of a mean at 90 %, between 83 and 96 % hold it (seeded)."""
+    rng = np.random.default_rng(5)
+    options = BootstrapOptions(method=method, resamples=400, confidence=0.9)
+    found = [bootstrap_interval(np.mean, rng.normal(1, 2, 40), seed=seed, options=options) for seed in range(200)]
+
+    assert 0.83 <= np.mean([one.low <= 1 <= one.high for one in found]) <= 0.96
+
+
+def test_equal_resamples_give_an_interval_without_width() -> None:
+    """A constant has no spread, and BCa says so too instead of failing."""
+    assert bootstrap_interval(np.mean, np.full(10, 0.5), seed=0).low == 0.5
+    assert bootstrap_interval(np.mean, np.full(10, 0.5), seed=0).high == 0.5
+
+
+def test_bca_refuses_a_statistic_at_its_bound() -> None:
+    """The largest value of a sample is never exceeded by a resample: no bias can be read; percentile can."""
+    values = np.arange(100.0)
+
+    def lowered(some: NDArray[Any]) -> float:
+        return float(some.max()) if len(np.unique(some)) == len(some) else float(some.max()) - 1
+
+    with pytest.raises(UndefinedMetricError, match=r"both sides of the estimate.*percentile"):
+        bootstrap_interval(lowered, values, seed=0)
+    bootstrap_interval(lowered, values, seed=0, options=BootstrapOptions(method="percentile"))
+
+
+def test_paired_bootstrap_sees_what_unpaired_intervals_hide() -> None:
+    """A small but constant gain over noisy images is found; identical systems do not differ."""
+    better = VALUES + 0.05 + 0.01 * np.sin(np.arange(60))
+
+    found = paired_bootstrap(np.mean, better, VALUES, seed=0)
+    same = paired_bootstrap(np.mean, VALUES, VALUES, seed=0)
+
+    assert found.difference == pytest.approx(float((better - VALUES).mean()))
+    assert found.interval is not None
+    assert 0 < found.interval.low < found.difference < found.interval.high
+    assert found.p_value == 1 / 2001
+    assert bootstrap_interval(np.mean, better, seed=0).low < VALUES.mean()
+    assert (same.difference, same.p_value) == (0.0, 1.0)
+    assert same.interval is not None
+    assert (same.interval.low, same.interval.high) == (0.0, 0.0)
+
+
+def test_paired_bootstrap_shares_labels_and_strata() -> None:
+    """A statistic of scores and labels; the interval is that of the plain bootstrap of the difference."""
+    other = SCORES[::-1].copy()
+    options = BootstrapOptions(resamples=200)
+
+    found = paired_bootstrap(auroc, SCORES, other, LABELS, seed=1, strata=LABELS, options=options)
+    plain = bootstrap_interval(
+        lambda one, two, labels: auroc(one, labels) - auroc(two, labels),
+        *(SCORES, other, LABELS),
+        seed=1,
+        strata=LABELS,
+        options=options,
+    )
+
+    assert found.interval is not None
+    assert (found.interval.low, found.interval.high) == pytest.approx((plain.low, plain.high), rel=1e-12)
+
+
+# --- DeLong --------------------------------------------------------------------------------------------------------
+
+some = st.lists(st.integers(0, 6), min_size=2, max_size=10)
+
+
+@settings(max_examples=80, deadline=None)
+@given(positives=some, negatives=some)
+def test_delong_equals_the_naive_twin(positives: list[int], negatives: list[int]) -> None:
+    """AUROC and variance pair by pair, with many ties."""
+    scores = np.array(positives + negatives)[None]
+    labels = np.arange(scores.size) < len(positives)
+
+    found, covariance = delong_covariance(scores, labels)
+
+    assert found[0] == pytest.approx(naive.auroc(positives, negatives), abs=1e-12)
+    assert covariance[0, 0] == pytest.approx(naive.delong_variance(positives, negatives), abs=1e-12)
+
+
+def test_delong_interval_and_scikit_learn() -> None:
+    """The estimate is scikit-learn's; the ends are estimate ± z times the square root of the variance."""
+    found = delong_interval(SCORES, LABELS, confidence=0.9)
+    error = naive.delong_variance(SCORES[LABELS].tolist(), SCORES[~LABELS].tolist()) ** 0.5
+
+    assert found.estimate == pytest.approx(roc_auc_score(LABELS, SCORES), abs=1e-12)
+    assert found.low == pytest.approx(found.estimate - 1.6448536269514722 * error, rel=1e-9)
+    assert found.high == pytest.approx(min(1.0, found.estimate + 1.6448536269514722 * error), rel=1e-9)
+    assert delong_interval(SCORES.astype(np.float32)[::-1], LABELS[::-1].astype(int)).confidence == 0.95
+
+
+def test_delong_variance_is_that_of_many_samples() -> None:
+    """The mean estimated error over 200 draws is the spread of their AUROCs, within 10 %."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(150) < 50
+    drawn = [delong_covariance(rng.normal(labels, 1.0)[None], labels) for _ in range(200)]
+
+    spread = np.std([float(value[0]) for value, _ in drawn])
+
+    assert np.mean([float(covariance[0, 0]) for _, covariance in drawn]) ** 0.5 == pytest.approx(spread, rel=0.1)
+
+
+def test_delong_test_uses_the_covariance() -> None:
+    """z is the difference over the root of var + var - 2 cov, by loops over sums of the two scores' components."""
+    noise = np.random.default_rng(1).normal(0, 1, 60)
+    auc, covariance = delong_covariance(np.stack([SCORES, SCORES + noise]), LABELS)
+
+    found = delong_test(SCORES, SCORES + noise, LABELS)
+
+    z = (auc[0] - auc[1]) / (covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]) ** 0.5
+    assert found.difference == pytest.approx(auc[0] - auc[1], abs=1e-12)
+    assert found.p_value == pytest.approx(2 * scipy.stats.norm.sf(abs(z)), rel=1e-9)
+    assert found.interval is not None
+    assert found.interval.low < found.difference < found.interval.high
+
+
+def test_delong_of_systems_that_rank_alike() -> None:
+    """A monotone transform does not differ: p = 1, no width; separating systems too."""
+    for first in (SCORES, LABELS.astype(float)):
+        found = delong_test(first, np.exp(first), LABELS)
+        assert (found.difference, found.p_value) == (0.0, 1.0)
+        assert found.interval is not None
+        assert (found.interval.low, found.interval.high) == (0.0, 0.0)
+
+
+def test_delong_without_variance_is_undefined() -> None:
+    """Scores that separate the classes: no interval of no width; perfect against reversed: no test."""
+    with pytest.raises(UndefinedMetricError, match="AUROC is 1 and the variance 0"):
+        delong_interval(LABELS.astype(float), LABELS)
+    with pytest.raises(UndefinedMetricError, match="the difference is 1 and its variance 0"):
+        delong_test(LABELS, ~LABELS, LABELS)
+
+
+# --- paired tests --------------------------------------------------------------------------------------------------
+
+
+def test_paired_t_equals_scipy() -> None:
+    """p-value and interval of five seeds."""
+    first, second = np.array([0.91, 0.93, 0.90, 0.95, 0.94]), np.array([0.90, 0.91, 0.91, 0.93, 0.92])
+    theirs = scipy.stats.ttest_rel(first, second)
+
+    found = paired_t_test(first, second, confidence=0.9)
+
+    assert found.p_value == pytest.approx(theirs.pvalue, rel=1e-9)
+    assert found.interval is not None
+    assert (found.interval.low, found.interval.high) == pytest.approx(tuple(theirs.confidence_interval(0.9)), rel=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(pairs=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=8))
+def test_exact_permutation_equals_the_naive_twin(pairs: list[tuple[int, int]]) -> None:
+    """All sign patterns; differences of 0 do not matter."""
+    first, second = np.array(pairs, float).T
+
+    found = permutation_test(first, second, seed=0)
+
+    assert found.p_value == pytest.approx(naive.sign_flips((first - second).tolist()), abs=1e-12)
+    assert found.method == "permutation, exact"
+
+
+def test_random_permutation_is_near_scipy_and_never_zero() -> None:
+    """40 pairs: near scipy's random test; a difference no swap reaches has p = 1 / (1 + resamples)."""
+    rng = np.random.default_rng(0)
+    first = rng.normal(0, 1, 40)
+    second = first + rng.normal(0.2, 1, 40)
+    theirs = scipy.stats.permutation_test(
+        (first, second),
+        lambda one, other, axis: (one - other).mean(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        rng=np.random.default_rng(1),
+    )
+
+    found = permutation_test(first, second, seed=0)
+
+    assert found.p_value == pytest.approx(theirs.pvalue, abs=0.02)
+    assert found == permutation_test(first, second, seed=0)
+    assert found.method == "permutation, random"
+    assert permutation_test(first + 100, second, seed=0, resamples=999).p_value == 1 / 1000
+
+
+def test_p_values_are_never_zero() -> None:
+    """However large the difference."""
+    first, labels = np.arange(2000) % 2 + 1e-9 * np.arange(2000), np.arange(2000) % 2
+
+    assert paired_t_test(first + 1e9, first + np.sin(np.arange(2000)) * 1e-5).p_value > 0
+    assert delong_test(first, -first + np.arange(2000) % 97 * 0.05, labels).p_value > 0
+    assert permutation_test(np.ones(3), np.zeros(3), seed=0).p_value == 0.25
+    assert permutation_test(np.ones(3), np.ones(3), seed=0).p_value == 1.0
+
+
+# --- Wilson --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 10), (3, 10), (10, 10), (1, 1), (499, 1000)])
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
+def test_wilson_equals_scipy(successes: int, trials: int, confidence: float) -> None:
+    """Both ends, at 0 and 1 as well."""
+    theirs = scipy.stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+
+    found = wilson_interval(successes, trials, confidence)
+
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+    assert 0 <= found.low <= found.estimate <= found.high <= 1
+
+
+# --- bad input -----------------------------------------------------------------------------------------------------
+
+TWO = np.array([1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: bootstrap_interval(np.mean, seed=0), "at least one sample"),
+        (lambda: bootstrap_interval(np.mean, np.array([1.0, np.nan]), seed=0), "sample 0 holds NaN"),
+        (lambda: bootstrap_interval(np.mean, np.array([1.0, np.inf]), seed=0), "infinite"),
+        (lambda: bootstrap_interval(np.mean, np.array(3.0), seed=0), r"samples must be \(n, ...\)"),
+        (lambda: bootstrap_interval(auroc, VALUES, LABELS[:-1], seed=0), "paired samples must have one row"),
+        (lambda: bootstrap_interval(lambda x: x, VALUES, seed=0), "must return one number"),
+        (lambda: bootstrap_interval(np.mean, VALUES.reshape(20, 3), seed=0), "must return one number"),
+        (lambda: bootstrap_interval(np.mean, VALUES, seed=0, strata=LABELS[:5]), r"strata must be \(60,\)"),
+        (lambda: bootstrap_interval(np.mean, VALUES, seed=0, strata=LABELS, paired=False), "with paired=True"),
+        (lambda: BootstrapOptions(method="basic"), "got 'basic'"),  # type: ignore[arg-type]  # what is tested
+        (lambda: BootstrapOptions(resamples=10), "at least 100; got 10"),
+        (lambda: BootstrapOptions(confidence=95), r"\(0, 1\), such as 0.95; got 95"),
+        (lambda: wilson_interval(5, 4), "got 5 of 4"),
+        (lambda: wilson_interval(-1, 4), "got -1 of 4"),
+        (lambda: wilson_interval(1, 4, 1.0), "confidence must be"),
+        (lambda: delong_interval(SCORES[:5], LABELS), r"got \(1, 5\) and \(60,\)"),
+        (lambda: delong_interval(SCORES[None], LABELS), r"scores must be \(n,\); got \(1, 60\)"),
+        (lambda: delong_interval(np.where(LABELS, np.nan, 1), LABELS), "scores must be finite"),
+        (lambda: delong_interval(SCORES, LABELS * 2), "labels must be 0 or 1"),
+        (lambda: delong_interval(SCORES, LABELS, 2), "confidence must be"),
+        (lambda: delong_test(SCORES, SCORES[:5], LABELS), r"got \(60,\) and \(5,\)"),
+        (lambda: paired_t_test(TWO, np.ones(3)), "one row for each of the same images"),
+        (lambda: paired_t_test(np.ones((2, 2)), np.ones((2, 2))), "one figure a pair"),
+        (lambda: paired_t_test(np.array(["a", "b"]), np.array(["a", "b"])), "must be numbers"),
+        (lambda: paired_t_test(np.array([1, np.nan]), TWO), "NaN"),
+        (lambda: permutation_test(TWO, TWO, seed=0, resamples=10), "at least 99; got 10"),
+    ],
+)
+def test_bad_input_is_named(call: Callable[[], Any], words: str) -> None:
+    """The message says what must be and what came."""
+    with pytest.raises(ShapeError, match=words):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: bootstrap_interval(np.mean, np.ones(1), seed=0), "at least two images"),
+        (lambda: bootstrap_interval(np.mean, np.zeros(0), seed=0), "at least two images"),
+        (lambda: bootstrap_interval(lambda x: float("nan"), VALUES, seed=0), "It returned nan"),
+        (lambda: wilson_interval(0, 0), "at least one trial"),
+        (lambda: delong_interval(SCORES, np.ones(60)), "got 60 and 0"),
+        (lambda: delong_interval(SCORES, np.arange(60) == 7), "got 1 and 59"),
+        (lambda: delong_interval(np.zeros(0), np.zeros(0, int)), "got 0 and 0"),
+        (lambda: paired_t_test(TWO, TWO + 0.1), "differences that vary"),
+        (lambda: paired_t_test(TWO, TWO), "differences that vary"),
+        (lambda: paired_t_test(np.ones(1), np.ones(1)), "at least two images"),
+        (lambda: permutation_test(np.ones(1), np.ones(1), seed=0), "at least two images"),
+    ],
+)
+def test_what_does_not_exist_is_said(call: Callable[[], Any], words: str) -> None:
+    """No image, one class only, no spread: an error, never a number."""
+    with pytest.raises(UndefinedMetricError, match=words):
+        call()
+
+
+def test_read_only_and_strided_samples() -> None:
+    """Layout and flags do not matter."""
+    wide = np.repeat(VALUES, 2)
+    wide.setflags(write=False)
+
+    assert bootstrap_interval(np.mean, wide[::2], seed=0) == bootstrap_interval(np.mean, VALUES, seed=0)
+    assert delong_interval(np.repeat(SCORES, 2)[::2], LABELS) == delong_interval(SCORES, LABELS)
+    assert permutation_test(wide[::2], VALUES[::-1], seed=0) == permutation_test(VALUES, VALUES[::-1], seed=0)
