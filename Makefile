@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check bench bench-save bench-compare real-check clean
+.PHONY: demo test check bench bench-save bench-compare bench-kernels real-check clean
 demo: .venv/.cpu
 	$(BIN)/clipfast demo
 
@@ -25,6 +25,10 @@ bench-save: .venv/.test
 bench-compare: .venv/.test
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-compare --benchmark-compare-fail=min:25%
 
+# ours beside the libraries people use; writes benchmarks/results/kernels.json and benchmarks/README.md
+bench-kernels: .venv/.bench
+	$(BIN)/python -W ignore -m benchmarks.kernels
+
 # on a machine with real weights: make real-check CKPT=ViT-B-32.safetensors
 real-check: .venv/.test
 	$(BIN)/python -m clipfast.export.real_check $(CKPT)
@@ -44,6 +48,10 @@ clean:
 
 .venv/.test: .venv/.cpu
 	$(PIP) --group test
+	touch $@
+
+.venv/.bench: .venv/.test
+	$(PIP) --group bench
 	touch $@
 
 .venv/.lint: .venv/.pip

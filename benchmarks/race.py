@@ -6,8 +6,10 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,9 +70,14 @@ def race(case: Case) -> dict[str, Any]:
     }
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were measured on; no names of machines."""
-    return {"cpu": platform.processor() or platform.machine(), "cores": len(os.sched_getaffinity(0))}
+def machine(packages: Sequence[str]) -> dict[str, Any]:
+    """What the figures were measured on, with the versions of these packages; no names of machines."""
+    cpu = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.machine(),
+    )
+    versions = {"Python": platform.python_version()} | {name: metadata.version(name) for name in packages}
+    return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "versions": versions}
 
 
 def _ratio(peer: list[float], ours: list[float]) -> dict[str, float]:

@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from clipfast import datasets, errors, export, index, kernels, prompts, retrieval, surgery
+    from clipfast import datasets, errors, export, index, kernels, metrics, prompts, retrieval, surgery
     from clipfast.index import VectorIndex
     from clipfast.retrieval import FabricBank
     from clipfast.runtime.clip import Clip, ImageOptions, embedded_models
@@ -29,6 +29,7 @@ __all__ = [
     "export",
     "index",
     "kernels",
+    "metrics",
     "prompts",
     "retrieval",
     "surgery",
@@ -43,7 +44,7 @@ _LAZY: dict[str, tuple[str, str | None]] = {
     "embedded_models": ("clipfast.runtime.clip", "embedded_models"),
     **{
         name: (f"clipfast.{name}", None)
-        for name in ("datasets", "errors", "export", "index", "kernels", "prompts", "retrieval", "surgery")
+        for name in ("datasets", "errors", "export", "index", "kernels", "metrics", "prompts", "retrieval", "surgery")
     },
 }
 

@@ -83,10 +83,10 @@ def _ours_voc(data: Scene) -> list[float]:
     return [voc_average_precision_score(*_inputs(data), iou_thresholds=THRESHOLDS, method="coco_101").mean]
 
 
-def _inputs(data: Scene) -> tuple[Detections, GroundTruths]:
+def _inputs(data: Scene) -> tuple[GroundTruths, Detections]:
     return (
-        Detections(data["found_images"], data["found_classes"], data["found_boxes"], data["scores"]),
         GroundTruths(data["images"], data["classes"], data["boxes"]),
+        Detections(data["found_images"], data["found_classes"], data["found_boxes"], data["scores"]),
     )
 
 

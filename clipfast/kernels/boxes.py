@@ -25,7 +25,7 @@ class MergedBoxes:
     """Clusters of boxes, from the highest score down.
 
     Attributes:
-        boxes: The merged box of each cluster, xyxy, (k, 4), in the type of the boxes.
+        boxes: The merged box of each cluster, xyxy, (k, 4); float32 of float32 and float16 boxes, otherwise float64.
         scores: The highest score in each cluster, (k,), in the type of the scores.
         best: Which box has it, (k,) int64; `classes[best]` are the classes of the merged boxes.
         cluster: The cluster of every box, (n,) int64.

@@ -135,13 +135,13 @@ def _sum_run(row: NDArray[Any], start: int, stop: int) -> float:
     a, b, c, d = 0.0, 0.0, 0.0, 0.0
     whole = start + ((stop - start) & -4)
     for x in range(start, whole, 4):
-        a += row[x]
-        b += row[x + 1]
-        c += row[x + 2]
-        d += row[x + 3]
+        a += np.float64(row[x])  # named, for without compilation NumPy would keep float32
+        b += np.float64(row[x + 1])
+        c += np.float64(row[x + 2])
+        d += np.float64(row[x + 3])
     total = (a + b) + (c + d)
     for x in range(whole, stop):
-        total += row[x]
+        total += np.float64(row[x])
     return total
 
 

@@ -63,8 +63,8 @@ def sweep_thresholds(
         sums up to the last bits, because they are added in another order (one that the input alone decides).
 
     Raises:
-        ShapeError: If `scores` is not two-dimensional, real and finite; if a threshold is NaN or `thresholds` is not
-            (k,); if `connectivity` is unknown.
+        ShapeError: If `scores` is not two-dimensional, real and finite, or a sum overflows; if a threshold is NaN or
+            `thresholds` is not (k,); if `connectivity` is unknown.
 
     >>> found = sweep_thresholds(np.array([[3.0, 1.0, 2.0]]), [2.0, 1.0])
     >>> found.counts.tolist(), found.areas.tolist(), found.sums.tolist()
@@ -85,14 +85,15 @@ def sweep_percentiles(
     Args:
         scores: Real numbers, (h, w), not empty, of any memory layout.
         percentiles: Between 0 and 100, in any order, (k,); their values are those of
-            `np.percentile(scores, percentiles, method="linear")`.
+            `np.percentile(scores, percentiles, method="linear")`, where all types but float32 are taken as float64.
         connectivity: 4 joins pixels that share an edge, 8 also those that share a corner.
 
     Returns:
         As `sweep_thresholds` with those values. With percentile 0 every pixel is foreground, with 100 the maxima are.
 
     Raises:
-        ShapeError: As `sweep_thresholds` does; if `scores` is empty or a percentile lies outside 0 to 100.
+        ShapeError: As `sweep_thresholds` does; if `scores` is empty, a percentile lies outside 0 to 100, or its value
+            cannot be computed because the difference of two scores overflows.
 
     >>> sweep_percentiles(np.array([[3.0, 1.0, 2.0]]), [50]).thresholds.tolist()
     [2.0]
@@ -103,7 +104,10 @@ def sweep_percentiles(
         raise ShapeError(f"percentiles must be (k,) numbers from 0 to 100; got {wanted.shape}: {wanted.tolist()}.")
     if not scores.size:
         raise ShapeError(f"scores must hold a pixel; got {scores.shape}. An empty map has no percentiles.")
-    thresholds = np.percentile(values, wanted, method="linear").astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # told below
+        thresholds = np.percentile(values, wanted, method="linear").astype(np.float64)
+    if not np.isfinite(thresholds).all():
+        raise ShapeError(f"percentiles must be values that {values.dtype} can hold; got an overflow. Scale the scores.")
     return _sweep(values, thresholds, REACH[connectivity])
 
 
@@ -125,6 +129,8 @@ def _checked(scores: NDArray[Any], connectivity: int) -> NDArray[Any]:
 def _sweep(scores: NDArray[Any], thresholds: FloatArray, reach: int) -> ComponentSweep:
     distinct, level_of = np.unique(thresholds, return_inverse=True)
     levels = components_of_levels(scores, distinct, reach)
+    if not all(np.isfinite(sums).all() for _, _, sums in levels):
+        raise ShapeError("sums of scores must be values that float64 can hold; got an overflow. Scale the scores.")
     chosen = [levels[len(distinct) - 1 - level] for level in level_of.ravel()]
     return ComponentSweep(
         thresholds,

@@ -5,6 +5,7 @@ How it is done is told in `component_runs`; this file says what comes out and ch
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -76,6 +77,10 @@ class ComponentStack:
     def __len__(self) -> int:
         """Return how many masks there are."""
         return len(self.labels)
+
+    def __iter__(self) -> Iterator[Components]:
+        """Give the components of each mask in turn, as views."""
+        return (self[mask] for mask in range(len(self)))
 
     def __getitem__(self, mask: int) -> Components:
         """Return the components of one mask, as views.

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from clipfast.errors import ShapeError, UndefinedMetricError
 from clipfast.kernels.ranking_keys import count_patterns, keys_of, scores_of
 from clipfast.kernels.ranking_table import Table, count_sorted
+from clipfast.kernels.stripes import threads_to_use
 from clipfast.types import Ints
 
 __all__ = [
@@ -70,13 +71,14 @@ def rank_levels(
         threads: How many threads share the counting; the result does not depend on it.
 
     Raises:
-        ShapeError: If a label is neither 0 nor 1, or a score is NaN or infinite.
+        ShapeError: If a label is neither 0 nor 1, a score is NaN or infinite, or `threads` is not positive.
         UndefinedMetricError: If there is no positive, or no negative.
 
     >>> levels = rank_levels(np.array([0, 1, 0, 1]), np.array([0.1, 0.4, 0.4, 0.8]))
     >>> levels.scores.tolist(), levels.above.tolist(), levels.upto.tolist()
     ([0.8, 0.4], [0, 0], [0, 1])
     """
+    threads = threads_to_use(threads, len(scores) // _WORTH_A_THREAD)
     positives = require_binary(labels)
     if not 0 < positives < len(labels):
         require_finite(scores)
@@ -119,9 +121,9 @@ def count_slots(scores: NDArray[Any], distinct: NDArray[Any], threads: int) -> I
         Counts by slot, (2m + 1,) int64: slot 2k lies below `distinct[k]`, slot 2k + 1 equals it.
 
     Raises:
-        ShapeError: If a score is NaN or infinite.
+        ShapeError: If a score is NaN or infinite, or `threads` is not positive.
     """
-    parts = max(1, min(threads, len(scores) // _WORTH_A_THREAD))
+    parts = threads_to_use(threads, len(scores) // _WORTH_A_THREAD)
     edges = [len(scores) * part // parts for part in range(parts + 1)]
     table = Table.of(distinct, scores) if len(scores) >= max(_SMALL, _RARE * len(distinct)) else None
 
@@ -196,9 +198,10 @@ def require_finite(scores: NDArray[Any]) -> None:
 
 def take_positives(labels: NDArray[Any], values: NDArray[Any], positives: int) -> NDArray[Any]:
     """Return the values whose label is 1, in their order, (positives,)."""
-    taken = np.empty(positives + 1, values.dtype)
-    _take(labels, values, taken)
-    return taken[:-1]
+    bits = values.view(f"uint{8 * values.dtype.itemsize}")  # only moved; Numba has no float16
+    taken = np.empty(positives + 1, bits.dtype)
+    _take(labels, bits, taken)
+    return taken[:-1].view(values.dtype)
 
 
 def _levels_of_patterns(
@@ -236,7 +239,7 @@ def _tally(labels: NDArray[Any]) -> tuple[int, int]:
 @njit(cache=True, nogil=True)
 def _take(labels: NDArray[Any], values: NDArray[Any], taken: NDArray[Any]) -> None:
     """Write the values whose label is 1; `taken` has one place to spare, so that no branch depends on a label."""
-    found = 0
+    found = np.int64(0)  # 0 and uint8 labels would make a uint8 without the compiler
     for i in range(len(labels)):
         taken[found] = values[i]
         found += labels[i]

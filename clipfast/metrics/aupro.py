@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from clipfast.errors import ShapeError, UndefinedMetricError
 from clipfast.kernels.components import label_components
 from clipfast.kernels.ranking import Levels, count_slots, rank_levels, require_binary, require_finite, take_positives
+from clipfast.kernels.stripes import threads_to_use
 from clipfast.metrics.ranking import scores_of_levels
 from clipfast.metrics.ranking_curves import region_overlap
 from clipfast.metrics.ranking_inputs import as_stacks
@@ -60,7 +61,7 @@ def pixel_scores(masks: ArrayLike, maps: ArrayLike, *, limit: float = 0.3, threa
 
     Raises:
         ShapeError: If the shapes differ or are others, a type is another one, a mask holds something but 0 and 1, a
-            score is NaN or infinite, or `limit` is out of range.
+            score is NaN or infinite, `limit` is out of range, or `threads` is not positive.
         UndefinedMetricError: If there is no anomalous pixel, or no normal one, as in empty arrays.
 
     >>> masks, maps = np.zeros((1, 4, 4), bool), np.zeros((1, 4, 4))
@@ -120,6 +121,8 @@ def aupro_legacy200_score(masks: ArrayLike, maps: ArrayLike, *, limit: float = 0
     weights, regions = region_weights(stack, threads)
     flat, labels = scores.reshape(-1), stack.reshape(-1)
     require_finite(flat)
+    if len(weights) == len(flat):
+        raise UndefinedMetricError(f"A pixel must be normal; all {len(flat)} are anomalous. No rate can be counted.")
     thresholds = _legacy_thresholds(flat)
     # the script compares in the wider of the two types, which holds both exactly
     wide = np.result_type(thresholds, np.float32)
@@ -174,18 +177,20 @@ def region_areas(masks: NDArray[Any], threads: int) -> list[tuple[Ints, Ints]]:
     """Return, for each mask that is not empty, the areas of its regions, and the region of each pixel in raster order.
 
     Raises:
-        ShapeError: If a mask holds something but 0 and 1.
+        ShapeError: If a mask holds something but 0 and 1, or `threads` is not positive.
     """
+    inner = threads if len(masks) == 1 else 1  # threads share one picture, or many
+    threads = threads_to_use(threads, len(masks))
     require_binary(masks.reshape(-1))
 
     def regions_of(mask: NDArray[Any]) -> tuple[Ints, Ints] | None:
         if not mask.any():
             return None
-        found = label_components(mask, connectivity=8)
+        found = label_components(mask, connectivity=8, threads=inner)
         pixels = take_positives(mask.reshape(-1), found.labels.reshape(-1), int(found.areas.sum()))
         return found.areas, pixels.astype(np.int64) - 1
 
-    if threads == 1 or len(masks) == 1:
+    if threads == 1:
         results = [regions_of(mask) for mask in masks]
     else:
         with ThreadPoolExecutor(threads) as pool:
@@ -204,5 +209,8 @@ def _legacy_thresholds(scores: NDArray[Any]) -> NDArray[Any]:
     with np.errstate(over="ignore"):
         step = (high - low) / _LEGACY_STEPS
     if not (np.isfinite(step) and step > 0):
-        raise UndefinedMetricError(f"Scores must differ; all lie between {low} and {high}. There are no thresholds.")
+        raise UndefinedMetricError(
+            f"Scores must span {_LEGACY_STEPS} steps of {scores.dtype}; all lie between {low} and {high}. "
+            "There are no thresholds."
+        )
     return np.arange(low, high, step)

@@ -64,13 +64,13 @@ class ReliabilityTable:
 
 
 def reliability_table(
-    probs: NDArray[Any], labels: NDArray[Any], *, bins: int = 15, binning: Binning = "equal_width"
+    labels: NDArray[Any], probs: NDArray[Any], *, bins: int = 15, binning: Binning = "equal_width"
 ) -> ReliabilityTable:
     """Sort predictions into bins by their confidence.
 
     Args:
-        probs: Probabilities, (n, c) with rows that sum to 1, or (n,) of class 1.
         labels: True classes, (n,) integers, 0 <= label < c.
+        probs: Probabilities, (n, c) with rows that sum to 1, or (n,) of class 1.
         bins: How many bins, at least 1; `equal_mass` may return fewer.
         binning: See the module's text.
 
@@ -82,11 +82,11 @@ def reliability_table(
             sum to 1, a label is out of range, or `bins` or `binning` is unknown.
         UndefinedMetricError: If there is no row.
 
-    >>> table = reliability_table(np.array([0.95, 0.85, 0.2, 0.7]), np.array([1, 1, 0, 0]), bins=5)
+    >>> table = reliability_table(np.array([1, 1, 0, 0]), np.array([0.95, 0.85, 0.2, 0.7]), bins=5)
     >>> table.counts.tolist(), table.accuracy.tolist()
     ([0, 0, 0, 2, 2], [nan, nan, nan, 0.5, 1.0])
     """
-    rows, truth = checked_probs(probs, labels)
+    rows, truth = checked_probs(labels, probs)
     if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
         raise ShapeError(f"bins must be an integer from 1; got {bins!r}.")
     if binning not in _EDGES:
@@ -105,66 +105,66 @@ def reliability_table(
     )
 
 
-def expected_calibration_error(probs: NDArray[Any], labels: NDArray[Any], *, bins: int = 15) -> float:
+def expected_calibration_error(labels: NDArray[Any], probs: NDArray[Any], *, bins: int = 15) -> float:
     """Return ECE: the mean gap between confidence and accuracy over bins of equal width (Guo et al., ICML 2017).
 
     Of the most probable class, for two classes as well; an ECE of P(class 1) alone is another number. It is biased
     upwards where rows are few: give it with a bootstrap interval. Arguments and errors as in `reliability_table`.
 
-    >>> float(round(expected_calibration_error(np.array([0.95, 0.85, 0.2, 0.7]), np.array([1, 1, 0, 0])), 3))
+    >>> float(round(expected_calibration_error(np.array([1, 1, 0, 0]), np.array([0.95, 0.85, 0.2, 0.7])), 3))
     0.275
     """
-    return reliability_table(probs, labels, bins=bins).expected_error()
+    return reliability_table(labels, probs, bins=bins).expected_error()
 
 
-def maximum_calibration_error(probs: NDArray[Any], labels: NDArray[Any], *, bins: int = 15) -> float:
+def maximum_calibration_error(labels: NDArray[Any], probs: NDArray[Any], *, bins: int = 15) -> float:
     """Return MCE: the largest gap of any bin of equal width that is not empty, however few rows it holds.
 
     Arguments and errors as in `reliability_table`.
     """
-    return float(np.nanmax(reliability_table(probs, labels, bins=bins).gaps()))
+    return float(np.nanmax(reliability_table(labels, probs, bins=bins).gaps()))
 
 
-def adaptive_calibration_error(probs: NDArray[Any], labels: NDArray[Any], *, bins: int = 15) -> float:
+def adaptive_calibration_error(labels: NDArray[Any], probs: NDArray[Any], *, bins: int = 15) -> float:
     """Return the mean gap over bins of equal mass, each row counted once.
 
     Of the most probable class; the ACE of Nixon et al. (CVPR workshops 2019) also averages over classes. Arguments and
     errors as in `reliability_table`.
     """
-    return reliability_table(probs, labels, bins=bins, binning="equal_mass").expected_error()
+    return reliability_table(labels, probs, bins=bins, binning="equal_mass").expected_error()
 
 
-def brier_error(probs: NDArray[Any], labels: NDArray[Any]) -> float:
+def brier_error(labels: NDArray[Any], probs: NDArray[Any]) -> float:
     """Return the mean squared distance of the probabilities from what came true.
 
     From (n,) it is (p - y)², in [0, 1]; from (n, c) the sum over all columns (Brier, 1950), in [0, 2]: two columns give
     twice the value of their second alone. Arguments and errors as in `reliability_table`.
 
-    >>> brier_error(np.array([0.75, 0.5]), np.array([1, 1]))
+    >>> brier_error(np.array([1, 1]), np.array([0.75, 0.5]))
     0.15625
     """
-    rows, truth = checked_probs(probs, labels)
+    rows, truth = checked_probs(labels, probs)
     if np.ndim(probs) == 1:
         return float(np.square(rows[:, 1] - truth).mean())
     rows[np.arange(len(rows)), truth] -= 1.0
     return float(np.square(rows).sum(axis=1).mean())
 
 
-def negative_log_likelihood_error(probs: NDArray[Any], labels: NDArray[Any]) -> float:
+def negative_log_likelihood_error(labels: NDArray[Any], probs: NDArray[Any]) -> float:
     """Return the mean of -ln p(true class): log loss.
 
     Nothing is clipped: one true class of probability 0 makes it infinite. Arguments and errors as in
     `reliability_table`.
 
-    >>> round(negative_log_likelihood_error(np.array([0.5, 0.25]), np.array([1, 1])), 4)
+    >>> round(negative_log_likelihood_error(np.array([1, 1]), np.array([0.5, 0.25])), 4)
     1.0397
     """
-    rows, truth = checked_probs(probs, labels)
+    rows, truth = checked_probs(labels, probs)
     with np.errstate(divide="ignore"):  # ln 0 = -inf is the answer
         return float(-np.log(rows[np.arange(len(rows)), truth]).mean())
 
 
-def checked_probs(probs: NDArray[Any], labels: NDArray[Any]) -> tuple[Doubles, Ints]:
+def checked_probs(labels: NDArray[Any], probs: NDArray[Any]) -> tuple[Doubles, Ints]:
     """Return probabilities as an own float64 (n, c) copy, and labels as int64."""
     given = np.asarray(probs)
     rows = two_columns("probs", given)

@@ -21,12 +21,12 @@ _SMALLEST = float(np.finfo(np.float64).tiny)
 _ROUNDING = 1e-29  # what rounding alone makes of a variance that is 0
 
 
-def delong_covariance(scores: NDArray[Any], labels: NDArray[Any]) -> tuple[Doubles, Doubles]:
+def delong_covariance(labels: NDArray[Any], scores: NDArray[Any]) -> tuple[Doubles, Doubles]:
     """Return the AUROC of each of s systems and their covariance.
 
     Args:
-        scores: Of s systems on the same n images, (s, n), higher for positives; ties count half.
         labels: 0 or 1, or bool, (n,).
+        scores: Of s systems on the same n images, (s, n), higher for positives; ties count half.
 
     Returns:
         AUROC, (s,) float64, and covariance, (s, s) float64.
@@ -35,20 +35,20 @@ def delong_covariance(scores: NDArray[Any], labels: NDArray[Any]) -> tuple[Doubl
         ShapeError: If shapes differ from these, a score is not finite, or a label is not 0 or 1.
         UndefinedMetricError: If there are fewer than two positives or two negatives.
 
-    >>> auroc, covariance = delong_covariance(np.array([[0.1, 0.4, 0.35, 0.8]]), np.array([0, 0, 1, 1]))
+    >>> auroc, covariance = delong_covariance(np.array([0, 0, 1, 1]), np.array([[0.1, 0.4, 0.35, 0.8]]))
     >>> auroc.tolist(), covariance.tolist()
     ([0.75], [[0.125]])
     """
-    above, below = _placements(scores, labels)
+    above, below = _placements(labels, scores)
     return above.mean(axis=1), np.atleast_2d(np.cov(above)) / above.shape[1] + np.cov(below) / below.shape[1]
 
 
-def delong_interval(scores: NDArray[Any], labels: NDArray[Any], confidence: float = 0.95) -> Interval:
+def delong_interval(labels: NDArray[Any], scores: NDArray[Any], confidence: float = 0.95) -> Interval:
     """Interval of an AUROC: the normal one from DeLong's variance, cut to [0, 1].
 
     Args:
-        scores: Of n images, (n,), higher for positives.
         labels: 0 or 1, or bool, (n,).
+        scores: Of n images, (n,), higher for positives.
         confidence: In (0, 1).
 
     Returns:
@@ -60,7 +60,7 @@ def delong_interval(scores: NDArray[Any], labels: NDArray[Any], confidence: floa
             classes: an interval without width would claim certainty.
 
     >>> scores, labels = np.array([0.1, 0.4, 0.35, 0.8, 0.2, 0.7]), np.array([0, 0, 1, 1, 0, 1])
-    >>> found = delong_interval(scores, labels)
+    >>> found = delong_interval(labels, scores)
     >>> round(found.estimate, 4), round(found.low, 4), found.high
     (0.8889, 0.5809, 1.0)
     """
@@ -69,7 +69,7 @@ def delong_interval(scores: NDArray[Any], labels: NDArray[Any], confidence: floa
     require_confidence(confidence)
     if np.ndim(scores) != 1:
         raise ShapeError(f"scores must be (n,); got {np.shape(scores)}. For several systems: delong_covariance.")
-    auroc, covariance = delong_covariance(np.asarray(scores)[None], labels)
+    auroc, covariance = delong_covariance(labels, np.asarray(scores)[None])
     estimate, variance = float(auroc[0]), float(covariance[0, 0])
     if variance <= _ROUNDING:
         raise UndefinedMetricError(
@@ -81,14 +81,14 @@ def delong_interval(scores: NDArray[Any], labels: NDArray[Any], confidence: floa
 
 
 def delong_test(
-    first: NDArray[Any], second: NDArray[Any], labels: NDArray[Any], confidence: float = 0.95
+    labels: NDArray[Any], first: NDArray[Any], second: NDArray[Any], confidence: float = 0.95
 ) -> PairedDifference:
     """Test whether two systems have the same AUROC on the same images.
 
     Args:
+        labels: 0 or 1, or bool, (n,).
         first: Scores of the first system, (n,), higher for positives.
         second: Scores of the second on the same images, (n,).
-        labels: 0 or 1, or bool, (n,).
         confidence: Of the interval, in (0, 1).
 
     Returns:
@@ -100,7 +100,7 @@ def delong_test(
         UndefinedMetricError: As `delong_covariance`, and where AUROCs differ though their difference has no variance.
 
     >>> labels = np.arange(40) % 2
-    >>> found = delong_test(labels + np.arange(40) % 5, labels + np.arange(40) % 7, labels)
+    >>> found = delong_test(labels, labels + np.arange(40) % 5, labels + np.arange(40) % 7)
     >>> round(found.difference, 4), round(found.p_value, 3)
     (0.0512, 0.657)
     """
@@ -109,7 +109,7 @@ def delong_test(
     require_confidence(confidence)
     if np.ndim(first) != 1 or np.shape(first) != np.shape(second):
         raise ShapeError(f"both systems must be (n,) on the same images; got {np.shape(first)} and {np.shape(second)}.")
-    above, below = _placements(np.stack([first, second]), labels)
+    above, below = _placements(labels, np.stack([first, second]))
     difference = float(above[0].mean() - above[1].mean())
     # Of the differences, not from the covariance: that would leave its rounding where nothing differs.
     variance = float(np.var(above[0] - above[1], ddof=1) / above.shape[1])
@@ -131,11 +131,11 @@ def delong_test(
     )
 
 
-def _placements(scores: NDArray[Any], labels: NDArray[Any]) -> tuple[Doubles, Doubles]:
+def _placements(labels: NDArray[Any], scores: NDArray[Any]) -> tuple[Doubles, Doubles]:
     """Return the share of negatives below each positive, (s, p), and of positives above each negative, (s, q)."""
     from scipy.stats import rankdata
 
-    rows, positive = _checked(scores, labels)
+    rows, positive = _checked(labels, scores)
     hits, misses = rows[:, positive], rows[:, ~positive]
     count, others = hits.shape[1], misses.shape[1]
     ranks = rankdata(np.concatenate([hits, misses], axis=1), axis=1)
@@ -144,7 +144,7 @@ def _placements(scores: NDArray[Any], labels: NDArray[Any]) -> tuple[Doubles, Do
     return above, below
 
 
-def _checked(scores: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def _checked(labels: NDArray[Any], scores: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     rows, truth = np.asarray(scores), np.asarray(labels)
     if rows.ndim != 2 or truth.shape != rows.shape[1:]:
         raise ShapeError(f"scores must be (s, n) and labels (n,); got {rows.shape} and {truth.shape}.")

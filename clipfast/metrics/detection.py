@@ -95,8 +95,8 @@ class AveragePrecision:
 
 
 def voc_average_precision_score(
-    detections: Detections,
     ground_truths: GroundTruths,
+    detections: Detections,
     *,
     iou_thresholds: float | Sequence[float] | Doubles = 0.5,
     method: Method = "every_point",
@@ -111,8 +111,8 @@ def voc_average_precision_score(
     ground truths are not counted. Classes without a ground truth that counts are left out of the mean.
 
     Args:
-        detections: Boxes with scores; images and classes are matched to those of `ground_truths` by name.
         ground_truths: The boxes to be found. Images in which there are none need not be named.
+        detections: Boxes with scores; images and classes are matched to those of `ground_truths` by name.
         iou_thresholds: IoU from which a box counts as found, 0 < t <= 1; one or several.
         method: `every_point` is the area below the envelope of precision over recall (VOC 2010 and later),
             `eleven_point` its mean at the recalls 0, 0.1, ..., 1 (VOC 2007), `coco_101` at COCO's 101 recalls; both
@@ -133,7 +133,7 @@ def voc_average_precision_score(
     >>> boxes = np.array([[0, 0, 10, 10], [20, 20, 30, 30], [50, 50, 60, 60]])
     >>> truths = GroundTruths.from_images([boxes[:2], boxes[:1]])
     >>> found = Detections.from_images([boxes[[0, 2]], boxes[:1]], [np.array([0.9, 0.8]), np.array([0.7])])
-    >>> result = voc_average_precision_score(found, truths)
+    >>> result = voc_average_precision_score(truths, found)
     >>> round(result.mean, 4), result.true_positives.tolist(), result.curve(0).recall.round(2).tolist()
     (0.5556, [[2]], [0.33, 0.33, 0.67])
     """
@@ -143,7 +143,7 @@ def voc_average_precision_score(
     if pixel_offset not in {0, 1}:
         raise ShapeError(f"pixel_offset must be 0 (half-open boxes) or 1 (x2, y2 are pixels); got {pixel_offset!r}.")
     spared = ground_truths.spared()
-    groups = group(detections, ground_truths, ties="input")
+    groups = group(ground_truths, detections, ties="input")
     positives = np.bincount(groups.truth_classes[~spared], minlength=len(groups.labels))
     if not positives.any():
         raise UndefinedMetricError(

@@ -82,7 +82,7 @@ class CocoScores:
         return self.ap
 
 
-def coco_average_precision_score(detections: Detections, ground_truths: GroundTruths) -> CocoScores:
+def coco_average_precision_score(ground_truths: GroundTruths, detections: Detections) -> CocoScores:
     """Average precision and recall by COCO's rules: other matching than VOC's, ten thresholds, three sizes.
 
     A detection takes the free ground truth of its image and class that it overlaps most (the last of equals), so it may
@@ -92,8 +92,8 @@ def coco_average_precision_score(detections: Detections, ground_truths: GroundTr
     equal scores go by image, ascending, and then in input order. Precision is read at 101 recalls.
 
     Args:
-        detections: Boxes with scores; images and classes are matched to those of `ground_truths` by name.
         ground_truths: The boxes to be found. For COCO's own numbers pass its `area` as `areas`: that of the mask.
+        detections: Boxes with scores; images and classes are matched to those of `ground_truths` by name.
 
     Returns:
         The twelve numbers, and average precision per class and threshold.
@@ -104,18 +104,18 @@ def coco_average_precision_score(detections: Detections, ground_truths: GroundTr
 
     >>> boxes = np.array([[0, 0, 10, 10], [20, 20, 30, 30]])
     >>> found = Detections.from_images([boxes + [0, 0, 0, 3]], [np.array([0.9, 0.8])])
-    >>> scores = coco_average_precision_score(found, GroundTruths.from_images([boxes]))
+    >>> scores = coco_average_precision_score(GroundTruths.from_images([boxes]), found)
     >>> round(scores.ap, 3), scores.ap_75, scores.ap_large
     (0.6, 1.0, nan)
     """
     crowd = ground_truths.spared()
-    groups = group(detections, ground_truths, ties="image")
+    groups = group(ground_truths, detections, ties="image")
     if crowd.all():
         raise UndefinedMetricError(
             f"average precision needs a ground truth that is no crowd; got {len(crowd)} ground truths, "
             "none of which counts. Evaluate images with labels."
         )
-    candidates = _candidates(detections, ground_truths, groups)
+    candidates = _candidates(ground_truths, detections, groups)
     sizes = {size: _evaluate(candidates, groups, *limits) for size, limits in SIZES.items()}
     precision = {size: found.precision for size, found in sizes.items()}
     recall = {size: _mean(found.recall[MOST]) for size, found in sizes.items()}
@@ -164,7 +164,7 @@ class _Evaluated:
     recall: dict[int, Doubles]
 
 
-def _candidates(detections: Detections, truths: GroundTruths, groups: Groups) -> _Candidates:
+def _candidates(truths: GroundTruths, detections: Detections, groups: Groups) -> _Candidates:
     """List the pairs of the best detections of each group that overlap enough for the lowest threshold."""
     places = _places(groups.keys)
     kept = places < MOST

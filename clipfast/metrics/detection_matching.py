@@ -41,7 +41,7 @@ class Groups:
     truth_classes: Ints
 
 
-def group(detections: Detections, truths: GroundTruths, ties: Literal["input", "image"]) -> Groups:
+def group(truths: GroundTruths, detections: Detections, ties: Literal["input", "image"]) -> Groups:
     """Sort both sides; equal scores stay in input order, or go by image and then input order."""
     names, image, truth_image = _numbered("images", detections.images, truths.images)
     labels, kind, truth_kind = _numbered("classes", detections.classes, truths.classes)

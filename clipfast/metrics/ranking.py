@@ -47,8 +47,8 @@ def ranking_scores(labels: ArrayLike, scores: ArrayLike, *, threads: int = 2) ->
         threads: How many threads share the counting; the result does not depend on it.
 
     Raises:
-        ShapeError: If the shapes differ, a type is another one, a label is neither 0 nor 1, or a score is NaN or
-            infinite.
+        ShapeError: If the shapes differ, a type is another one, a label is neither 0 nor 1, a score is NaN or
+            infinite, or `threads` is not positive.
         UndefinedMetricError: If one class does not occur, as in empty arrays.
 
     >>> found = ranking_scores([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])

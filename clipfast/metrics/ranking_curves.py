@@ -2,7 +2,8 @@
 
 A level of binned scores says how many positives and negatives a bin holds, not how they are mixed inside it. Every
 order inside the bins gives a figure between the two bounds; the levels themselves give the figure of scores rounded to
-their bins, which lies between them too.
+their bins, which lies between them too. `tied` marks the levels, (m,), that are known to be one value, not a mixture;
+left out, none is.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 _Floats64 = NDArray[np.float64]
+_Tied = NDArray[np.bool_] | None
 
 
 def auroc(levels: Levels) -> float:
@@ -36,11 +38,12 @@ def auroc(levels: Levels) -> float:
     return _pairs(levels.hits, lower) / (2 * levels.positives * levels.negatives)
 
 
-def auroc_bounds(levels: Levels) -> tuple[float, float]:
+def auroc_bounds(levels: Levels, tied: _Tied = None) -> tuple[float, float]:
     """Return the areas when every positive lies below, or above, the negatives of its bin."""
-    pairs = levels.positives * levels.negatives
-    low = _pairs(levels.hits, levels.negatives - levels.upto)
-    high = _pairs(levels.hits, levels.negatives - levels.above)
+    pairs = 2 * levels.positives * levels.negatives
+    worst, best = _false_counts(levels, tied)
+    low = _pairs(levels.hits, 2 * levels.negatives - levels.upto - worst)
+    high = _pairs(levels.hits, 2 * levels.negatives - levels.above - best)
     return low / pairs, high / pairs
 
 
@@ -50,32 +53,34 @@ def average_precision(levels: Levels) -> float:
     return float((levels.hits * (found / (found + levels.upto))).sum() / levels.positives)
 
 
-def average_precision_bounds(levels: Levels) -> tuple[float, float]:
+def average_precision_bounds(levels: Levels, tied: _Tied = None) -> tuple[float, float]:
     """Return bounds over every order inside the bins.
 
     The j-th positive of a bin has at least the precision of j positives below all negatives of the bin, for ties only
     add positives to its threshold, and at most that of all positives of the bin above its negatives.
     """
     found = np.cumsum(levels.hits)
-    before = found - levels.hits
-    low = _sum_of_shares(before, levels.hits, levels.upto)
-    high = float((levels.hits * (found / (found + levels.above))).sum())
-    return low / levels.positives, high / levels.positives
+    _, best = _false_counts(levels, tied)
+    low = _sums_of_shares(found - levels.hits, levels.hits, levels.upto)
+    if tied is not None:
+        low = np.where(tied, levels.hits * (found / (found + levels.upto)), low)
+    high = levels.hits * (found / (found + best))
+    return float(low.sum() / levels.positives), float(high.sum() / levels.positives)
 
 
 def trapezoid_precision(levels: Levels) -> float:
     """Return the area under straight lines between the points (recall, precision), from (0, 1)."""
-    found = np.cumsum(levels.hits)
-    heights = _share(found - levels.hits, levels.above) + _share(found, levels.upto)
-    return float((levels.hits * heights).sum() / (2 * levels.positives))
+    return float((levels.hits * _mean_precisions(levels)).sum() / levels.positives)
 
 
-def trapezoid_precision_bounds(levels: Levels) -> tuple[float, float]:
+def trapezoid_precision_bounds(levels: Levels, tied: _Tied = None) -> tuple[float, float]:
     """Return bounds over every order inside the bins: all precisions of a bin lie between those of its two corners."""
     found = np.cumsum(levels.hits)
-    low = float((levels.hits * _share(found - levels.hits, levels.upto)).sum())
-    high = float((levels.hits * _share(found, levels.above)).sum())
-    return low / levels.positives, high / levels.positives
+    low, high = _share(found - levels.hits, levels.upto), _share(found, levels.above)
+    if tied is not None:
+        means = _mean_precisions(levels)
+        low, high = np.where(tied, means, low), np.where(tied, means, high)
+    return float((levels.hits * low).sum() / levels.positives), float((levels.hits * high).sum() / levels.positives)
 
 
 def best_f1(levels: Levels) -> tuple[float, float]:
@@ -86,10 +91,11 @@ def best_f1(levels: Levels) -> tuple[float, float]:
     return float(scores[best]), float(levels.scores[best])
 
 
-def best_f1_bound(levels: Levels) -> float:
+def best_f1_bound(levels: Levels, tied: _Tied = None) -> float:
     """Return what no threshold inside a bin can pass: all positives of the bin found before its negatives."""
     found = np.cumsum(levels.hits)
-    return float((2 * found / (found + levels.above + levels.positives)).max())
+    _, best = _false_counts(levels, tied)
+    return float((2 * found / (found + best + levels.positives)).max())
 
 
 def region_overlap(levels: Levels, total: float, limit: float) -> float:
@@ -100,22 +106,48 @@ def region_overlap(levels: Levels, total: float, limit: float) -> float:
         total: The sum of all weights: how many regions there are, in the unit of the weights.
         limit: In (0, 1].
     """
-    end = limit * levels.negatives
-    after = np.minimum(np.cumsum(levels.weights) / total, 1.0)
-    before = np.concatenate(([0.0], after[:-1]))
-    rise = _widths(levels.above, levels.upto, end)
-    height = before + (after - before) * (rise / np.maximum(levels.upto - levels.above, 1) / 2)
-    return float(((rise * height).sum() + _flat_area(levels, after, end)) / end)
+    rise, before, after, flat = _overlap_parts(levels, total, limit * levels.negatives)
+    heights = _mean_overlaps(levels, rise, before, after)
+    return float(((rise * heights).sum() + flat) / (limit * levels.negatives))
 
 
-def region_overlap_bounds(levels: Levels, total: float, limit: float) -> tuple[float, float]:
+def region_overlap_bounds(levels: Levels, total: float, limit: float, tied: _Tied = None) -> tuple[float, float]:
     """Return bounds over every order inside the bins: the curve rises, so it stays in the box of each bin."""
     end = limit * levels.negatives
+    rise, low, high, flat = _overlap_parts(levels, total, end)
+    if tied is not None:
+        heights = _mean_overlaps(levels, rise, low, high)
+        low, high = np.where(tied, heights, low), np.where(tied, heights, high)
+    return float(((rise * low).sum() + flat) / end), float(((rise * high).sum() + flat) / end)
+
+
+def _false_counts(levels: Levels, tied: _Tied) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the most and the fewest negatives that may lie above a positive of each level.
+
+    Of a tie, the other count: the two ends of the step then give what the tie gives.
+    """
+    if tied is None:
+        return levels.upto, levels.above
+    return np.where(tied, levels.above, levels.upto), np.where(tied, levels.upto, levels.above)
+
+
+def _mean_precisions(levels: Levels) -> _Floats64:
+    """Return the mean of the precisions at both ends of each level."""
+    found = np.cumsum(levels.hits)
+    return (_share(found - levels.hits, levels.above) + _share(found, levels.upto)) / 2
+
+
+def _overlap_parts(levels: Levels, total: float, end: float) -> tuple[_Floats64, _Floats64, _Floats64, float]:
+    """Return how far each level goes along the false positives up to `end`, overlap before and after, flat area."""
     after = np.minimum(np.cumsum(levels.weights) / total, 1.0)
     before = np.concatenate(([0.0], after[:-1]))
-    rise = _widths(levels.above, levels.upto, end)
-    flat = _flat_area(levels, after, end)
-    return float(((rise * before).sum() + flat) / end), float(((rise * after).sum() + flat) / end)
+    return _widths(levels.above, levels.upto, end), before, after, _flat_area(levels, after, end)
+
+
+def _mean_overlaps(levels: Levels, rise: _Floats64, before: _Floats64, after: _Floats64) -> _Floats64:
+    """Return the mean overlap along each level's straight line, as far as it goes."""
+    heights: _Floats64 = before + (after - before) * (rise / np.maximum(levels.upto - levels.above, 1) / 2)
+    return heights
 
 
 def _pairs(left: NDArray[np.int64], right: NDArray[np.int64]) -> int:
@@ -132,8 +164,8 @@ def _share(found: NDArray[np.int64], false: NDArray[np.int64]) -> _Floats64:
     return share
 
 
-def _sum_of_shares(before: NDArray[np.int64], hits: NDArray[np.int64], false: NDArray[np.int64]) -> float:
-    """Return a lower bound of the sum over bins of (before + j) / (before + j + false) for j from 1 to hits.
+def _sums_of_shares(before: NDArray[np.int64], hits: NDArray[np.int64], false: NDArray[np.int64]) -> _Floats64:
+    """Return a lower bound, by bin, of the sum of (before + j) / (before + j + false) for j from 1 to hits.
 
     Each bin is cut into at most 32 steps, each as low as its first term; bins of up to 32 positives are summed exactly.
     """
@@ -143,7 +175,7 @@ def _sum_of_shares(before: NDArray[np.int64], hits: NDArray[np.int64], false: ND
         first, end = hits * step // steps, hits * (step + 1) // steps
         found = before + first + 1
         total += (end - first) * (found / (found + false))
-    return float(total.sum())
+    return total
 
 
 def _widths(starts: NDArray[Any], ends: NDArray[Any], end: float) -> _Floats64:

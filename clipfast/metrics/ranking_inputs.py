@@ -21,7 +21,7 @@ def flat_pair(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[Any], NDArr
     Raises:
         ShapeError: If the shapes differ, or a type is not one that `as_labels` or `as_scores` takes.
     """
-    left, right = np.asarray(labels), np.asarray(scores)
+    left, right = _arrays(labels, scores, "labels and scores")
     if left.shape != right.shape:
         raise ShapeError(
             f"labels and scores must have one shape; got {left.shape} and {right.shape}. Give one label per score."
@@ -36,10 +36,7 @@ def as_stacks(masks: ArrayLike, maps: ArrayLike) -> tuple[NDArray[Any], NDArray[
         ShapeError: If the shapes differ or are not (n, h, w) or (h, w), or a type is not one that `as_labels` or
             `as_scores` takes.
     """
-    try:
-        left, right = np.asarray(masks), np.asarray(maps)
-    except ValueError as error:
-        raise ShapeError("masks and maps must be arrays, or lists of arrays of one size. Resize them first.") from error
+    left, right = _arrays(masks, maps, "masks and maps")
     if left.shape != right.shape or left.ndim not in (2, 3):
         raise ShapeError(
             f"masks and maps must be (n, h, w) or (h, w), of one shape; got {left.shape} and {right.shape}. "
@@ -61,7 +58,8 @@ def as_labels(labels: NDArray[Any]) -> NDArray[Any]:
         return np.ascontiguousarray(labels).view(np.uint8)
     if labels.dtype == np.uint8:
         return np.ascontiguousarray(labels)
-    return np.ascontiguousarray(labels, dtype=np.int32 if labels.dtype in {"int8", "int16", "int32"} else np.int64)
+    narrow = labels.dtype.kind == "i" and labels.dtype.itemsize <= 4
+    return np.ascontiguousarray(labels, dtype=np.int32 if narrow else np.int64)
 
 
 def as_scores(scores: NDArray[Any]) -> NDArray[Any]:
@@ -82,3 +80,10 @@ def as_scores(scores: NDArray[Any]) -> NDArray[Any]:
     if scores.size and not -_EXACT <= int(scores.min()) <= int(scores.max()) <= _EXACT:
         raise ShapeError("integer scores must lie within 2**53; beyond that float64 merges them. Give their ranks.")
     return np.ascontiguousarray(scores, dtype=np.float64)
+
+
+def _arrays(left: ArrayLike, right: ArrayLike, names: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    try:
+        return np.asarray(left), np.asarray(right)
+    except ValueError as error:
+        raise ShapeError(f"{names} must be arrays, or lists of arrays of one size. Resize them first.") from error

@@ -15,16 +15,16 @@ __all__ = ["apply_temperature", "fit_temperature"]
 Doubles = NDArray[np.float64]
 
 
-def fit_temperature(logits: NDArray[Any], labels: NDArray[Any]) -> float:
+def fit_temperature(labels: NDArray[Any], logits: NDArray[Any]) -> float:
     """Find the one temperature that makes softmax(logits / T) most likely.
 
     The log loss is convex in 1 / T, so its only minimum is where the slope is 0; that root is found to rounding.
     Fit on rows that are not used for judging.
 
     Args:
+        labels: True classes, (n,) integers, 0 <= label < c.
         logits: (n, c), or (n,) of class 1 for two classes (sigmoid). CLIP's cosines count as logits too; T is then
             near 0.01, because CLIP multiplies them by 100.
-        labels: True classes, (n,) integers, 0 <= label < c.
 
     Returns:
         T > 0; above 1 the logits were too sure.
@@ -35,7 +35,7 @@ def fit_temperature(logits: NDArray[Any], labels: NDArray[Any]) -> float:
         ShapeError: If shapes or types differ from these, a logit is not finite or a label is out of range.
 
     >>> logits = np.array([[4.0, 0.0], [4.0, 0.0], [0.0, 4.0], [4.0, 0.0]])
-    >>> round(fit_temperature(logits, np.array([0, 0, 1, 1])), 4)  # 4 / T = ln 3: right three times of four
+    >>> round(fit_temperature(np.array([0, 0, 1, 1]), logits), 4)  # 4 / T = ln 3: right three times of four
     3.641
     """
     from scipy.optimize import brentq

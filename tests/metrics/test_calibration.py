@@ -56,15 +56,15 @@ def test_binned_errors_equal_the_naive_twin(weights: list[tuple[int, ...]], bins
     width, mass = naive.bins_of_equal_width(judged, bins), naive.bins_of_equal_mass(judged, bins)
 
     truth = np.array(labels)
-    table = reliability_table(rows, truth, bins=bins)
+    table = reliability_table(truth, rows, bins=bins)
 
     assert table.counts.tolist() == [len(filled) for filled in width]
-    assert expected_calibration_error(rows, truth, bins=bins) == pytest.approx(naive.expected_error(width), abs=1e-12)
-    assert maximum_calibration_error(rows, truth, bins=bins) == pytest.approx(
+    assert expected_calibration_error(truth, rows, bins=bins) == pytest.approx(naive.expected_error(width), abs=1e-12)
+    assert maximum_calibration_error(truth, rows, bins=bins) == pytest.approx(
         max(naive.gap(filled) for filled in width if filled), abs=1e-12
     )
-    assert adaptive_calibration_error(rows, truth, bins=bins) == pytest.approx(naive.expected_error(mass), abs=1e-12)
-    assert reliability_table(rows, truth, bins=bins, binning="equal_mass").counts.tolist() == [len(b) for b in mass]
+    assert adaptive_calibration_error(truth, rows, bins=bins) == pytest.approx(naive.expected_error(mass), abs=1e-12)
+    assert reliability_table(truth, rows, bins=bins, binning="equal_mass").counts.tolist() == [len(b) for b in mass]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_binned_errors_equal_the_naive_twin(weights: list[tuple[int, ...]], bins
 )
 def test_bins_are_closed_on_the_right(confidence: float, place: int) -> None:
     """(lo, hi] in float64: 0.6 is in (0.4, 0.6], the float32 next to it is not."""
-    table = reliability_table(np.array([confidence]), np.array([1]), bins=5)
+    table = reliability_table(np.array([1]), np.array([confidence]), bins=5)
 
     assert np.flatnonzero(table.counts).tolist() == [place]
     assert np.isnan(table.accuracy[table.counts == 0]).all()
@@ -86,7 +86,7 @@ def test_the_order_of_rows_does_not_matter() -> None:
     labels = np.array([1, 0] * 5 + [1] * 10)
     orders = [np.random.default_rng(seed).permutation(20) for seed in range(5)]
 
-    found = {adaptive_calibration_error(probs[order], labels[order], bins=7) for order in orders}
+    found = {adaptive_calibration_error(labels[order], probs[order], bins=7) for order in orders}
 
     assert len({round(value, 14) for value in found}) == 1
     assert found.pop() == pytest.approx((0.2 + 0.1) / 2)
@@ -97,9 +97,9 @@ def test_known_values() -> None:
     probs, labels = np.full(10, 0.8), np.array([1] * 7 + [0] * 3)
 
     for error in ERRORS[:3]:
-        assert error(probs, labels) == pytest.approx(0.1)
-    assert brier_error(probs, labels) == pytest.approx(0.7 * 0.04 + 0.3 * 0.64)
-    assert negative_log_likelihood_error(probs, labels) == pytest.approx(-0.7 * math.log(0.8) - 0.3 * math.log(0.2))
+        assert error(labels, probs) == pytest.approx(0.1)
+    assert brier_error(labels, probs) == pytest.approx(0.7 * 0.04 + 0.3 * 0.64)
+    assert negative_log_likelihood_error(labels, probs) == pytest.approx(-0.7 * math.log(0.8) - 0.3 * math.log(0.2))
 
 
 def test_two_classes_mean_the_same_in_either_form() -> None:
@@ -109,7 +109,7 @@ def test_two_classes_mean_the_same_in_either_form() -> None:
 
     for error in ERRORS:
         factor = 2 if error is brier_error else 1
-        assert error(columns, labels) == pytest.approx(factor * error(probs, labels), rel=1e-12)
+        assert error(labels, columns) == pytest.approx(factor * error(labels, probs), rel=1e-12)
 
 
 def test_brier_and_log_loss_equal_scikit_learn() -> None:
@@ -117,18 +117,18 @@ def test_brier_and_log_loss_equal_scikit_learn() -> None:
     probs, labels = predictions(0, 300, 5)
     two, truth = probs[:, 0], labels == 0
 
-    assert brier_error(two, truth) == pytest.approx(brier_score_loss(truth, two), rel=1e-12)
-    assert brier_error(probs, labels) == pytest.approx(
+    assert brier_error(truth, two) == pytest.approx(brier_score_loss(truth, two), rel=1e-12)
+    assert brier_error(labels, probs) == pytest.approx(
         brier_score_loss(labels, probs, labels=range(5), scale_by_half=False), rel=1e-12
     )
-    assert negative_log_likelihood_error(probs, labels) == pytest.approx(log_loss(labels, probs), rel=1e-12)
-    assert negative_log_likelihood_error(two, truth) == pytest.approx(log_loss(truth, two), rel=1e-12)
+    assert negative_log_likelihood_error(labels, probs) == pytest.approx(log_loss(labels, probs), rel=1e-12)
+    assert negative_log_likelihood_error(truth, two) == pytest.approx(log_loss(truth, two), rel=1e-12)
 
 
 def test_a_true_class_of_probability_zero_costs_infinity() -> None:
     """Nothing is clipped."""
-    assert negative_log_likelihood_error(np.array([[1.0, 0.0]]), np.array([1])) == math.inf
-    assert negative_log_likelihood_error(np.array([[1.0, 0.0]]), np.array([0])) == 0.0
+    assert negative_log_likelihood_error(np.array([1]), np.array([[1.0, 0.0]])) == math.inf
+    assert negative_log_likelihood_error(np.array([0]), np.array([[1.0, 0.0]])) == 0.0
 
 
 # --- temperature ---------------------------------------------------------------------------------------------------
@@ -141,14 +141,14 @@ def test_the_fitted_temperature_is_the_best_of_its_neighbours(scale: float) -> N
     logits = rng.normal(0, 2, (80, 4))
     labels = (0.4 * logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
 
-    fitted = fit_temperature(logits * scale, labels)
+    fitted = fit_temperature(labels, logits * scale)
 
     best = naive.log_loss(logits.tolist(), labels.tolist(), fitted / scale)
-    assert fitted / scale == pytest.approx(fit_temperature(logits, labels), rel=1e-9)
+    assert fitted / scale == pytest.approx(fit_temperature(labels, logits), rel=1e-9)
     for factor in (0.5, 0.99, 1.01, 2.0):
         assert naive.log_loss(logits.tolist(), labels.tolist(), fitted / scale * factor) > best
     probs = apply_temperature(logits * scale, fitted)
-    assert negative_log_likelihood_error(probs, labels) == pytest.approx(best, rel=1e-9)
+    assert negative_log_likelihood_error(labels, probs) == pytest.approx(best, rel=1e-9)
 
 
 def test_temperature_mends_known_overconfidence() -> None:
@@ -157,11 +157,11 @@ def test_temperature_mends_known_overconfidence() -> None:
     logits = rng.normal(0, 1.5, (4000, 3))
     labels = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
 
-    fitted = fit_temperature(3 * logits, labels)
+    fitted = fit_temperature(labels, 3 * logits)
 
     assert fitted == pytest.approx(3, rel=0.06)
-    assert expected_calibration_error(apply_temperature(3 * logits, fitted), labels) < 0.03
-    assert expected_calibration_error(apply_temperature(3 * logits), labels) > 0.1
+    assert expected_calibration_error(labels, apply_temperature(3 * logits, fitted)) < 0.03
+    assert expected_calibration_error(labels, apply_temperature(3 * logits)) > 0.1
 
 
 def test_two_class_logits_may_be_one_column() -> None:
@@ -171,9 +171,9 @@ def test_two_class_logits_may_be_one_column() -> None:
     labels = (rng.random(100) < 1 / (1 + np.exp(-logits / 2))).astype(int)
     columns = np.stack([np.zeros(100), logits], axis=1)
 
-    fitted = fit_temperature(logits, labels)
+    fitted = fit_temperature(labels, logits)
 
-    assert fitted == pytest.approx(fit_temperature(columns, labels), rel=1e-12)
+    assert fitted == pytest.approx(fit_temperature(labels, columns), rel=1e-12)
     assert apply_temperature(logits, fitted) == pytest.approx(1 / (1 + np.exp(-logits / fitted)), rel=1e-12)
     assert apply_temperature(logits, fitted) == pytest.approx(apply_temperature(columns, fitted)[:, 1], rel=1e-12)
 
@@ -196,7 +196,7 @@ def test_large_logits_do_not_overflow() -> None:
 def test_where_no_finite_temperature_is_best(logits: list[list[int]], labels: list[int], words: str) -> None:
     """An error that says which way it runs off."""
     with pytest.raises(UndefinedMetricError, match=words):
-        fit_temperature(np.array(logits), np.array(labels))
+        fit_temperature(np.array(labels), np.array(logits))
 
 
 # --- bad input -----------------------------------------------------------------------------------------------------
@@ -235,14 +235,14 @@ def test_bad_probabilities_are_named(
 ) -> None:
     """Every error checks alike, and says what came."""
     with pytest.raises(ShapeError, match=words):
-        error(probs, np.array(labels))
+        error(np.array(labels), probs)
 
 
 @pytest.mark.parametrize("error", ERRORS)
 def test_without_rows_there_is_no_error_of_calibration(error: Callable[..., float]) -> None:
     """Empty arrays are undefined, not 0."""
     with pytest.raises(UndefinedMetricError, match="at least one row"):
-        error(np.zeros((0, 3)), np.zeros(0, np.int64))
+        error(np.zeros(0, np.int64), np.zeros((0, 3)))
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_without_rows_there_is_no_error_of_calibration(error: Callable[..., floa
 def test_bad_binning_is_named(options: dict[str, Any], words: str) -> None:
     """How many bins, and which."""
     with pytest.raises(ShapeError, match=words):
-        reliability_table(GOOD, np.array([0, 1]), **options)
+        reliability_table(np.array([0, 1]), GOOD, **options)
 
 
 @pytest.mark.parametrize(
@@ -262,9 +262,9 @@ def test_bad_binning_is_named(options: dict[str, Any], words: str) -> None:
         (lambda: apply_temperature(GOOD, math.inf), "got inf"),
         (lambda: apply_temperature(GOOD, math.nan), "got nan"),
         (lambda: apply_temperature(np.array([np.nan, 1.0])), "logits must be finite"),
-        (lambda: fit_temperature(np.array([[np.inf, 1.0]]), np.array([0])), "logits must be finite"),
-        (lambda: fit_temperature(np.array([[1e308, -1e308]]), np.array([0])), "differ by a finite number"),
-        (lambda: fit_temperature(GOOD, np.array([0, 3])), "labels must be in"),
+        (lambda: fit_temperature(np.array([0]), np.array([[np.inf, 1.0]])), "logits must be finite"),
+        (lambda: fit_temperature(np.array([0]), np.array([[1e308, -1e308]])), "differ by a finite number"),
+        (lambda: fit_temperature(np.array([0, 3]), GOOD), "labels must be in"),
     ],
 )
 def test_bad_logits_and_temperatures_are_named(call: Callable[[], Any], words: str) -> None:
@@ -288,8 +288,8 @@ def test_layout_does_not_matter_and_input_is_left_alone(layout: Callable[[NDArra
     given = layout(probs)
 
     for error in ERRORS:
-        assert error(given, labels) == error(probs, labels)
-    assert fit_temperature(layout(np.log(probs)), labels) == fit_temperature(np.log(probs), labels)
+        assert error(labels, given) == error(labels, probs)
+    assert fit_temperature(labels, layout(np.log(probs))) == fit_temperature(labels, np.log(probs))
     assert np.array_equal(given, probs)
 
 
@@ -297,4 +297,4 @@ def test_half_precision_rows_may_miss_one_by_more() -> None:
     """float16 probabilities of 200 classes are accepted although their sum is rounded."""
     probs = apply_temperature(np.random.default_rng(0).normal(0, 1, (20, 200))).astype(np.float16)
 
-    assert 0 < expected_calibration_error(probs, np.arange(20)) < 1
+    assert 0 < expected_calibration_error(np.arange(20), probs) < 1

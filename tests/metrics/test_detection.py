@@ -24,21 +24,21 @@ DATA = Path(__file__).parents[3] / "shared" / "data" / "voc_ap_reference"
 shared_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data/voc_ap_reference is absent")
 
 
-def arrays(found: list[Found], truths: list[Truth]) -> tuple[Detections, GroundTruths]:
+def arrays(found: list[Found], truths: list[Truth]) -> tuple[GroundTruths, Detections]:
     """The same scene as flat arrays."""
     return (
-        Detections(
-            np.array([one.image for one in found]),
-            np.array([one.kind for one in found]),
-            np.array([one.box for one in found]).reshape(-1, 4),
-            np.array([one.score for one in found]),
-        ),
         GroundTruths(
             np.array([one.image for one in truths]),
             np.array([one.kind for one in truths]),
             np.array([one.box for one in truths]).reshape(-1, 4),
             np.array([one.spared for one in truths]),
             np.array([naive.area(one.box) if one.area is None else one.area for one in truths]),
+        ),
+        Detections(
+            np.array([one.image for one in found]),
+            np.array([one.kind for one in found]),
+            np.array([one.box for one in found]).reshape(-1, 4),
+            np.array([one.score for one in found]),
         ),
     )
 
@@ -83,7 +83,7 @@ def test_published_values_of_test_case_1(method: Method, pixel_offset: Literal[0
     detections, truths = padilla(DATA / "review_odm/tests/test_case_1", "dets", "gts")
 
     found = voc_average_precision_score(
-        detections, truths, iou_thresholds=[0.1, 0.3, 0.5, 0.75], method=method, pixel_offset=pixel_offset
+        truths, detections, iou_thresholds=[0.1, 0.3, 0.5, 0.75], method=method, pixel_offset=pixel_offset
     )
 
     assert found.by_threshold.tolist() == pytest.approx(expected, abs=1e-9)
@@ -96,8 +96,8 @@ def test_published_values_of_sample_2() -> None:
     folder = DATA / "object_detection_metrics"
     detections, truths = padilla(folder / "samples/sample_2", "detections", "groundtruths")
 
-    every = voc_average_precision_score(detections, truths, iou_thresholds=0.3, pixel_offset=1)
-    eleven = voc_average_precision_score(detections, truths, iou_thresholds=0.3, pixel_offset=1, method="eleven_point")
+    every = voc_average_precision_score(truths, detections, iou_thresholds=0.3, pixel_offset=1)
+    eleven = voc_average_precision_score(truths, detections, iou_thresholds=0.3, pixel_offset=1, method="eleven_point")
     curve = every.curve("object")
 
     assert f"{every.mean:.2%}" == "24.57%"
@@ -124,8 +124,8 @@ def test_published_coco_numbers() -> None:
         return np.array([row["image_id"] for row in rows]), np.array([row["category_id"] for row in rows]), boxes
 
     scores = coco_average_precision_score(
-        Detections(*columns(found), np.array([row["score"] for row in found])),
         GroundTruths(*columns(true), areas=np.array([row["area"] for row in true])),
+        Detections(*columns(found), np.array([row["score"] for row in found])),
     )
 
     # tests/test_eval_coco.py of the same repository
@@ -382,7 +382,7 @@ def test_names_may_be_strings_or_sparse_integers() -> None:
         (np.array([3, 4], np.uint8), np.array([1, 2], np.int16)),
     ):
         detections = Detections(images, classes, np.array([SQUARE, FAR]), np.array([0.9, 0.8]))
-        result = voc_average_precision_score(detections, GroundTruths(images, classes, np.array([SQUARE, FAR])))
+        result = voc_average_precision_score(GroundTruths(images, classes, np.array([SQUARE, FAR])), detections)
         assert result.mean == 1.0
         assert result.classes.tolist() == sorted(classes.tolist())
         assert result.curve(classes[1], 0.5).precision.tolist() == [1.0]
@@ -404,7 +404,7 @@ def test_lists_by_image_are_joined() -> None:
     assert detections.images.tolist() == [1, 1]
     assert detections.classes.tolist() == ["knot", "hole"]
     assert truths.spared().tolist() == [True, False]
-    assert voc_average_precision_score(detections, truths).mean == 1.0
+    assert voc_average_precision_score(truths, detections).mean == 1.0
     assert Detections.from_images([], []).boxes.shape == (0, 4)
 
 
@@ -431,12 +431,12 @@ def test_layout_does_not_matter(layout: Callable[[NDArray[Any]], NDArray[Any]]) 
     boxes = np.concatenate([corner, corner + 12], axis=1).astype(float)
     kinds, scores = np.arange(40) % 3, rng.random(40)
     plain = voc_average_precision_score(
-        Detections(kinds, kinds, boxes, scores), GroundTruths(kinds, kinds, boxes[::-1])
+        GroundTruths(kinds, kinds, boxes[::-1]), Detections(kinds, kinds, boxes, scores)
     )
     given = layout(boxes)
 
     result = voc_average_precision_score(
-        Detections(kinds, kinds, given, layout(scores)), GroundTruths(kinds, kinds, layout(boxes[::-1]))
+        GroundTruths(kinds, kinds, layout(boxes[::-1])), Detections(kinds, kinds, given, layout(scores))
     )
 
     assert result.mean == plain.mean
@@ -540,7 +540,7 @@ def test_names_of_two_types_are_refused() -> None:
     truths = GroundTruths(np.array(["0"]), np.array([0]), np.array([SQUARE]))
 
     with pytest.raises(ShapeError, match="images of detections and ground truths must be of one type"):
-        voc_average_precision_score(Detections(**ONE), truths)
+        voc_average_precision_score(truths, Detections(**ONE))
 
 
 def test_curves_of_what_is_not_there_are_refused() -> None:

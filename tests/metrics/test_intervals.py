@@ -192,7 +192,7 @@ def test_delong_equals_the_naive_twin(positives: list[int], negatives: list[int]
     scores = np.array(positives + negatives)[None]
     labels = np.arange(scores.size) < len(positives)
 
-    found, covariance = delong_covariance(scores, labels)
+    found, covariance = delong_covariance(labels, scores)
 
     assert found[0] == pytest.approx(naive.auroc(positives, negatives), abs=1e-12)
     assert covariance[0, 0] == pytest.approx(naive.delong_variance(positives, negatives), abs=1e-12)
@@ -200,20 +200,20 @@ def test_delong_equals_the_naive_twin(positives: list[int], negatives: list[int]
 
 def test_delong_interval_and_scikit_learn() -> None:
     """The estimate is scikit-learn's; the ends are estimate ± z times the square root of the variance."""
-    found = delong_interval(SCORES, LABELS, confidence=0.9)
+    found = delong_interval(LABELS, SCORES, confidence=0.9)
     error = naive.delong_variance(SCORES[LABELS].tolist(), SCORES[~LABELS].tolist()) ** 0.5
 
     assert found.estimate == pytest.approx(roc_auc_score(LABELS, SCORES), abs=1e-12)
     assert found.low == pytest.approx(found.estimate - 1.6448536269514722 * error, rel=1e-9)
     assert found.high == pytest.approx(min(1.0, found.estimate + 1.6448536269514722 * error), rel=1e-9)
-    assert delong_interval(SCORES.astype(np.float32)[::-1], LABELS[::-1].astype(int)).confidence == 0.95
+    assert delong_interval(LABELS[::-1].astype(int), SCORES.astype(np.float32)[::-1]).confidence == 0.95
 
 
 def test_delong_variance_is_that_of_many_samples() -> None:
     """The mean estimated error over 200 draws is the spread of their AUROCs, within 10 %."""
     rng = np.random.default_rng(0)
     labels = np.arange(150) < 50
-    drawn = [delong_covariance(rng.normal(labels, 1.0)[None], labels) for _ in range(200)]
+    drawn = [delong_covariance(labels, rng.normal(labels, 1.0)[None]) for _ in range(200)]
 
     spread = np.std([float(value[0]) for value, _ in drawn])
 
@@ -223,9 +223,9 @@ def test_delong_variance_is_that_of_many_samples() -> None:
 def test_delong_test_uses_the_covariance() -> None:
     """z is the difference over the root of var + var - 2 cov, by loops over sums of the two scores' components."""
     noise = np.random.default_rng(1).normal(0, 1, 60)
-    auc, covariance = delong_covariance(np.stack([SCORES, SCORES + noise]), LABELS)
+    auc, covariance = delong_covariance(LABELS, np.stack([SCORES, SCORES + noise]))
 
-    found = delong_test(SCORES, SCORES + noise, LABELS)
+    found = delong_test(LABELS, SCORES, SCORES + noise)
 
     z = (auc[0] - auc[1]) / (covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]) ** 0.5
     assert found.difference == pytest.approx(auc[0] - auc[1], abs=1e-12)
@@ -237,7 +237,7 @@ def test_delong_test_uses_the_covariance() -> None:
 def test_delong_of_systems_that_rank_alike() -> None:
     """A monotone transform does not differ: p = 1, no width; separating systems too."""
     for first in (SCORES, LABELS.astype(float)):
-        found = delong_test(first, np.exp(first), LABELS)
+        found = delong_test(LABELS, first, np.exp(first))
         assert (found.difference, found.p_value) == (0.0, 1.0)
         assert found.interval is not None
         assert (found.interval.low, found.interval.high) == (0.0, 0.0)
@@ -246,9 +246,9 @@ def test_delong_of_systems_that_rank_alike() -> None:
 def test_delong_without_variance_is_undefined() -> None:
     """Scores that separate the classes: no interval of no width; perfect against reversed: no test."""
     with pytest.raises(UndefinedMetricError, match="AUROC is 1 and the variance 0"):
-        delong_interval(LABELS.astype(float), LABELS)
+        delong_interval(LABELS, LABELS.astype(float))
     with pytest.raises(UndefinedMetricError, match="the difference is 1 and its variance 0"):
-        delong_test(LABELS, ~LABELS, LABELS)
+        delong_test(LABELS, LABELS, ~LABELS)
 
 
 # --- paired tests --------------------------------------------------------------------------------------------------
@@ -304,7 +304,7 @@ def test_p_values_are_never_zero() -> None:
     first, labels = np.arange(2000) % 2 + 1e-9 * np.arange(2000), np.arange(2000) % 2
 
     assert paired_t_test(first + 1e9, first + np.sin(np.arange(2000)) * 1e-5).p_value > 0
-    assert delong_test(first, -first + np.arange(2000) % 97 * 0.05, labels).p_value > 0
+    assert delong_test(labels, first, -first + np.arange(2000) % 97 * 0.05).p_value > 0
     assert permutation_test(np.ones(3), np.zeros(3), seed=0).p_value == 0.25
     assert permutation_test(np.ones(3), np.ones(3), seed=0).p_value == 1.0
 
@@ -347,12 +347,12 @@ TWO = np.array([1.0, 2.0])
         (lambda: wilson_interval(5, 4), "got 5 of 4"),
         (lambda: wilson_interval(-1, 4), "got -1 of 4"),
         (lambda: wilson_interval(1, 4, 1.0), "confidence must be"),
-        (lambda: delong_interval(SCORES[:5], LABELS), r"got \(1, 5\) and \(60,\)"),
-        (lambda: delong_interval(SCORES[None], LABELS), r"scores must be \(n,\); got \(1, 60\)"),
-        (lambda: delong_interval(np.where(LABELS, np.nan, 1), LABELS), "scores must be finite"),
-        (lambda: delong_interval(SCORES, LABELS * 2), "labels must be 0 or 1"),
-        (lambda: delong_interval(SCORES, LABELS, 2), "confidence must be"),
-        (lambda: delong_test(SCORES, SCORES[:5], LABELS), r"got \(60,\) and \(5,\)"),
+        (lambda: delong_interval(LABELS, SCORES[:5]), r"got \(1, 5\) and \(60,\)"),
+        (lambda: delong_interval(LABELS, SCORES[None]), r"scores must be \(n,\); got \(1, 60\)"),
+        (lambda: delong_interval(LABELS, np.where(LABELS, np.nan, 1)), "scores must be finite"),
+        (lambda: delong_interval(LABELS * 2, SCORES), "labels must be 0 or 1"),
+        (lambda: delong_interval(LABELS, SCORES, 2), "confidence must be"),
+        (lambda: delong_test(LABELS, SCORES, SCORES[:5]), r"got \(60,\) and \(5,\)"),
         (lambda: paired_t_test(TWO, np.ones(3)), "one row for each of the same images"),
         (lambda: paired_t_test(np.ones((2, 2)), np.ones((2, 2))), "one figure a pair"),
         (lambda: paired_t_test(np.array(["a", "b"]), np.array(["a", "b"])), "must be numbers"),
@@ -373,9 +373,9 @@ def test_bad_input_is_named(call: Callable[[], Any], words: str) -> None:
         (lambda: bootstrap_interval(np.mean, np.zeros(0), seed=0), "at least two images"),
         (lambda: bootstrap_interval(lambda x: float("nan"), VALUES, seed=0), "It returned nan"),
         (lambda: wilson_interval(0, 0), "at least one trial"),
-        (lambda: delong_interval(SCORES, np.ones(60)), "got 60 and 0"),
-        (lambda: delong_interval(SCORES, np.arange(60) == 7), "got 1 and 59"),
-        (lambda: delong_interval(np.zeros(0), np.zeros(0, int)), "got 0 and 0"),
+        (lambda: delong_interval(np.ones(60), SCORES), "got 60 and 0"),
+        (lambda: delong_interval(np.arange(60) == 7, SCORES), "got 1 and 59"),
+        (lambda: delong_interval(np.zeros(0, int), np.zeros(0)), "got 0 and 0"),
         (lambda: paired_t_test(TWO, TWO + 0.1), "differences that vary"),
         (lambda: paired_t_test(TWO, TWO), "differences that vary"),
         (lambda: paired_t_test(np.ones(1), np.ones(1)), "at least two images"),
@@ -394,5 +394,5 @@ def test_read_only_and_strided_samples() -> None:
     wide.setflags(write=False)
 
     assert bootstrap_interval(np.mean, wide[::2], seed=0) == bootstrap_interval(np.mean, VALUES, seed=0)
-    assert delong_interval(np.repeat(SCORES, 2)[::2], LABELS) == delong_interval(SCORES, LABELS)
+    assert delong_interval(LABELS, np.repeat(SCORES, 2)[::2]) == delong_interval(LABELS, SCORES)
     assert permutation_test(wide[::2], VALUES[::-1], seed=0) == permutation_test(VALUES, VALUES[::-1], seed=0)

@@ -1,0 +1,53 @@
+"""The results of the races as Markdown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+__all__ = ["document", "render", "section"]
+
+BEGIN, END = "<!-- kernels: written by python -m benchmarks.kernels -->", "<!-- /kernels -->"
+README = Path(__file__).resolve().parents[1] / "README.md"
+
+
+def render(results: Path) -> None:
+    """Write the stored results between the marks of `benchmarks/README.md`."""
+    text = README.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    body = document(json.loads(results.read_text(encoding="utf-8")))
+    README.write_text(f"{before}{BEGIN}\n\n{body}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+
+
+def document(results: dict[str, Any]) -> str:
+    """All sections, after what they were measured on and what was promised."""
+    machine = results["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    head = f"{machine['cpu']}, {machine['cores']} cores, 2 threads for everybody; {versions}."
+    sections = [section(name, case) for name, case in results["cases"].items()]
+    return "\n\n".join([head, _promises(results["cases"]), *sections])
+
+
+def section(name: str, case: dict[str, Any]) -> str:
+    """One case: who took how long, how many times ours, and how far the answers agree."""
+    lines = [f"### {name}", "", "| who | median ms | fastest ms | times ours (95 %) | must |", "|---|--:|--:|--:|--:|"]
+    for who, times in case["contenders"].items():
+        ratio = case["ratios"].get(who)
+        shown = f"{ratio['ratio']:.3g} ({ratio['low']:.3g} to {ratio['high']:.3g})" if ratio else "1"
+        must = f"{ratio['must']:g}" if ratio and "must" in ratio else ""
+        lines.append(f"| {who} | {times['median_ms']:.4g} | {times['min_ms']:.4g} | {shown} | {must} |")
+    agreement = "; ".join(f"{what} {value:.3g}" for what, value in case["agreement"].items())
+    return "\n".join([*lines, "", f"{agreement}. Load before: {case['load_before']:.2f}."])
+
+
+def _promises(cases: dict[str, Any]) -> str:
+    """Every promise, and whether this run keeps it."""
+    rows = [
+        f"| {name} | {peer} | {ratio['must']:g} | {ratio['ratio']:.3g} | {'yes' if kept else 'NO'} |"
+        for name, case in cases.items()
+        for peer, ratio in case["ratios"].items()
+        if "must" in ratio
+        for kept in [ratio["ratio"] >= ratio["must"]]
+    ]
+    return "\n".join(["| work | peer | must | measured | kept |", "|---|---|--:|--:|---|", *rows])

@@ -1,0 +1,105 @@
+"""Labelled scores counted into bins by several threads: what the streams of `streaming` keep."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipfast.errors import ShapeError, UndefinedMetricError
+from clipfast.kernels.ranking import Levels, require_binary, require_finite
+from clipfast.kernels.ranking_bins import BITS, BinnedScores, patterns_of
+
+__all__ = ["BinnedCounts"]
+
+_WORTH_A_THREAD = 1 << 18
+
+
+class BinnedCounts:
+    """Counts of one type of scores; each thread has its own, which are added when levels are asked for.
+
+    Args:
+        bits: Leading bits that make a bin, one of `BITS`.
+        threads: How many threads share the counting; no result depends on it.
+
+    Raises:
+        ShapeError: If `bits` or `threads` is out of range.
+    """
+
+    def __init__(self, bits: int, threads: int) -> None:
+        if bits not in BITS:
+            raise ShapeError(f"bits must be {BITS.start} to {BITS.stop - 1}; got {bits}.")
+        if threads < 1:
+            raise ShapeError(f"threads must be at least 1; got {threads}.")
+        self.bits, self.threads = bits, threads
+        self._dtype: np.dtype[Any] | None = None
+        self._parts = [BinnedScores(bits)]
+
+    def add(self, labels: NDArray[Any], scores: NDArray[Any]) -> NDArray[np.int32]:
+        """Count labels and scores, (n,), and return the scores' patterns; what is refused is not counted.
+
+        Raises:
+            ShapeError: If a label is neither 0 nor 1, a score not finite, or its type not that of those before.
+        """
+        require_binary(labels)
+        self._require_type(scores.dtype)
+        patterns = patterns_of(scores)
+        count = max(1, min(self.threads, len(scores) // _WORTH_A_THREAD))
+        while len(self._parts) < count:
+            self._parts.append(BinnedScores(self.bits))
+        edges = [len(scores) * part // count for part in range(count + 1)]
+
+        def add(part: int, step: int = 1) -> int:
+            some = slice(edges[part], edges[part + 1])
+            return self._parts[part].add(labels[some], patterns[some], step)
+
+        if count == 1:
+            wrong = add(0)
+        else:
+            with ThreadPoolExecutor(count) as pool:
+                wrong = sum(pool.map(add, range(count)))
+        if wrong:
+            for part in range(count):
+                add(part, -1)
+            require_finite(scores)
+        if scores.dtype == np.float64:
+            self._parts[0].mix(patterns[patterns.view(np.float32) != scores])
+        self._dtype = scores.dtype
+        return patterns
+
+    def merge(self, other: BinnedCounts) -> None:
+        """Add what another has counted.
+
+        Raises:
+            ShapeError: If it has other bits, or scores of another type.
+        """
+        if other.bits != self.bits:
+            raise ShapeError(f"streams must have the same bits; got {self.bits} and {other.bits}.")
+        if other._dtype is not None:
+            self._require_type(other._dtype)
+            self._dtype = other._dtype
+            self._parts[0].merge(other._total())
+
+    def levels(self, weights: NDArray[np.float64] | None = None) -> tuple[Levels, NDArray[np.bool_]]:
+        """Return the levels, and which of them hold one value; see `BinnedScores.levels`.
+
+        Raises:
+            UndefinedMetricError: If nothing has come.
+        """
+        if self._dtype is None:
+            raise UndefinedMetricError("Both classes must occur; nothing has come yet. Call update first.")
+        return self._total().levels(self._dtype, weights)
+
+    def _require_type(self, dtype: np.dtype[Any]) -> None:
+        if self._dtype is not None and self._dtype != dtype:
+            raise ShapeError(f"a stream takes scores of one type; got {dtype} after {self._dtype}. Convert them.")
+
+    def _total(self) -> BinnedScores:
+        if len(self._parts) == 1:
+            return self._parts[0]
+        total = BinnedScores(self.bits)
+        for part in self._parts:
+            total.merge(part)
+        return total

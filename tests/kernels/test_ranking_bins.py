@@ -1,0 +1,125 @@
+"""Bins of a stream: their order, what they know of ties, and what is taken back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from numpy.typing import NDArray
+
+from clipfast.errors import ShapeError
+from clipfast.kernels.ranking_bins import BITS, BinnedScores, patterns_of, places_of
+
+FEW = np.array([-2.0, -1e-40, -0.0, 0.0, 1e-40, 0.5, 0.50000006, 1.0, 3e38], np.float32)
+
+
+def filled(labels: list[int], scores: NDArray[Any], bits: int = 20) -> BinnedScores:
+    """Bins that hold these items."""
+    bins = BinnedScores(bits)
+    assert bins.add(np.array(labels, np.uint8), patterns_of(scores)) == 0
+    return bins
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_places_rise_with_the_scores(bits: int) -> None:
+    """Every pair of scores keeps its order or falls into one bin, subnormals and both zeros included."""
+    places = places_of(patterns_of(FEW), bits)
+
+    assert (np.diff(places) >= 0).all()
+    assert places[2] == places[3]  # -0.0 is 0.0
+    assert len(set(places.tolist())) >= 5
+
+
+@settings(max_examples=60, deadline=None)
+@given(scores=npst.arrays(np.float64, 20, elements=st.floats(-1e30, 1e30)))
+def test_float64_is_rounded_down(scores: NDArray[np.float64]) -> None:
+    """The float32 that counts is the largest that is not above the score."""
+    single = patterns_of(scores).view(np.float32)
+
+    assert (single.astype(np.float64) <= scores).all()
+    assert (np.nextafter(single, np.float32(np.inf)).astype(np.float64) > scores).all()
+
+
+def test_all_16_bit_scores_have_a_bin_of_their_own() -> None:
+    """With the fewest bits no two finite float16, and no two uint16, share a bin; and levels give them back."""
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    halves = np.unique(halves[np.isfinite(halves)])
+    for scores in (halves, np.arange(1 << 16, dtype=np.uint16)):
+        assert len(set(places_of(patterns_of(scores), BITS.start).tolist())) == len(scores)
+        levels, tied = filled([1] * len(scores), scores, BITS.start).levels(scores.dtype)
+        assert np.array_equal(levels.scores[::-1], scores)
+        assert tied.all()
+
+
+def test_a_bin_knows_whether_it_holds_one_value() -> None:
+    """Repeated values are ties; two neighbours in one bin are not, wherever they came from."""
+    neighbours = np.array([0.5, 0.50000006], np.float32)
+    assert len(set(places_of(patterns_of(neighbours), 20).tolist())) == 1
+
+    apart = filled([1, 1], neighbours[[0, 0]])
+    assert apart.levels(neighbours.dtype)[1].tolist() == [True]
+    apart.merge(filled([0], neighbours[[0]]))
+    assert apart.levels(neighbours.dtype)[1].tolist() == [True]
+    apart.merge(filled([0], neighbours[[1]]))
+    assert apart.levels(neighbours.dtype)[1].tolist() == [False]
+    assert filled([1, 0, 1], neighbours[[0, 1, 0]]).levels(neighbours.dtype)[1].tolist() == [False]
+
+
+def test_a_tie_is_reported_with_its_own_value() -> None:
+    """A level that is one value has that value as its score, not the edge of its bin."""
+    score = np.array([np.float32(0.1)])
+
+    levels, _ = filled([1], score).levels(score.dtype)
+
+    assert levels.scores.tolist() == score.tolist()
+
+
+def test_mixed_patterns_are_no_ties() -> None:
+    """What the caller says stands for several scores is not taken for one value."""
+    score = np.array([0.1], np.float32)
+    bins = filled([1], score)
+    bins.mix(patterns_of(score))
+
+    assert bins.levels(score.dtype)[1].tolist() == [False]
+
+
+def test_merging_equals_adding() -> None:
+    """Counts and levels do not depend on how items were shared out, and an empty side changes nothing."""
+    rng = np.random.default_rng(0)
+    scores, labels = rng.normal(size=300).astype(np.float32), rng.integers(0, 2, 300).tolist()
+    whole, halves = filled(labels, scores), filled(labels[:99], scores[:99])
+    halves.merge(filled(labels[99:], scores[99:]))
+    halves.merge(BinnedScores(20))
+    empty = BinnedScores(20)
+    empty.merge(whole)
+
+    for other in (halves, empty):
+        assert np.array_equal(whole.counts, other.counts)
+        assert np.array_equal(whole.seen, other.seen)
+        assert np.array_equal(whole.span, other.span)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_not_finite_are_counted_as_such_and_taken_back(bad: float) -> None:
+    """`add` tells how many there were; after taking the batch back, all counts are what they were."""
+    good, labels = filled([1, 0], FEW[:2]), np.array([1, 0, 1], np.uint8)
+    before = good.counts.copy()
+    patterns = patterns_of(np.array([0.5, bad, bad], np.float32))
+
+    assert good.add(labels, patterns) == 2
+    good.add(labels, patterns, -1)
+
+    assert np.array_equal(good.counts, before)
+    assert good.levels(FEW.dtype)[0].positives == 1
+
+
+def test_float64_beyond_float32_is_refused() -> None:
+    """Such scores would all become infinite."""
+    with pytest.raises(ShapeError, match="float32's range"):
+        patterns_of(np.array([1e39]))
+    with pytest.raises(ShapeError, match="must be finite; got 1 NaN or infinite"):
+        patterns_of(np.array([0.0, np.inf]))
