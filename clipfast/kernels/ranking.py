@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _SMALL = 1 << 15  # below, sorting everything costs less than a table
-_RARE = 4  # items per distinct positive score, below which sorting everything costs less
+_RARE = 32  # items per distinct positive score, below which sorting everything costs less
 _WORTH_A_THREAD = 1 << 18
 
 

@@ -8,24 +8,25 @@ and saturated scores often are: how such a bin ranks is known exactly.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from clipfast.errors import ShapeError
-from clipfast.kernels.ranking import Levels, levels_of_counts, require_finite
-from clipfast.kernels.ranking_keys import scores_of
+from clipfast.kernels.ranking import Levels, levels_of_counts
+from clipfast.kernels.ranking_keys import count_patterns, scores_of
 from clipfast.types import Ints
 
-__all__ = ["BITS", "BinnedScores", "patterns_of", "places_of"]
+__all__ = ["BITS", "BinnedScores", "patterns_of", "places_of", "sums_of_shares"]
 
 BITS = range(19, 25)  # 19 tell all float16 apart
 _MIXED = -1
 _UINT16 = 14  # how far a uint16 is shifted: the pattern of a positive float, and 18 bits tell all apart
 _SIGN = np.uint32(1 << 31)
 _TWO = np.uint64(2)
+_State: TypeAlias = tuple[Ints, NDArray[np.int32], Ints]
+"""`counts`, `seen` and `span` of `BinnedScores`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -49,19 +50,25 @@ class BinnedScores:
         self.seen = np.zeros(1 << self.bits, np.int32)
         self.span = np.array([1 << self.bits, -1], np.int64)
 
-    def add(self, labels: NDArray[Any], patterns: NDArray[np.int32], step: int = 1) -> int:
-        """Count scores; return how many are not finite, which the caller must then take back.
+    def add(self, labels: NDArray[Any], scores: NDArray[Any], step: int = 1) -> int:
+        """Count scores; return how many are not finite or beyond float32, which the caller must then take back.
 
         Args:
             labels: 0 and 1, (n,) integer; not checked here.
-            patterns: What `patterns_of` makes of the scores, (n,).
+            scores: float16, float32, float64, uint8 or uint16, (n,), contiguous.
             step: -1 takes back what was added, though `seen` and `span` keep it: they may only claim too little.
         """
-        return int(_add(labels, patterns, 32 - self.bits, step, (self.counts, self.seen, self.span)))
-
-    def mix(self, patterns: NDArray[np.int32]) -> None:
-        """Note that the bins of these patterns hold several values: patterns that stand for more than one score."""
-        self.seen[places_of(patterns, self.bits)] = _MIXED
+        state = self.counts, self.seen, self.span
+        shift = 32 - self.bits
+        if scores.dtype.itemsize > 2:
+            count = _add_singles if scores.dtype == np.float32 else _add_doubles
+            with np.errstate(over="ignore"):  # without the compiler, what is beyond float32 would warn
+                return int(count(labels, scores.view(f"int{8 * scores.dtype.itemsize}"), shift, step, state))
+        by_pattern = count_patterns(labels, scores)
+        values = np.arange(by_pattern.shape[1], dtype=f"uint{8 * scores.dtype.itemsize}").view(scores.dtype)
+        came = by_pattern.any(axis=0) & np.isfinite(values)
+        _add_counts(by_pattern[:, came] * step, patterns_of(values[came]), shift, state)
+        return int(by_pattern[:, ~np.isfinite(values)].sum())
 
     def merge(self, other: BinnedScores) -> None:
         """Add what another of the same bits has counted."""
@@ -93,22 +100,15 @@ def patterns_of(scores: NDArray[Any]) -> NDArray[np.int32]:
     float64 is rounded down to float32: the order stays, though some become equal.
 
     Args:
-        scores: float16, float32, float64, uint8 or uint16, (n,), contiguous.
-
-    Raises:
-        ShapeError: If a float64 lies beyond the range of float32.
+        scores: float16, float32, float64, uint8 or uint16, (n,), within float32's range.
 
     >>> patterns_of(np.array([0.0, 1.0], np.float32)).tolist()
     [0, 1065353216]
     """
     if scores.dtype == np.uint16:
         return scores.astype(np.int32) << _UINT16
-    with np.errstate(over="ignore"):
-        single = scores.astype(np.float32, copy=False)
+    single = scores.astype(np.float32, copy=False)
     if scores.dtype == np.float64:
-        if np.isinf(single).any():
-            require_finite(scores)
-            raise ShapeError("scores must lie within float32's range, 3.4e38; some do not. Scale them down.")
         np.nextafter(single, np.float32(-np.inf), out=single, where=single > scores)
     return single.view(np.int32)
 
@@ -118,6 +118,16 @@ def places_of(patterns: NDArray[np.int32], bits: int) -> NDArray[np.int64]:
     places = np.empty(len(patterns), np.int64)
     _place(patterns, 32 - bits, places)
     return places
+
+
+def sums_of_shares(before: Ints, hits: Ints, false: Ints) -> NDArray[np.float64]:
+    """Return a lower bound, by bin, of the sum of (before + j) / (before + j + false) for j from 1 to hits.
+
+    Each bin is cut into at most 32 steps, each as low as its first term; bins of up to 32 positives are summed exactly.
+    """
+    sums = np.zeros(len(hits))
+    _sum_shares(before, hits, false, sums)
+    return sums
 
 
 def _scores_of(ordered: NDArray[np.uint32], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -136,14 +146,17 @@ def _in_order(bits: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _add(
-    labels: NDArray[Any],
-    patterns: NDArray[np.int32],
-    shift: int,
-    step: int,
-    state: tuple[Ints, NDArray[np.int32], Ints],
-) -> int:
-    """Add `step` to the count of each score; return how many are not finite. Labels are 0 and 1."""
+def _note(place: Any, value: Any, seen: NDArray[np.int32], span: Ints) -> None:
+    """Note that `value` has come to a bin."""
+    before = seen[place]
+    if (before != value) & (before != _MIXED):  # rare, so this branch costs next to nothing
+        seen[place] = value if before == 0 else _MIXED
+        span[0], span[1] = min(span[0], np.int64(place)), max(span[1], np.int64(place))
+
+
+@njit(cache=True, nogil=True)
+def _add_singles(labels: NDArray[Any], patterns: NDArray[np.int32], shift: int, step: int, state: _State) -> int:
+    """Add `step` to the count of each float32; return how many are not finite. Labels are 0 and 1."""
     counts, seen, span = state
     wrong = 0
     rest = np.uint32((1 << shift) - 1)
@@ -153,12 +166,39 @@ def _add(
         place = np.uint64(ordered >> np.uint32(shift))  # unsigned: no look for indices from the end
         wrong += (bits & 0x7FFFFFFF) >= 0x7F800000
         counts[_TWO * place + np.uint64(labels[i])] += step
-        value = np.int32((ordered & rest) + np.uint32(1))
-        before = seen[place]
-        if (before != value) & (before != _MIXED):  # rare, so this branch costs next to nothing
-            seen[place] = value if before == 0 else _MIXED
-            span[0], span[1] = min(span[0], np.int64(place)), max(span[1], np.int64(place))
+        _note(place, np.int32((ordered & rest) + np.uint32(1)), seen, span)
     return wrong
+
+
+@njit(cache=True, nogil=True)
+def _add_doubles(labels: NDArray[Any], patterns: Ints, shift: int, step: int, state: _State) -> int:
+    """Do as `_add_singles` with float64 rounded down; a bin of any that had to be rounded counts as several values."""
+    counts, seen, span = state
+    wrong = 0
+    rest = np.uint32((1 << shift) - 1)
+    scores = patterns.view(np.float64)
+    for i in range(len(scores)):
+        score = scores[i]
+        single = np.float32(score)
+        wrong += not (abs(single) < np.inf)
+        ordered = np.uint32(_in_order(single.view(np.int32)) - np.uint32(single > score))
+        place = np.uint64(ordered >> np.uint32(shift))
+        counts[_TWO * place + np.uint64(labels[i])] += step
+        _note(place, np.int32((ordered & rest) + np.uint32(1)) if single == score else np.int32(_MIXED), seen, span)
+    return wrong
+
+
+@njit(cache=True, nogil=True)
+def _add_counts(by_pattern: Ints, patterns: NDArray[np.int32], shift: int, state: _State) -> None:
+    """Add the negatives and positives that have these patterns, (2, n)."""
+    counts, seen, span = state
+    rest = np.uint32((1 << shift) - 1)
+    for i in range(len(patterns)):
+        ordered = _in_order(patterns[i])
+        place = np.uint64(ordered >> np.uint32(shift))
+        counts[_TWO * place] += by_pattern[0, i]
+        counts[_TWO * place + np.uint64(1)] += by_pattern[1, i]
+        _note(place, np.int32((ordered & rest) + np.uint32(1)), seen, span)
 
 
 @njit(cache=True, nogil=True)
@@ -180,3 +220,13 @@ def _place(patterns: NDArray[np.int32], shift: int, places: Ints) -> None:
     """Write the bin of each score."""
     for i in range(len(patterns)):
         places[i] = np.int64(_in_order(patterns[i]) >> np.uint32(shift))
+
+
+@njit(cache=True, nogil=True)
+def _sum_shares(before: Ints, hits: Ints, false: Ints, sums: NDArray[np.float64]) -> None:
+    for i in range(len(hits)):
+        steps = min(hits[i], 32)
+        for step in range(steps):
+            first, end = hits[i] * step // steps, hits[i] * (step + 1) // steps
+            found = before[i] + first + 1
+            sums[i] += (end - first) * (found / (found + false[i]))

@@ -9,7 +9,7 @@ limit.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from clipfast.errors import ShapeError, UndefinedMetricError
 from clipfast.kernels.components import label_components
-from clipfast.kernels.ranking import Levels, count_slots, rank_levels, require_binary, require_finite, take_positives
+from clipfast.kernels.ranking import count_slots, rank_levels, require_binary, require_finite, take_positives
+from clipfast.kernels.ranking_top import take_top
 from clipfast.kernels.stripes import threads_to_use
 from clipfast.metrics.ranking import scores_of_levels
 from clipfast.metrics.ranking_curves import region_overlap
@@ -71,7 +72,9 @@ def pixel_scores(masks: ArrayLike, maps: ArrayLike, *, limit: float = 0.3, threa
     (0.7321, 0.5469)
     """
     require_limit(limit)
-    levels, regions = _region_levels(*as_stacks(masks, maps), threads)
+    stack, scores = as_stacks(masks, maps)
+    weights, regions = region_weights(stack, threads)
+    levels = rank_levels(stack.reshape(-1), scores.reshape(-1), weights=weights, threads=threads)
     found = scores_of_levels(levels)
     return PixelScores(
         found.auroc,
@@ -93,7 +96,15 @@ def aupro_score(masks: ArrayLike, maps: ArrayLike, *, limit: float = 0.3, thread
     1.0
     """
     require_limit(limit)
-    levels, regions = _region_levels(*as_stacks(masks, maps), threads)
+    stack, scores = as_stacks(masks, maps)
+    weights, regions = region_weights(stack, threads)
+    labels, flat = stack.reshape(-1), scores.reshape(-1)
+    top = take_top(labels, flat, weights, limit, threads) if flat.dtype.itemsize > 2 else None
+    if top is None:
+        levels = rank_levels(labels, flat, weights=weights, threads=threads)
+    else:  # the curve beyond the limit is not looked at, so only the number of negatives there matters
+        levels = rank_levels(top[0], top[1], weights=top[2], threads=threads)
+        levels = replace(levels, negatives=len(labels) - len(weights))
     return region_overlap(levels, regions, limit)
 
 
@@ -196,11 +207,6 @@ def region_areas(masks: NDArray[Any], threads: int) -> list[tuple[Ints, Ints]]:
         with ThreadPoolExecutor(threads) as pool:
             results = list(pool.map(regions_of, masks))
     return [result for result in results if result is not None]
-
-
-def _region_levels(masks: NDArray[Any], maps: NDArray[Any], threads: int) -> tuple[Levels, int]:
-    weights, regions = region_weights(masks, threads)
-    return rank_levels(masks.reshape(-1), maps.reshape(-1), weights=weights, threads=threads), regions
 
 
 def _legacy_thresholds(scores: NDArray[Any]) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clipfast.errors import ShapeError, UndefinedMetricError
 from clipfast.kernels.ranking import Levels, require_binary, require_finite
-from clipfast.kernels.ranking_bins import BITS, BinnedScores, patterns_of
+from clipfast.kernels.ranking_bins import BITS, BinnedScores
 
 __all__ = ["BinnedCounts"]
 
@@ -37,15 +37,14 @@ class BinnedCounts:
         self._dtype: np.dtype[Any] | None = None
         self._parts = [BinnedScores(bits)]
 
-    def add(self, labels: NDArray[Any], scores: NDArray[Any]) -> NDArray[np.int32]:
-        """Count labels and scores, (n,), and return the scores' patterns; what is refused is not counted.
+    def add(self, labels: NDArray[Any], scores: NDArray[Any]) -> None:
+        """Count labels and scores, (n,); what is refused is not counted.
 
         Raises:
             ShapeError: If a label is neither 0 nor 1, a score not finite, or its type not that of those before.
         """
         require_binary(labels)
         self._require_type(scores.dtype)
-        patterns = patterns_of(scores)
         count = max(1, min(self.threads, len(scores) // _WORTH_A_THREAD))
         while len(self._parts) < count:
             self._parts.append(BinnedScores(self.bits))
@@ -53,7 +52,7 @@ class BinnedCounts:
 
         def add(part: int, step: int = 1) -> int:
             some = slice(edges[part], edges[part + 1])
-            return self._parts[part].add(labels[some], patterns[some], step)
+            return self._parts[part].add(labels[some], scores[some], step)
 
         if count == 1:
             wrong = add(0)
@@ -64,10 +63,8 @@ class BinnedCounts:
             for part in range(count):
                 add(part, -1)
             require_finite(scores)
-        if scores.dtype == np.float64:
-            self._parts[0].mix(patterns[patterns.view(np.float32) != scores])
+            raise ShapeError("scores must lie within float32's range, 3.4e38; some do not. Scale them down.")
         self._dtype = scores.dtype
-        return patterns
 
     def merge(self, other: BinnedCounts) -> None:
         """Add what another has counted.

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.kernels.ranking import Levels
+from clipfast.kernels.ranking_bins import sums_of_shares
 
 __all__ = [
     "auroc",
@@ -61,7 +62,7 @@ def average_precision_bounds(levels: Levels, tied: _Tied = None) -> tuple[float,
     """
     found = np.cumsum(levels.hits)
     _, best = _false_counts(levels, tied)
-    low = _sums_of_shares(found - levels.hits, levels.hits, levels.upto)
+    low = sums_of_shares(found - levels.hits, levels.hits, levels.upto)
     if tied is not None:
         low = np.where(tied, levels.hits * (found / (found + levels.upto)), low)
     high = levels.hits * (found / (found + best))
@@ -162,20 +163,6 @@ def _share(found: NDArray[np.int64], false: NDArray[np.int64]) -> _Floats64:
     predicted = found + false
     share: _Floats64 = np.where(predicted == 0, 1.0, found / np.maximum(predicted, 1))
     return share
-
-
-def _sums_of_shares(before: NDArray[np.int64], hits: NDArray[np.int64], false: NDArray[np.int64]) -> _Floats64:
-    """Return a lower bound, by bin, of the sum of (before + j) / (before + j + false) for j from 1 to hits.
-
-    Each bin is cut into at most 32 steps, each as low as its first term; bins of up to 32 positives are summed exactly.
-    """
-    steps = 32
-    total = np.zeros(len(hits))
-    for step in range(steps):
-        first, end = hits * step // steps, hits * (step + 1) // steps
-        found = before + first + 1
-        total += (end - first) * (found / (found + false))
-    return total
 
 
 def _widths(starts: NDArray[Any], ends: NDArray[Any], end: float) -> _Floats64:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from clipfast.errors import UndefinedMetricError
 from clipfast.kernels.ranking import Levels, require_binary, take_positives
-from clipfast.kernels.ranking_bins import places_of
+from clipfast.kernels.ranking_bins import patterns_of, places_of
 from clipfast.metrics import ranking_curves as curves
 from clipfast.metrics.aupro import region_weights, require_limit
 from clipfast.metrics.binned_counts import BinnedCounts
@@ -174,8 +174,8 @@ class PixelStream:
         weights, regions = np.empty(0), 0
         if positives:  # a batch of normal pictures has no region
             weights, regions = region_weights(stack, self._counts.threads)
-        patterns = self._counts.add(labels, scores.reshape(-1))
-        found = places_of(take_positives(labels, patterns, positives), self._counts.bits)
+        self._counts.add(labels, scores.reshape(-1))
+        found = places_of(patterns_of(take_positives(labels, scores.reshape(-1), positives)), self._counts.bits)
         np.add.at(self._weights, found, weights)
         self._regions += regions
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from clipfast.errors import ShapeError
 from clipfast.kernels.ranking_bins import BITS, BinnedScores, patterns_of, places_of
 
 FEW = np.array([-2.0, -1e-40, -0.0, 0.0, 1e-40, 0.5, 0.50000006, 1.0, 3e38], np.float32)
@@ -20,7 +19,7 @@ FEW = np.array([-2.0, -1e-40, -0.0, 0.0, 1e-40, 0.5, 0.50000006, 1.0, 3e38], np.
 def filled(labels: list[int], scores: NDArray[Any], bits: int = 20) -> BinnedScores:
     """Bins that hold these items."""
     bins = BinnedScores(bits)
-    assert bins.add(np.array(labels, np.uint8), patterns_of(scores)) == 0
+    assert bins.add(np.array(labels, np.uint8), scores) == 0
     return bins
 
 
@@ -78,13 +77,13 @@ def test_a_tie_is_reported_with_its_own_value() -> None:
     assert levels.scores.tolist() == score.tolist()
 
 
-def test_mixed_patterns_are_no_ties() -> None:
-    """What the caller says stands for several scores is not taken for one value."""
+def test_a_float64_that_had_to_be_rounded_is_no_tie() -> None:
+    """Other float64 may have been rounded to the same float32, so nothing is claimed."""
     score = np.array([0.1], np.float32)
-    bins = filled([1], score)
-    bins.mix(patterns_of(score))
-
-    assert bins.levels(score.dtype)[1].tolist() == [False]
+    assert filled([1, 1], score).levels(score.dtype)[1].tolist() == [True]
+    for inexact in (np.array([0.1]), np.array([1e-60]), np.array([-1e-60])):
+        assert filled([1], inexact).levels(inexact.dtype)[1].tolist() == [False]
+    assert filled([1], np.array([0.5])).levels(np.dtype(np.float64))[1].tolist() == [True]
 
 
 def test_merging_equals_adding() -> None:
@@ -108,18 +107,25 @@ def test_scores_that_are_not_finite_are_counted_as_such_and_taken_back(bad: floa
     """`add` tells how many there were; after taking the batch back, all counts are what they were."""
     good, labels = filled([1, 0], FEW[:2]), np.array([1, 0, 1], np.uint8)
     before = good.counts.copy()
-    patterns = patterns_of(np.array([0.5, bad, bad], np.float32))
+    for dtype in (np.float16, np.float32, np.float64):
+        scores = np.array([0.5, bad, bad], dtype)
 
-    assert good.add(labels, patterns) == 2
-    good.add(labels, patterns, -1)
+        assert good.add(labels, scores) == 2
+        good.add(labels, scores, -1)
 
-    assert np.array_equal(good.counts, before)
+        assert np.array_equal(good.counts, before)
     assert good.levels(FEW.dtype)[0].positives == 1
 
 
-def test_float64_beyond_float32_is_refused() -> None:
+@settings(max_examples=60, deadline=None)
+@given(scores=npst.arrays(np.float64, 12, elements=st.floats(-1e30, 1e30)))
+def test_float64_are_counted_where_their_patterns_say(scores: NDArray[np.float64]) -> None:
+    """Counting rounds as `patterns_of` does."""
+    bins = filled([0] * len(scores), scores)
+
+    assert np.array_equal(np.flatnonzero(bins.counts) // 2, np.unique(places_of(patterns_of(scores), 20)))
+
+
+def test_float64_beyond_float32_is_counted_as_wrong() -> None:
     """Such scores would all become infinite."""
-    with pytest.raises(ShapeError, match="float32's range"):
-        patterns_of(np.array([1e39]))
-    with pytest.raises(ShapeError, match="must be finite; got 1 NaN or infinite"):
-        patterns_of(np.array([0.0, np.inf]))
+    assert BinnedScores(20).add(np.zeros(3, np.uint8), np.array([1e39, -1e39, 0.5])) == 2
