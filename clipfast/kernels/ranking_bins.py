@@ -1,8 +1,8 @@
 """Labelled scores counted into fixed bins: what a ranking needs of a stream that is too long to keep.
 
 A bin is the first bits of a score's pattern, in the order of the scores: bins need no range beforehand, and no count
-depends on the order or the grouping of what comes. Each bin also knows whether all its scores are one value, as zeros
-and saturated scores often are: how such a bin ranks is known exactly.
+depends on the order or the grouping of what comes. Each bin also counts the scores that are its lower edge to the last
+bit. If all are, as with zeros, ones and all scores of 16 bits, the bin is a tie, and how it ranks is known exactly.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from numba import njit
 from numpy.typing import NDArray
 
 from clipfast.kernels.ranking import Levels, levels_of_counts
-from clipfast.kernels.ranking_keys import count_patterns, scores_of
+from clipfast.kernels.ranking_keys import count_patterns
 from clipfast.types import Ints
 
 __all__ = ["BITS", "BinnedScores", "patterns_of", "places_of", "sums_of_shares"]
 
 BITS = range(19, 25)  # 19 tell all float16 apart
-_MIXED = -1
+_BLOCK = 4096  # items that the nearest cache holds
 _UINT16 = 14  # how far a uint16 is shifted: the pattern of a positive float, and 18 bits tell all apart
-_SIGN = np.uint32(1 << 31)
-_TWO = np.uint64(2)
-_State: TypeAlias = tuple[Ints, NDArray[np.int32], Ints]
-"""`counts`, `seen` and `span` of `BinnedScores`."""
+_INFINITY = 0x7F800000
+_SIGN, _ZERO, _TWO = np.uint32(1 << 31), np.uint32(0), np.uint64(2)
+_State: TypeAlias = tuple[Ints, Ints, Ints]
+"""`counts`, `edges` and `span` of `BinnedScores`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -34,36 +34,40 @@ class BinnedScores:
     """Counts of labelled scores by bin.
 
     Attributes:
-        bits: Leading bits that make a bin, one of `BITS`; memory is at most 20 bytes for each of 2**bits bins.
+        bits: Leading bits that make a bin, one of `BITS`; memory is at most 24 bytes for each of 2**bits bins.
         counts: Negatives and positives by bin, (2 * 2**bits,) int64.
-        seen: What has come to a bin: 0 nothing, one value (its remaining bits plus one), -1 several, (2**bits,) int32.
+        edges: How many of them are exactly the lower edge of their bin, (2**bits,) int64.
         span: The first and the last bin that anything has come to, (2,) int64.
     """
 
     bits: int
     counts: Ints = field(init=False)
-    seen: NDArray[np.int32] = field(init=False)
+    edges: Ints = field(init=False)
     span: Ints = field(init=False)
 
     def __post_init__(self) -> None:
         self.counts = np.zeros(2 << self.bits, np.int64)  # pages that are never touched take no memory
-        self.seen = np.zeros(1 << self.bits, np.int32)
+        self.edges = np.zeros(1 << self.bits, np.int64)
         self.span = np.array([1 << self.bits, -1], np.int64)
 
     def add(self, labels: NDArray[Any], scores: NDArray[Any], step: int = 1) -> int:
-        """Count scores; return how many are not finite or beyond float32, which the caller must then take back.
+        """Count scores; unless 0 is returned, something was wrong, and the same call with -1 takes all of it back.
 
         Args:
-            labels: 0 and 1, (n,) integer; not checked here.
+            labels: 0 and 1, (n,) integer.
             scores: float16, float32, float64, uint8 or uint16, (n,), contiguous.
-            step: -1 takes back what was added, though `seen` and `span` keep it: they may only claim too little.
+            step: 1, or -1 to take back.
+
+        Returns:
+            How many scores were not finite or beyond float32, and how many blocks held other labels.
         """
-        state = self.counts, self.seen, self.span
-        shift = 32 - self.bits
+        state, shift = (self.counts, self.edges, self.span), 32 - self.bits
         if scores.dtype.itemsize > 2:
             count = _add_singles if scores.dtype == np.float32 else _add_doubles
             with np.errstate(over="ignore"):  # without the compiler, what is beyond float32 would warn
                 return int(count(labels, scores.view(f"int{8 * scores.dtype.itemsize}"), shift, step, state))
+        if len(labels) and (labels.min() < 0 or labels.max() > 1):
+            return 1
         by_pattern = count_patterns(labels, scores)
         values = np.arange(by_pattern.shape[1], dtype=f"uint{8 * scores.dtype.itemsize}").view(scores.dtype)
         came = by_pattern.any(axis=0) & np.isfinite(values)
@@ -72,26 +76,32 @@ class BinnedScores:
 
     def merge(self, other: BinnedScores) -> None:
         """Add what another of the same bits has counted."""
-        _merge(self.counts, self.seen, other.counts, other.seen, other.span)
+        filled = other.filled()
+        self.counts[2 * filled] += other.counts[2 * filled]
+        self.counts[2 * filled + 1] += other.counts[2 * filled + 1]
+        self.edges[filled] += other.edges[filled]
         self.span[:] = min(self.span[0], other.span[0]), max(self.span[1], other.span[1])
+
+    def filled(self) -> Ints:
+        """Return the bins that hold anything, ascending."""
+        found = np.empty(max(0, int(self.span[1] - self.span[0]) + 1), np.int64)
+        return found[: _find_filled(self.counts, self.span, found)]
 
     def levels(
         self, dtype: np.dtype[Any], weights: NDArray[np.float64] | None = None
     ) -> tuple[Levels, NDArray[np.bool_]]:
-        """Return the levels of the scores rounded down to their bins, and which of them are one value, (m,).
+        """Return the levels of the scores rounded down to their bins, and which of them are ties, (m,).
 
         Args:
             dtype: What the scores were.
             weights: Sums of the positives' weights by bin, (2**bits,); each weighs 1 if left out.
         """
-        low, high = int(self.span[0]), int(self.span[1]) + 1
-        filled = np.flatnonzero(self.seen[low:high]) + low
-        seen = self.seen[filled]
+        filled = self.filled()
         others, hits = self.counts[2 * filled], self.counts[2 * filled + 1]
-        edges = filled.astype(np.uint32) << np.uint32(32 - self.bits)
-        values = _scores_of(edges + np.maximum(seen - 1, 0).astype(np.uint32), dtype)
+        tied = self.edges[filled] == others + hits
+        values = _scores_of(filled.astype(np.uint32) << np.uint32(32 - self.bits), dtype)
         levels = levels_of_counts(values, hits, others, hits if weights is None else weights[filled])
-        return levels, (seen != _MIXED)[np.flatnonzero(hits)[::-1]]
+        return levels, tied[np.flatnonzero(hits)[::-1]]
 
 
 def patterns_of(scores: NDArray[Any]) -> NDArray[np.int32]:
@@ -131,88 +141,120 @@ def sums_of_shares(before: Ints, hits: Ints, false: Ints) -> NDArray[np.float64]
 
 
 def _scores_of(ordered: NDArray[np.uint32], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return the scores whose patterns, put in order, are these."""
+    """Return the scores whose patterns `_in_order` makes these: the inverse."""
+    distance = ordered.astype(np.int64) - (1 << 31)
     if dtype == np.uint16:
-        return (ordered ^ _SIGN) >> np.uint32(_UINT16)
-    keys = ordered.astype(np.int64) - (1 << 31)
-    return scores_of(keys, np.dtype(np.float32))
+        return distance >> _UINT16
+    magnitudes = np.abs(distance).astype(np.uint32).view(np.float32)
+    return np.copysign(magnitudes, distance.astype(np.float32))
 
 
 @njit(cache=True, nogil=True)
 def _in_order(bits: Any) -> Any:
-    """Return a pattern as an unsigned integer in the order of the scores; -0.0 counts as 0.0."""
-    key = bits ^ ((bits >> 31) & 0x7FFFFFFF)
-    return np.uint32(key + (key == -1)) ^ _SIGN
+    """Return a float32's pattern as an unsigned integer in the order of the scores, 2**31 for both zeros.
+
+    Round numbers, whose last bits are 0, keep these on either side of zero: they are edges of bins.
+    """
+    negative = bits >> 31  # 0 or -1
+    return np.uint32(((bits & 0x7FFFFFFF) ^ negative) - negative) ^ _SIGN  # adds 2**31, modulo 2**32
 
 
 @njit(cache=True, nogil=True)
-def _note(place: Any, value: Any, seen: NDArray[np.int32], span: Ints) -> None:
-    """Note that `value` has come to a bin."""
-    before = seen[place]
-    if (before != value) & (before != _MIXED):  # rare, so this branch costs next to nothing
-        seen[place] = value if before == 0 else _MIXED
-        span[0], span[1] = min(span[0], np.int64(place)), max(span[1], np.int64(place))
+def _extent(values: NDArray[Any]) -> tuple[Any, Any]:
+    """Return the smallest and the largest of integers; NumPy's would look at one after the other."""
+    low, high = values[0], values[0]
+    for i in range(len(values)):
+        low, high = min(low, values[i]), max(high, values[i])
+    return low, high
 
 
 @njit(cache=True, nogil=True)
 def _add_singles(labels: NDArray[Any], patterns: NDArray[np.int32], shift: int, step: int, state: _State) -> int:
-    """Add `step` to the count of each float32; return how many are not finite. Labels are 0 and 1."""
-    counts, seen, span = state
+    """Add `step` to the count of each float32; see `BinnedScores.add`.
+
+    Block by block, because what is wrong or negative is found by vectors first: the loop over plain positive numbers
+    then does nothing but count.
+    """
+    counts, edges, span = state
+    bits, rest = np.uint32(shift), np.uint32((1 << shift) - 1)
     wrong = 0
-    rest = np.uint32((1 << shift) - 1)
-    for i in range(len(patterns)):
-        bits = patterns[i]
-        ordered = _in_order(bits)
-        place = np.uint64(ordered >> np.uint32(shift))  # unsigned: no look for indices from the end
-        wrong += (bits & 0x7FFFFFFF) >= 0x7F800000
-        counts[_TWO * place + np.uint64(labels[i])] += step
-        _note(place, np.int32((ordered & rest) + np.uint32(1)), seen, span)
+    for begin in range(0, len(patterns), _BLOCK):
+        block, some = patterns[begin : begin + _BLOCK], labels[begin : begin + _BLOCK]
+        low, high = _extent(block)
+        least, most = _extent(some)
+        if least < 0 or most > 1:
+            wrong += 1
+            continue
+        if low >= 0 and high < _INFINITY:
+            for i in range(len(block)):
+                ordered = np.uint32(block[i]) | _SIGN
+                place = np.uint64(ordered >> bits)  # unsigned: no look for indices from the end
+                counts[_TWO * place + np.uint64(some[i])] += step
+                if (ordered & rest) == _ZERO:  # rare, or nearly always: a branch costs little
+                    edges[place] += step
+            _widen(span, _in_order(low) >> bits, _in_order(high) >> bits)
+            continue
+        for i in range(len(block)):
+            wrong += (block[i] & 0x7FFFFFFF) >= _INFINITY
+            ordered = _in_order(block[i])
+            place = np.uint64(ordered >> bits)
+            counts[_TWO * place + np.uint64(some[i])] += step
+            edges[place] += step * ((ordered & rest) == _ZERO)
+            _widen(span, place, place)
     return wrong
 
 
 @njit(cache=True, nogil=True)
 def _add_doubles(labels: NDArray[Any], patterns: Ints, shift: int, step: int, state: _State) -> int:
-    """Do as `_add_singles` with float64 rounded down; a bin of any that had to be rounded counts as several values."""
-    counts, seen, span = state
-    wrong = 0
-    rest = np.uint32((1 << shift) - 1)
+    """Do as `_add_singles` with float64 rounded down; what had to be rounded is no edge."""
+    counts, edges, span = state
+    bits, rest = np.uint32(shift), np.uint32((1 << shift) - 1)
     scores = patterns.view(np.float64)
-    for i in range(len(scores)):
-        score = scores[i]
-        single = np.float32(score)
-        wrong += not (abs(single) < np.inf)
-        ordered = np.uint32(_in_order(single.view(np.int32)) - np.uint32(single > score))
-        place = np.uint64(ordered >> np.uint32(shift))
-        counts[_TWO * place + np.uint64(labels[i])] += step
-        _note(place, np.int32((ordered & rest) + np.uint32(1)) if single == score else np.int32(_MIXED), seen, span)
+    wrong = 0
+    for begin in range(0, len(scores), _BLOCK):
+        block, some = scores[begin : begin + _BLOCK], labels[begin : begin + _BLOCK]
+        least, most = _extent(some)
+        if least < 0 or most > 1:
+            wrong += 1
+            continue
+        for i in range(len(block)):
+            single = np.float32(block[i])
+            wrong += not (abs(single) < np.inf)
+            ordered = np.uint32(_in_order(single.view(np.int32)) - np.uint32(single > block[i]))
+            place = np.uint64(ordered >> bits)
+            counts[_TWO * place + np.uint64(some[i])] += step
+            edges[place] += step * ((single == block[i]) & ((ordered & rest) == _ZERO))
+            _widen(span, place, place)
     return wrong
 
 
 @njit(cache=True, nogil=True)
 def _add_counts(by_pattern: Ints, patterns: NDArray[np.int32], shift: int, state: _State) -> None:
-    """Add the negatives and positives that have these patterns, (2, n)."""
-    counts, seen, span = state
-    rest = np.uint32((1 << shift) - 1)
+    """Add the negatives and positives that have these patterns, (2, n), each the edge of a bin."""
+    counts, edges, span = state
     for i in range(len(patterns)):
-        ordered = _in_order(patterns[i])
-        place = np.uint64(ordered >> np.uint32(shift))
+        place = np.uint64(_in_order(patterns[i]) >> np.uint32(shift))
         counts[_TWO * place] += by_pattern[0, i]
         counts[_TWO * place + np.uint64(1)] += by_pattern[1, i]
-        _note(place, np.int32((ordered & rest) + np.uint32(1)), seen, span)
+        edges[place] += by_pattern[0, i] + by_pattern[1, i]
+        _widen(span, place, place)
 
 
 @njit(cache=True, nogil=True)
-def _merge(counts: Ints, seen: NDArray[np.int32], more: Ints, others: NDArray[np.int32], span: Ints) -> None:
-    """Add the counts of the bins in `span`, where anything has come to them."""
+def _widen(span: Ints, low: Any, high: Any) -> None:
+    """Take bins `low` to `high` into the span."""
+    span[0], span[1] = min(span[0], np.int64(low)), max(span[1], np.int64(high))
+
+
+@njit(cache=True, nogil=True)
+def _find_filled(counts: Ints, span: Ints, found: Ints) -> int:
+    """Write the bins in `span` that hold anything; return how many there are."""
+    filled = np.int64(0)
     for place in range(span[0], span[1] + 1):
-        if others[place] == 0:
-            continue
-        counts[2 * place] += more[2 * place]
-        counts[2 * place + 1] += more[2 * place + 1]
-        if seen[place] == 0:
-            seen[place] = others[place]
-        elif seen[place] != others[place]:
-            seen[place] = _MIXED
+        if counts[2 * place] | counts[2 * place + 1]:
+            found[filled] = place
+            filled += 1
+    return int(filled)
 
 
 @njit(cache=True, nogil=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,11 @@ from numpy.typing import NDArray
 from clipfast.errors import ShapeError, UndefinedMetricError
 from clipfast.kernels.ranking import Levels, require_binary, require_finite
 from clipfast.kernels.ranking_bins import BITS, BinnedScores
+from clipfast.kernels.stripes import share_out
 
 __all__ = ["BinnedCounts"]
 
-_WORTH_A_THREAD = 1 << 18
+_WORTH_A_THREAD = 1 << 21  # below, waking a thread takes longer than it saves
 
 
 class BinnedCounts:
@@ -43,7 +43,6 @@ class BinnedCounts:
         Raises:
             ShapeError: If a label is neither 0 nor 1, a score not finite, or its type not that of those before.
         """
-        require_binary(labels)
         self._require_type(scores.dtype)
         count = max(1, min(self.threads, len(scores) // _WORTH_A_THREAD))
         while len(self._parts) < count:
@@ -54,14 +53,17 @@ class BinnedCounts:
             some = slice(edges[part], edges[part + 1])
             return self._parts[part].add(labels[some], scores[some], step)
 
-        if count == 1:
-            wrong = add(0)
-        else:
-            with ThreadPoolExecutor(count) as pool:
-                wrong = sum(pool.map(add, range(count)))
-        if wrong:
+        wrong = np.zeros(count, np.int64)
+
+        def count_part(part: int) -> None:
+            wrong[part] = add(part)
+
+        with share_out(count) as for_each:
+            for_each(count_part, count)
+        if wrong.any():
             for part in range(count):
                 add(part, -1)
+            require_binary(labels)
             require_finite(scores)
             raise ShapeError("scores must lie within float32's range, 3.4e38; some do not. Scale them down.")
         self._dtype = scores.dtype

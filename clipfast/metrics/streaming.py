@@ -2,9 +2,9 @@
 
 Scores are counted into fixed bins, the first bits of their float32 pattern. What lies in different bins is ranked as it
 is; how the scores of one bin are mixed is not known, and the interval spans every possibility (for AUROC its width is
-the sum of products of positives and negatives by bin, over all pairs). Bins that hold one value only add no doubt, so
-scores of 16 bits, and ties such as zeros, are exact. No range of the scores is asked for, and the result depends
-neither on the order of what comes nor on how it is cut into updates.
+the sum of products of positives and negatives by bin, over all pairs). Bins all of whose scores are their lower edge
+add no doubt: scores of 16 bits, and ties such as zeros and ones, are exact. No range of the scores is asked for, and
+the result depends neither on the order of what comes nor on how it is cut into updates.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class RankingStream:
 
     Args:
         bits: Leading bits of the float32 pattern that make a bin, 19 to 24: each more halves the interval. Memory is at
-            most 20 bytes for each of 2**bits bins and thread; only bins that scores fall into take any.
+            most 24 bytes for each of 2**bits bins and thread; only bins that scores fall into take any.
         threads: How many threads share an update; no result depends on it.
 
     Raises:

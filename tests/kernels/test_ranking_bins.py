@@ -54,36 +54,39 @@ def test_all_16_bit_scores_have_a_bin_of_their_own() -> None:
         assert tied.all()
 
 
-def test_a_bin_knows_whether_it_holds_one_value() -> None:
-    """Repeated values are ties; two neighbours in one bin are not, wherever they came from."""
+def test_a_bin_is_a_tie_if_all_its_scores_are_its_edge() -> None:
+    """Halves and zeros repeated are ties; a neighbour in the bin ends that, wherever it came from."""
     neighbours = np.array([0.5, 0.50000006], np.float32)
     assert len(set(places_of(patterns_of(neighbours), 20).tolist())) == 1
 
-    apart = filled([1, 1], neighbours[[0, 0]])
-    assert apart.levels(neighbours.dtype)[1].tolist() == [True]
-    apart.merge(filled([0], neighbours[[0]]))
-    assert apart.levels(neighbours.dtype)[1].tolist() == [True]
-    apart.merge(filled([0], neighbours[[1]]))
-    assert apart.levels(neighbours.dtype)[1].tolist() == [False]
-    assert filled([1, 0, 1], neighbours[[0, 1, 0]]).levels(neighbours.dtype)[1].tolist() == [False]
-
-
-def test_a_tie_is_reported_with_its_own_value() -> None:
-    """A level that is one value has that value as its score, not the edge of its bin."""
-    score = np.array([np.float32(0.1)])
-
-    levels, _ = filled([1], score).levels(score.dtype)
-
-    assert levels.scores.tolist() == score.tolist()
+    bins = filled([1, 1], neighbours[[0, 0]])
+    assert bins.levels(neighbours.dtype)[1].tolist() == [True]
+    bins.merge(filled([0], neighbours[[0]]))
+    assert bins.levels(neighbours.dtype)[1].tolist() == [True]
+    bins.merge(filled([0], neighbours[[1]]))
+    assert bins.levels(neighbours.dtype)[1].tolist() == [False]
+    assert filled([1, 0], np.array([0.0, -0.0], np.float32)).levels(neighbours.dtype)[1].tolist() == [True]
+    assert filled([1, 1], np.array([-0.5, -0.5], np.float32)).levels(neighbours.dtype)[1].tolist() == [True]
+    assert filled([1, 1], neighbours[[1, 1]]).levels(neighbours.dtype)[1].tolist() == [False]
 
 
 def test_a_float64_that_had_to_be_rounded_is_no_tie() -> None:
     """Other float64 may have been rounded to the same float32, so nothing is claimed."""
-    score = np.array([0.1], np.float32)
-    assert filled([1, 1], score).levels(score.dtype)[1].tolist() == [True]
-    for inexact in (np.array([0.1]), np.array([1e-60]), np.array([-1e-60])):
+    for inexact in (np.array([0.1]), np.array([1e-60]), np.array([-1e-60]), np.array([0.5 + 1e-12])):
         assert filled([1], inexact).levels(inexact.dtype)[1].tolist() == [False]
     assert filled([1], np.array([0.5])).levels(np.dtype(np.float64))[1].tolist() == [True]
+
+
+def test_blocks_of_negative_scores_are_counted_as_others_are() -> None:
+    """The loop over positive numbers and the one over all give the same counts."""
+    rng = np.random.default_rng(1)
+    scores = np.abs(rng.standard_normal(9000)).astype(np.float32)
+    labels = rng.integers(0, 2, 9000).tolist()
+    alone, mixed = filled(labels, scores), filled([*labels, 0], np.append(scores, np.float32(-1)))
+    mixed.add(np.zeros(1, np.uint8), np.array([-1], np.float32), -1)
+
+    assert np.array_equal(alone.counts, mixed.counts)
+    assert np.array_equal(alone.edges, mixed.edges)
 
 
 def test_merging_equals_adding() -> None:
@@ -98,7 +101,7 @@ def test_merging_equals_adding() -> None:
 
     for other in (halves, empty):
         assert np.array_equal(whole.counts, other.counts)
-        assert np.array_equal(whole.seen, other.seen)
+        assert np.array_equal(whole.edges, other.edges)
         assert np.array_equal(whole.span, other.span)
 
 
@@ -114,6 +117,7 @@ def test_scores_that_are_not_finite_are_counted_as_such_and_taken_back(bad: floa
         good.add(labels, scores, -1)
 
         assert np.array_equal(good.counts, before)
+        assert good.edges.sum() == 1  # of -2.0
     assert good.levels(FEW.dtype)[0].positives == 1
 
 
@@ -124,6 +128,20 @@ def test_float64_are_counted_where_their_patterns_say(scores: NDArray[np.float64
     bins = filled([0] * len(scores), scores)
 
     assert np.array_equal(np.flatnonzero(bins.counts) // 2, np.unique(places_of(patterns_of(scores), 20)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("label", [2, 255, -1])
+def test_other_labels_are_counted_as_wrong_and_taken_back(label: int, dtype: Any) -> None:
+    """No count lies outside the bins of 0 and 1, and none stays."""
+    bins, labels = BinnedScores(20), np.zeros(5000, np.int64)
+    labels[4500] = label
+    scores = np.ones(5000, dtype)
+
+    assert bins.add(labels, scores) == 1
+    bins.add(labels, scores, -1)
+
+    assert not bins.counts.any()
 
 
 def test_float64_beyond_float32_is_counted_as_wrong() -> None:
