@@ -83,3 +83,18 @@ def test_the_version_is_printed() -> None:
     )
 
     assert done.stdout.strip() == f"clipfast {clipfast.__version__}"
+
+
+def test_the_benchmarks_page_shows_the_stored_races() -> None:
+    """What stands between the marks is what the report makes of `benchmarks/results/kernels.json`."""
+    import importlib.util
+    import json
+
+    spec = importlib.util.spec_from_file_location("report", ROOT / "benchmarks" / "kernels" / "report.py")
+    assert spec is not None
+    assert spec.loader is not None
+    report = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(report)
+    results = json.loads((ROOT / "benchmarks" / "results" / "kernels.json").read_text(encoding="utf-8"))
+
+    assert report.document(results) in (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")

@@ -116,7 +116,7 @@ def _streamed(name: str, labels: Array, scores: Array, batches: int) -> Case:
         }
 
     return Case(
-        name=f"{name}, {batches} updates",
+        name=f"{name}, {'one update' if batches == 1 else f'{batches} updates'}",
         contenders={"clipfast": ours, "ADEval": adeval},
         agree=agree,
         musts={"ADEval": 5.0},

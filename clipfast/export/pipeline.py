@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -62,24 +63,14 @@ def export(options: ExportOptions, out: Path, *, progress: Callable[[str, int, i
     if Path.cwd().is_relative_to(out):
         raise ArtifactError(f"{out} is the folder this command runs in; it cannot be replaced. Name a new folder.")
     _require_replaceable(out)
-    total = len(options.heads) + 3
+    total = _steps(options)
     tell = progress or (lambda *_: None)
     tell("loading weights", 0, total)
     source = load_source(options)
-    plans = plan_graphs(source, options)
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        models = {}
-        for step, (name, plan) in enumerate(plans.items(), start=1):
-            tell(f"converting {name}", step, total)
-            models[name] = to_graph(
-                plan.module, list(plan.inputs.values()), names=(list(plan.inputs), plan.outputs), dynamic=plan.dynamic
-            )
-            if options.compact:
-                compact_graph(models[name])
-        tell("writing", total - 2, total)
-        graphs = _write(models, plans, folder)
+        graphs = _convert(source, options, folder, tell)
         artifact = Artifact(folder, _manifest(source, options, graphs))
         tell("proving parity", total - 1, total)
         _prove(artifact, source, options)
@@ -107,6 +98,27 @@ def load_source(options: ExportOptions) -> LoadedModel:
     return replace(source, weights_sha256=hash_state(source.model.state_dict()))
 
 
+def _steps(options: ExportOptions) -> int:
+    return len(options.heads) + 3
+
+
+def _convert(
+    source: LoadedModel, options: ExportOptions, folder: Path, tell: Callable[[str, int, int], object]
+) -> dict[str, GraphSpec]:
+    """Write every graph; what that takes in memory is free again before the proof begins."""
+    plans, total = plan_graphs(source, options), _steps(options)
+    models = {}
+    for step, (name, plan) in enumerate(plans.items(), start=1):
+        tell(f"converting {name}", step, total)
+        models[name] = to_graph(
+            plan.module, list(plan.inputs.values()), names=(list(plan.inputs), plan.outputs), dynamic=plan.dynamic
+        )
+        if options.compact:
+            compact_graph(models[name])
+    tell("writing", total - 2, total)
+    return _write(models, plans, folder)
+
+
 def _write(models: Mapping[str, Any], plans: Mapping[str, GraphPlan], folder: Path) -> dict[str, GraphSpec]:
     vision = {name: model for name, model in models.items() if name != "text"}
     text = {name: model for name, model in models.items() if name == "text"}
@@ -122,11 +134,8 @@ def _write(models: Mapping[str, Any], plans: Mapping[str, GraphPlan], folder: Pa
 def _prove(artifact: Artifact, source: LoadedModel, options: ExportOptions) -> None:
     """Measure, require, and write the reference, the file list and the manifest."""
     artifact.manifest = _with_files(artifact)
-    sessions = {
-        name: open_session(artifact, name, provider="cpu", precision=spec.precision, threads=available_cores())
-        for name, spec in artifact.manifest.graphs.items()
-    }
-    rows = parity.measure(artifact.manifest, source, sessions, seed=options.seed)
+    open_graph = partial(open_session, artifact, provider="cpu", precision="fp32", threads=available_cores())
+    rows = parity.measure(artifact.manifest, source, open_graph, seed=options.seed)
     require(rows)
     parity.write_reference(artifact.manifest, source, artifact.path, seed=options.seed)
     artifact.manifest = msgspec.structs.replace(_with_files(artifact), parity=rows)

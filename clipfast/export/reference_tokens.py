@@ -6,6 +6,7 @@ Written from the papers' formulas with loops, on open_clip's own modules; shares
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -100,6 +101,7 @@ def _gem(parts: tuple[Tensor, Tensor, Tensor], lengths: Tensor) -> Tensor:
     return total / 3
 
 
+@cache
 def _gaussian(grid_hw: tuple[int, int], sigma: float = 5.0) -> Tensor:
     gh, gw = grid_hw
     bonus = torch.zeros(1 + gh * gw, 1 + gh * gw)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from clipfast.artifact import Artifact, Parity
@@ -46,10 +47,7 @@ def verify_against(
             f"{manifest.source.weights_sha256[:16]}…, the checkpoint's {source.weights_sha256[:16]}…."
         )
     source = replace(source, image=manifest.image)  # a tag may bring its own mean and std
-    sessions = {
-        name: open_session(artifact, name, provider=provider, precision=precision, threads=threads)
-        for name in manifest.graphs
-    }
-    rows = parity.measure(manifest, source, sessions)
+    open_graph = partial(open_session, artifact, provider=provider, precision=precision, threads=threads)
+    rows = parity.measure(manifest, source, open_graph)
     require(rows)
     return rows

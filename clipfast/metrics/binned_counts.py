@@ -14,7 +14,7 @@ from clipfast.kernels.stripes import share_out
 
 __all__ = ["BinnedCounts"]
 
-_WORTH_A_THREAD = 1 << 21  # below, waking a thread takes longer than it saves
+_WORTH_A_THREAD = 1 << 18  # items; waking a thread takes as long as counting a few ten thousand
 
 
 class BinnedCounts:
@@ -96,9 +96,9 @@ class BinnedCounts:
             raise ShapeError(f"a stream takes scores of one type; got {dtype} after {self._dtype}. Convert them.")
 
     def _total(self) -> BinnedScores:
-        if len(self._parts) == 1:
-            return self._parts[0]
-        total = BinnedScores(self.bits)
-        for part in self._parts:
-            total.merge(part)
-        return total
+        """Bring what the threads have counted together, in the first part."""
+        first, *others = self._parts
+        for part in others:
+            first.merge(part)
+        self._parts = [first]
+        return first

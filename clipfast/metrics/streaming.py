@@ -105,7 +105,7 @@ class RankingStream:
     (Certified(value=0.75, low=0.75, high=0.75), 0.35)
     """
 
-    def __init__(self, *, bits: int = 20, threads: int = 2) -> None:
+    def __init__(self, *, bits: int = 19, threads: int = 2) -> None:
         self._counts = BinnedCounts(bits, threads)
 
     def update(self, labels: ArrayLike, scores: ArrayLike) -> None:
@@ -152,7 +152,7 @@ class PixelStream:
     Certified(value=1.0, low=1.0, high=1.0)
     """
 
-    def __init__(self, *, bits: int = 20, threads: int = 2) -> None:
+    def __init__(self, *, bits: int = 19, threads: int = 2) -> None:
         self._counts = BinnedCounts(bits, threads)
         self._weights = np.zeros(1 << bits)
         self._regions = 0

@@ -268,11 +268,13 @@ class Clip:
     def _pixel_batches(self, images: Images) -> Iterator[Pixels]:
         options = self._images
         sources = each_image(images)
+        if isinstance(sources, list) and len(sources) == 1 and options.decoders:
+            decoded = self._opened.decoders(options.decoders).submit(self._pixels, sources[0])
+            return iter([decoded.result()[None]])
         if not isinstance(sources, list) or len(sources) >= _MANY:
             load_kernel()
-        workers = 0 if isinstance(sources, list) and len(sources) == 1 else options.decoders
-        decoded = prefetch(self._pixels, sources, workers=workers, ahead=2 * options.batch_size)
-        return (np.stack(group) for group in batches(decoded, options.batch_size))
+        ahead = prefetch(self._pixels, sources, workers=options.decoders, ahead=2 * options.batch_size)
+        return (np.stack(group) for group in batches(ahead, options.batch_size))
 
     def _pixels(self, source: ImageSource) -> Pixels:
         image = load_pixels(source, max_pixels=self._images.max_pixels, exif=self._images.exif)

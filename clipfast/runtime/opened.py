@@ -1,9 +1,10 @@
-"""What a process has opened of a model: sessions, tokenizer, text cache; each once, safe across threads and forks."""
+"""What a process has opened of a model: sessions, tokenizer, texts, decoders; each once, safe for threads and forks."""
 
 from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from clipfast.artifact import Artifact
 from clipfast.runtime.session import Session, open_session
@@ -21,6 +22,7 @@ class _State:
         self.lock = threading.Lock()
         self.sessions: dict[str, Session] = {}
         self.tokenizer: Tokenizer | None = None
+        self.decoders: ThreadPoolExecutor | None = None
         self.texts = texts
 
 
@@ -76,6 +78,21 @@ class OpenedModel:
                 (path,) = self._artifact.verified([spec.file])
                 state.tokenizer = Tokenizer.load(path, spec)
             return state.tokenizer
+
+    def decoders(self, threads: int) -> ThreadPoolExecutor:
+        """Return the threads that decode and scale for callers with one image, starting them at the first call.
+
+        The allocator keeps for every thread what its photos took, some 30 MB after one of 12 megapixels, and does not
+        give it back. Here memory is bounded by the cores, not by how many threads ask.
+
+        Args:
+            threads: How many, at least 1; the first call decides.
+        """
+        state = self._current()
+        with state.lock:
+            if state.decoders is None:
+                state.decoders = ThreadPoolExecutor(threads, thread_name_prefix="clipfast-decode")
+            return state.decoders
 
     def close(self) -> None:
         """Let go of everything; calls that are under way finish with what they hold."""

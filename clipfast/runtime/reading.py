@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, cast
 
 import numpy as np
@@ -12,6 +12,7 @@ from PIL import Image
 
 from clipfast.errors import ShapeError
 from clipfast.runtime.images import DEFAULT_MAX_PIXELS
+from clipfast.runtime.session import available_cores
 from clipfast.types import Images, ImageSource
 
 __all__ = ["ImageOptions", "each_image"]
@@ -25,13 +26,15 @@ class ImageOptions:
         max_pixels: Larger images are refused before they are decoded.
         exif: "apply" turns photos upright as cameras meant them; "ignore" does what open_clip does.
         batch_size: Images of one forward; bounds memory.
-        decoders: Threads that decode ahead while a batch is computed; 0 decodes inline.
+        decoders: Threads that decode ahead while a batch is computed, and threads that decode for all callers with one
+            image, so that memory does not grow with the number of callers; 0 decodes in the calling thread. The
+            default is the cores that this process may use.
     """
 
     max_pixels: int = DEFAULT_MAX_PIXELS
     exif: Literal["apply", "ignore"] = "apply"
     batch_size: int = 32
-    decoders: int = 2
+    decoders: int = field(default_factory=available_cores)
 
     def __post_init__(self) -> None:
         if self.exif not in ("apply", "ignore"):

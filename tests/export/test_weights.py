@@ -119,6 +119,28 @@ def test_a_checkpoint_that_does_not_fit_lists_why(
         load_model(str(tiny_config), _save(tmp_path / "m.pt", broken), activation="gelu")
 
 
+def test_no_more_than_ten_misfits_are_listed(tiny_config: Path, state: dict[str, Any], tmp_path: Path) -> None:
+    """Four of each kind: ten in the message, two counted."""
+    broken = dict(state)
+    names = list(broken)
+    for i, name in enumerate(names[:4]):
+        del broken[name]
+        broken[f"stranger.{i}"] = torch.zeros(2)
+    for name in names[4:8]:
+        broken[name] = torch.zeros(3, 3, 3)
+
+    with pytest.raises(ArtifactError) as caught:
+        load_model(str(tiny_config), _save(tmp_path / "m.pt", broken), activation="gelu")
+    listed = str(caught.value).split(": ", 1)[1].split("; ")
+    assert listed[-1] == "and 2 more."
+    assert len(listed) == 11
+    assert {word for problem in listed[:-1] for word in ("missing", "not expected", "must be") if word in problem} == {
+        "missing",
+        "not expected",
+        "must be",
+    }
+
+
 def test_the_activation_of_a_local_file_is_warned_of(
     tiny_config: Path, state: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -175,10 +197,20 @@ def test_a_config_with_impossible_numbers_is_told(
         load_model(str(tmp_path / "c.json"), None)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", json.dumps({"embed_dim": 4, "vision_cfg": {}})])
-def test_a_config_that_is_none_is_told(tmp_path: Path, content: str) -> None:
-    """Broken JSON, and JSON of another kind."""
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "is no open_clip config"),  # JSON of another kind
+        ("{}", "is no open_clip config"),
+        ('{"embed_dim": 4, "vision_cfg": {}}', "is no open_clip config"),  # half of one
+        ('{"embed_dim": 4, "vision_cfg": {"layers": [3, 4, 6, 3]}, "text_cfg": {}}', "as a list .a ResNet.*ViT-B-32"),
+        ('{"embed_dim": 4, "vision_cfg": {"timm_model_name": "convnext_base"}, "text_cfg": {}}', "timm_model_name"),
+    ],
+)
+def test_a_config_that_is_no_vit_is_told(tmp_path: Path, content: str, message: str) -> None:
+    """Broken JSON, JSON of another kind, and towers that are no ViT of ours."""
     (tmp_path / "c.json").write_text(content)
 
-    with pytest.raises(DataError, match="c"):
+    with pytest.raises(DataError, match=message):
         load_model(str(tmp_path / "c.json"), None)

@@ -186,7 +186,7 @@ def test_streams_that_differ_do_not_merge() -> None:
     other.update([0], np.array([0.5], np.float32))
     with pytest.raises(ShapeError, match="one type"):
         one.merge(other)
-    with pytest.raises(ShapeError, match="same bits; got 20 and 22"):
+    with pytest.raises(ShapeError, match="same bits; got 19 and 22"):
         one.merge(RankingStream(bits=22))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from clipfast.artifact import Artifact
 from clipfast.errors import ArtifactError, DataError, ImageError, ShapeError
 from clipfast.prompts import IMAGENET, PLAIN
 from clipfast.runtime.clip import Clip, ImageOptions, embedded_models
+from clipfast.runtime.preprocess import preprocess
 from clipfast.types import DenseEncoder, ImageEncoder, Pixels, TextEncoder
 
 
@@ -238,6 +240,91 @@ def test_a_fork_opens_its_own_sessions(photo: Pixels) -> None:
     os.waitpid(child, 0)
 
     assert np.abs(got - expected[0]).max() < 1e-6
+
+
+def test_a_fork_in_the_middle_of_calls_is_harmless(photo: Pixels) -> None:
+    """Threads decode, encode and fill the text cache while the process forks; the child answers as if it were new."""
+    clip = Clip.load("mini", threads=2)
+    data = io.BytesIO()
+    Image.fromarray(photo).save(data, "PNG")
+    expected = clip.encode_images(data.getvalue())
+    asked = [threading.Event() for _ in range(3)]
+    done = threading.Event()
+
+    def ask(number: int) -> None:
+        turn = 0
+        while not done.is_set():
+            clip.encode_images(data.getvalue())
+            clip.encode_texts([f"denim {number} {turn}"])
+            turn += 1
+            asked[number].set()
+
+    workers = [threading.Thread(target=ask, args=(number,)) for number in range(len(asked))]
+    for worker in workers:
+        worker.start()
+    for event in asked:
+        event.wait()
+    answers = []
+    for _ in range(3):
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:  # in the child: nothing of pytest must run on
+            try:
+                signal.alarm(60)  # a child that hangs is a failure, not a test that never ends
+                os.write(write, clip.encode_images(data.getvalue()).tobytes() + clip.encode_texts(["linen"]).tobytes())
+            finally:
+                os._exit(0)
+        os.close(write)
+        with os.fdopen(read, "rb") as pipe:
+            answers.append(np.frombuffer(pipe.read(), np.float32))
+        os.waitpid(child, 0)
+    done.set()
+    for worker in workers:
+        worker.join()
+
+    wanted = np.concatenate([expected[0], clip.encode_texts(["linen"])[0]])
+    assert [answer.shape for answer in answers] == [wanted.shape] * 3
+    assert max(np.abs(answer - wanted).max() for answer in answers) < 1e-6
+
+
+@pytest.fixture
+def decoding(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
+    """The threads that scaled an image, in order."""
+    threads = []
+
+    def recorded(*args: Any) -> Pixels:
+        threads.append(threading.current_thread())
+        return preprocess(*args)
+
+    monkeypatch.setattr("clipfast.runtime.clip.preprocess", recorded)
+    return threads
+
+
+def test_few_threads_decode_for_all_callers(photo: Pixels, decoding: list[threading.Thread]) -> None:
+    """Eight callers with one photo each share two threads, so memory does not grow with callers; `close` ends them."""
+    clip = Clip.load("mini", threads=1, images=ImageOptions(decoders=2))
+    callers = [threading.Thread(target=clip.encode_images, args=(photo,)) for _ in range(8)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    clip.close()
+    for thread in decoding:
+        thread.join(timeout=30)
+
+    assert len(decoding) == 8
+    assert len(set(decoding)) <= 2
+    assert not set(decoding) & {threading.current_thread(), *callers}
+    assert not any(thread.is_alive() for thread in decoding)
+
+
+def test_without_decoders_the_caller_decodes(photo: Pixels, decoding: list[threading.Thread]) -> None:
+    """`decoders=0` starts no thread, for one image or for many."""
+    clip = Clip.load("mini", threads=1, images=ImageOptions(decoders=0))
+    clip.encode_images(photo)
+    clip.encode_images([photo, photo])
+
+    assert decoding == [threading.current_thread()] * 3
 
 
 def test_closing_during_calls_is_harmless(photo: Pixels) -> None:
