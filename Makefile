@@ -9,7 +9,7 @@ demo: .venv/.cpu
 
 test: .venv/.test
 	$(BIN)/python -m pytest
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q tests/kernels
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q tests/kernels tests/metrics
 
 check: .venv/.test .venv/.lint
 	$(BIN)/ruff check .

@@ -40,7 +40,7 @@ class Case:
 
 
 def race(case: Case) -> dict[str, Any]:
-    """Compare the answers, then time all contenders in turn, `rounds` times; nothing is timed that does not agree.
+    """Compare the answers, then time all contenders in changing order, `rounds` times; what differs is not timed.
 
     Returns:
         Median, minimum and every round in milliseconds by contender; for each peer the ratio of medians with a 95 %
@@ -51,10 +51,10 @@ def race(case: Case) -> dict[str, Any]:
     agreement = dict(case.agree(answers))
     del answers
     times: dict[str, list[float]] = {name: [] for name in case.contenders}
-    for _ in range(case.rounds):
-        for name, call in case.contenders.items():
+    for turn in range(case.rounds):
+        for name in _order(list(case.contenders), turn):
             start = time.perf_counter()
-            call()
+            case.contenders[name]()
             times[name].append(1e3 * (time.perf_counter() - start))
     return {
         "load_before": load,
@@ -78,6 +78,16 @@ def machine(packages: Sequence[str]) -> dict[str, Any]:
     )
     versions = {"Python": platform.python_version()} | {name: metadata.version(name) for name in packages}
     return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "versions": versions}
+
+
+def _order(names: Sequence[str], turn: int) -> list[str]:
+    """All names in the order of this round: a row of Williams' square, in which place and neighbours change.
+
+    A mere rotation would leave everybody behind the same neighbour.
+    """
+    zigzag = [(place + 1) // 2 if place % 2 else -place // 2 for place in range(len(names))]  # 0, 1, -1, 2, -2, ...
+    order = [names[(place + turn) % len(names)] for place in zigzag]
+    return order[::-1] if turn % 2 and len(names) % 2 else order  # an odd number needs mirrored rows too
 
 
 def _ratio(peer: list[float], ours: list[float]) -> dict[str, float]:

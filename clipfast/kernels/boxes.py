@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from clipfast.errors import ShapeError
+from clipfast.kernels.array_inputs import as_array
 from clipfast.kernels.overlap import box_areas, require_boxes
 from clipfast.types import Ints
 
@@ -38,11 +39,11 @@ class MergedBoxes:
 
 
 def non_maximum_suppression(
-    boxes: NDArray[Any],
-    scores: NDArray[Any],
+    boxes: ArrayLike,
+    scores: ArrayLike,
     iou_threshold: float,
     *,
-    classes: NDArray[Any] | None = None,
+    classes: ArrayLike | None = None,
     pixel_offset: Literal[0, 1] = 0,
 ) -> Ints:
     """Keep each box that overlaps no kept box of a higher score by more than a threshold (greedy NMS).
@@ -66,16 +67,17 @@ def non_maximum_suppression(
     >>> non_maximum_suppression(boxes, np.array([0.8, 0.9, 0.1]), 0.5).tolist()
     [1, 2]
     """
-    order, taker = _take(boxes, scores, iou_threshold, classes, pixel_offset)
-    return _by_score(order[taker == np.arange(len(taker))], scores)
+    ranks = as_array("scores", scores)
+    order, taker = _take(as_array("boxes", boxes), ranks, iou_threshold, classes, pixel_offset)
+    return _by_score(order[taker == np.arange(len(taker))], ranks)
 
 
 def merge_boxes(
-    boxes: NDArray[Any],
-    scores: NDArray[Any],
+    boxes: ArrayLike,
+    scores: ArrayLike,
     iou_threshold: float,
     *,
-    classes: NDArray[Any] | None = None,
+    classes: ArrayLike | None = None,
     pixel_offset: Literal[0, 1] = 0,
 ) -> MergedBoxes:
     """Merge boxes that `non_maximum_suppression` would drop into the box that they would be dropped for.
@@ -103,25 +105,26 @@ def merge_boxes(
     >>> merged.boxes.tolist(), merged.cluster.tolist()
     ([[0.0, 0.0, 2.0, 2.5], [5.0, 5.0, 6.0, 6.0]], [0, 0, 1])
     """
-    order, taker = _take(boxes, scores, iou_threshold, classes, pixel_offset)
-    if scores.size and scores.min() < 0:
-        raise ShapeError(f"scores must not be negative, for they are weights; got {scores.min()}. Add a constant.")
-    best = _by_score(order[taker == np.arange(len(taker))], scores)
-    cluster_of_best = np.empty(len(boxes), np.int64)
+    corners, weights = as_array("boxes", boxes), as_array("scores", scores)
+    order, taker = _take(corners, weights, iou_threshold, classes, pixel_offset)
+    if weights.size and weights.min() < 0:
+        raise ShapeError(f"scores must not be negative, for they are weights; got {weights.min()}. Add a constant.")
+    best = _by_score(order[taker == np.arange(len(taker))], weights)
+    cluster_of_best = np.empty(len(corners), np.int64)
     cluster_of_best[best] = np.arange(len(best))
-    cluster = np.empty(len(boxes), np.int64)
+    cluster = np.empty(len(corners), np.int64)
     cluster[order] = cluster_of_best[order[taker]]
-    dtype = np.float32 if boxes.dtype.kind == "f" and boxes.dtype.itemsize <= 4 else np.float64
+    dtype = np.float32 if corners.dtype.kind == "f" and corners.dtype.itemsize <= 4 else np.float64
     merged = np.empty((len(best), 4), np.float64)
-    _weigh(boxes.astype(np.float64, order="C"), scores.astype(np.float64), cluster, best, merged)
-    return MergedBoxes(merged.astype(dtype), scores[best], best, cluster)
+    _weigh(corners.astype(np.float64, order="C"), weights.astype(np.float64), cluster, best, merged)
+    return MergedBoxes(merged.astype(dtype), weights[best], best, cluster)
 
 
 def _take(
     boxes: NDArray[Any],
     scores: NDArray[Any],
     iou_threshold: float,
-    classes: NDArray[Any] | None,
+    classes: ArrayLike | None,
     pixel_offset: int,
 ) -> tuple[Ints, NDArray[np.int32]]:
     """Return the boxes by class and descending score, and for each which of them, counted in that order, takes it."""
@@ -135,12 +138,13 @@ def _take(
     if classes is None:
         order = _descending(scores)
         starts = np.array([0, len(boxes)], np.int64)
-    elif classes.shape != (len(boxes),) or classes.dtype.kind not in "biu":
-        raise ShapeError(f"classes must be {len(boxes)} integers; got {classes.dtype} {classes.shape}.")
     else:
+        kinds = as_array("classes", classes)
+        if kinds.shape != (len(boxes),) or kinds.dtype.kind not in "biu":
+            raise ShapeError(f"classes must be {len(boxes)} integers; got {kinds.dtype} {kinds.shape}.")
         order = _descending(scores)
-        order = order[np.argsort(classes[order], kind="stable")]
-        starts = np.concatenate([[0], np.flatnonzero(np.diff(classes[order])) + 1, [len(boxes)]]).astype(np.int64)
+        order = order[np.argsort(kinds[order], kind="stable")]
+        starts = np.concatenate([[0], np.flatnonzero(np.diff(kinds[order])) + 1, [len(boxes)]]).astype(np.int64)
     offset = checked.dtype.type(pixel_offset)
     # The largest value of the boxes' type that is not greater than the threshold: nothing lies between the two.
     threshold = checked.dtype.type(iou_threshold)

@@ -5,13 +5,12 @@ Pixel by pixel, so several times slower than `label_components`, which is for th
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from clipfast.errors import ShapeError
+from clipfast.kernels.array_inputs import as_array
 from clipfast.kernels.component_runs import number_roots
 from clipfast.kernels.components import Components
 from clipfast.types import Ints
@@ -21,7 +20,7 @@ __all__ = ["label_structure"]
 _BEFORE = ((-1, -1), (-1, 0), (-1, 1), (0, -1))  # the neighbours that raster order has visited, (down, right)
 
 
-def label_structure(mask: NDArray[Any], structure: NDArray[Any]) -> Components:
+def label_structure(mask: ArrayLike, structure: ArrayLike) -> Components:
     """Label the connected components of a mask whose pixels touch the neighbours that `structure` marks.
 
     Args:
@@ -39,22 +38,23 @@ def label_structure(mask: NDArray[Any], structure: NDArray[Any]) -> Components:
     >>> label_structure(np.ones((2, 3), dtype=bool), across).labels.tolist()
     [[1, 1, 1], [2, 2, 2]]
     """
-    if mask.ndim != 2 or mask.dtype.kind not in "biu" or mask.size >= 2**31:
+    pixels, neighbours = as_array("mask", mask), as_array("structure", structure)
+    if pixels.ndim != 2 or pixels.dtype.kind not in "biu" or pixels.size >= 2**31:
         raise ShapeError(
-            f"mask must be bool or integer (h, w) of fewer than 2**31 pixels; got {mask.dtype} {mask.shape}. "
+            f"mask must be bool or integer (h, w) of fewer than 2**31 pixels; got {pixels.dtype} {pixels.shape}. "
             "Threshold scores first: scores > threshold."
         )
-    if structure.shape != (3, 3) or structure.dtype.kind not in "biu":
-        raise ShapeError(f"structure must be bool or integer (3, 3); got {structure.dtype} {structure.shape}.")
-    marked = structure != 0
+    if neighbours.shape != (3, 3) or neighbours.dtype.kind not in "biu":
+        raise ShapeError(f"structure must be bool or integer (3, 3); got {neighbours.dtype} {neighbours.shape}.")
+    marked = neighbours != 0
     if not np.array_equal(marked, marked[::-1, ::-1]):
         raise ShapeError(
-            f"structure must be equal to itself turned by 180 degrees; got {structure.tolist()}. "
+            f"structure must be equal to itself turned by 180 degrees; got {neighbours.tolist()}. "
             "If a pixel touches its neighbour, the neighbour touches the pixel."
         )
     steps = np.array([step for step in _BEFORE if marked[1 + step[0], 1 + step[1]]], np.int64).reshape(-1, 2)
-    labels = np.zeros(mask.shape, np.int32)
-    np.not_equal(mask, 0, out=labels, casting="unsafe")
+    labels = np.zeros(pixels.shape, np.int32)
+    np.not_equal(pixels, 0, out=labels, casting="unsafe")
     parent = np.empty(int(np.count_nonzero(labels)) + 1, np.int32)  # entry 0 is the background
     _label_pixels(labels, steps, parent)
     count = number_roots(parent) - 1

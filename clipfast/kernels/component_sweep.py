@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from clipfast.errors import ShapeError
+from clipfast.kernels.array_inputs import as_array
 from clipfast.kernels.component_levels import FloatArray, components_of_levels
 from clipfast.kernels.components import REACH
 from clipfast.types import Ints
@@ -48,9 +49,7 @@ class ComponentSweep:
         return self.sums / self.areas
 
 
-def sweep_thresholds(
-    scores: NDArray[Any], thresholds: NDArray[Any] | list[float], connectivity: Literal[4, 8] = 8
-) -> ComponentSweep:
+def sweep_thresholds(scores: ArrayLike, thresholds: ArrayLike, connectivity: Literal[4, 8] = 8) -> ComponentSweep:
     """Find the components of `scores >= threshold` for many thresholds of one map.
 
     Args:
@@ -59,27 +58,27 @@ def sweep_thresholds(
         connectivity: 4 joins pixels that share an edge, 8 also those that share a corner.
 
     Returns:
-        Areas, boxes and sums by threshold, in the order given: what `label_components(scores >= threshold)` finds,
-        sums up to the last bits, because they are added in another order (one that the input alone decides).
+        Areas, boxes and sums by threshold, in the order given: what
+        `label_components(scores.astype(np.float64) >= threshold)` finds; without `astype`, NumPy 2 would round a
+        Python threshold to the type of float32 scores and count a pixel of float32 0.7, which is less than 0.7, at 0.7.
+        Sums agree up to the last bits, because they are added in another order (one that the input alone decides).
 
     Raises:
         ShapeError: If `scores` is not two-dimensional, real and finite, or a sum overflows; if a threshold is NaN or
-            `thresholds` is not (k,); if `connectivity` is unknown.
+            `thresholds` is not (k,) numbers; if `connectivity` is unknown.
 
     >>> found = sweep_thresholds(np.array([[3.0, 1.0, 2.0]]), [2.0, 1.0])
     >>> found.counts.tolist(), found.areas.tolist(), found.sums.tolist()
     ([2, 1], [1, 1, 3], [3.0, 2.0, 6.0])
     """
     values = _checked(scores, connectivity)
-    wanted = np.asarray(thresholds, np.float64)
+    wanted = _numbers("thresholds", thresholds)
     if wanted.ndim != 1 or np.isnan(wanted).any():
         raise ShapeError(f"thresholds must be (k,) numbers, none NaN; got {wanted.shape}: {wanted.tolist()}.")
     return _sweep(values, wanted, REACH[connectivity])
 
 
-def sweep_percentiles(
-    scores: NDArray[Any], percentiles: NDArray[Any] | list[float], connectivity: Literal[4, 8] = 8
-) -> ComponentSweep:
+def sweep_percentiles(scores: ArrayLike, percentiles: ArrayLike, connectivity: Literal[4, 8] = 8) -> ComponentSweep:
     """Find the components of `scores >= p-th percentile` for many percentiles of one map.
 
     Args:
@@ -99,11 +98,11 @@ def sweep_percentiles(
     [2.0]
     """
     values = _checked(scores, connectivity)
-    wanted = np.asarray(percentiles, np.float64)
+    wanted = _numbers("percentiles", percentiles)
     if wanted.ndim != 1 or not ((wanted >= 0) & (wanted <= 100)).all():
         raise ShapeError(f"percentiles must be (k,) numbers from 0 to 100; got {wanted.shape}: {wanted.tolist()}.")
-    if not scores.size:
-        raise ShapeError(f"scores must hold a pixel; got {scores.shape}. An empty map has no percentiles.")
+    if not values.size:
+        raise ShapeError(f"scores must hold a pixel; got {values.shape}. An empty map has no percentiles.")
     with np.errstate(over="ignore", invalid="ignore"):  # told below
         thresholds = np.percentile(values, wanted, method="linear").astype(np.float64)
     if not np.isfinite(thresholds).all():
@@ -111,8 +110,17 @@ def sweep_percentiles(
     return _sweep(values, thresholds, REACH[connectivity])
 
 
-def _checked(scores: NDArray[Any], connectivity: int) -> NDArray[Any]:
+def _numbers(name: str, values: ArrayLike) -> FloatArray:
+    """Return real numbers as float64."""
+    given = as_array(name, values)
+    if given.dtype.kind not in "biuf":
+        raise ShapeError(f"{name} must be (k,) numbers; got {given.dtype} {given.shape}.")
+    return given.astype(np.float64)
+
+
+def _checked(given: ArrayLike, connectivity: int) -> NDArray[Any]:
     """Return the scores as float32 or float64, C-contiguous and writeable: the types the kernels are compiled for."""
+    scores = as_array("scores", given)
     if scores.ndim != 2 or scores.dtype.kind not in "biuf" or scores.size >= 2**31:
         raise ShapeError(
             f"scores must be real numbers (h, w), fewer than 2**31; got {scores.dtype} {scores.shape}. "

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from clipfast.errors import ShapeError
+from clipfast.kernels.array_inputs import as_array
 from clipfast.kernels.component_stripes import label_tall
 from clipfast.types import Ints
 
@@ -95,10 +96,10 @@ class ComponentStack:
 
 
 def label_components(
-    mask: NDArray[Any],
+    mask: ArrayLike,
     connectivity: Literal[4, 8] = 8,
     *,
-    scores: NDArray[Any] | None = None,
+    scores: ArrayLike | None = None,
     threads: int | None = None,
 ) -> Components:
     """Label the connected components of a mask.
@@ -122,19 +123,20 @@ def label_components(
     >>> found.count, found.areas.tolist(), found.boxes.tolist(), found.sums.tolist()
     (1, [3], [[0, 0, 3, 3]], [1.5])
     """
-    if mask.ndim != 2:
-        raise ShapeError(f"mask must be (h, w); got {mask.shape}. Pass many of one size to label_stack.")
-    _require(mask, connectivity, scores)
-    stack = None if scores is None else scores[None]
-    labels, _, areas, boxes, sums = label_tall(mask[None], REACH[connectivity], stack, threads)
+    pixels = as_array("mask", mask)
+    if pixels.ndim != 2:
+        raise ShapeError(f"mask must be (h, w); got {pixels.shape}. Pass many of one size to label_stack.")
+    weights = _required(pixels, connectivity, scores)
+    stack = None if weights is None else weights[None]
+    labels, _, areas, boxes, sums = label_tall(pixels[None], REACH[connectivity], stack, threads)
     return Components(labels[0], len(areas), areas, boxes, sums)
 
 
 def label_stack(
-    masks: NDArray[Any],
+    masks: ArrayLike,
     connectivity: Literal[4, 8] = 8,
     *,
-    scores: NDArray[Any] | None = None,
+    scores: ArrayLike | None = None,
     threads: int | None = None,
 ) -> ComponentStack:
     """Label the connected components of many masks of one size in one call.
@@ -157,20 +159,26 @@ def label_stack(
     >>> found.offsets.tolist(), found.areas.tolist(), found[0].count
     ([0, 3, 3], [1, 1, 1], 3)
     """
-    if masks.ndim != 3:
-        raise ShapeError(f"masks must be (n, h, w); got {masks.shape}. Pass a single mask to label_components.")
-    _require(masks, connectivity, scores)
-    return ComponentStack(*label_tall(masks, REACH[connectivity], scores, threads))
+    pixels = as_array("masks", masks)
+    if pixels.ndim != 3:
+        raise ShapeError(f"masks must be (n, h, w); got {pixels.shape}. Pass a single mask to label_components.")
+    weights = _required(pixels, connectivity, scores)
+    return ComponentStack(*label_tall(pixels, REACH[connectivity], weights, threads))
 
 
-def _require(masks: NDArray[Any], connectivity: int, scores: NDArray[Any] | None) -> None:
+def _required(masks: NDArray[Any], connectivity: int, scores: ArrayLike | None) -> NDArray[Any] | None:
+    """Return the scores as an array, once everything is checked."""
     if masks.dtype.kind not in "biu":
         raise ShapeError(f"mask must be bool or integer; got {masks.dtype}. Threshold it first: scores > threshold.")
     if connectivity not in REACH:
         raise ShapeError(f"connectivity must be one of {sorted(REACH)}; got {connectivity!r}.")
     if masks.size >= 2**31:
         raise ShapeError(f"masks must hold fewer than 2**31 pixels; got {masks.shape}. Label them in several calls.")
-    if scores is not None and (scores.shape != masks.shape or scores.dtype.kind not in "biuf"):
+    if scores is None:
+        return None
+    weights = as_array("scores", scores)
+    if weights.shape != masks.shape or weights.dtype.kind not in "biuf":
         raise ShapeError(
-            f"scores must be real numbers of the mask's shape {masks.shape}; got {scores.dtype} {scores.shape}."
+            f"scores must be real numbers of the mask's shape {masks.shape}; got {weights.dtype} {weights.shape}."
         )
+    return weights

@@ -10,15 +10,16 @@ from typing import Any, Literal
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from clipfast.errors import ShapeError
+from clipfast.kernels.array_inputs import as_array
 from clipfast.kernels.bits import Words, count_bits, pack_rows, words_per_row
 
 __all__ = ["box_areas", "box_iou", "mask_iou", "require_boxes"]
 
 
-def box_iou(boxes: NDArray[Any], others: NDArray[Any], *, pixel_offset: Literal[0, 1] = 0) -> NDArray[Any]:
+def box_iou(boxes: ArrayLike, others: ArrayLike, *, pixel_offset: Literal[0, 1] = 0) -> NDArray[Any]:
     """Return the intersection over union of every pair of boxes.
 
     Args:
@@ -49,7 +50,7 @@ def box_iou(boxes: NDArray[Any], others: NDArray[Any], *, pixel_offset: Literal[
     return iou
 
 
-def mask_iou(masks: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
+def mask_iou(masks: ArrayLike, others: ArrayLike) -> NDArray[np.float64]:
     """Return the intersection over union of every pair of masks.
 
     Args:
@@ -65,25 +66,27 @@ def mask_iou(masks: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
     >>> mask_iou(np.array([[[1, 1, 0]]]), np.array([[[0, 1, 1]], [[0, 0, 0]]])).round(3).tolist()
     [[0.333, 0.0]]
     """
-    for name, given in (("masks", masks), ("others", others)):
+    left, right = as_array("masks", masks), as_array("others", others)
+    for name, given in (("masks", left), ("others", right)):
         if given.ndim != 3 or given.dtype.kind not in "biu":
             raise ShapeError(
                 f"{name} must be bool or integer (n, h, w); got {given.dtype} {given.shape}. "
                 "Give a single mask an axis: mask[None]."
             )
-    if masks.shape[1:] != others.shape[1:]:
-        raise ShapeError(f"masks and others must have one size; got {masks.shape[1:]} and {others.shape[1:]}.")
-    iou = np.empty((len(masks), len(others)), np.float64)
-    _pairwise_mask_iou(_packed(masks), _packed(others), iou)
+    if left.shape[1:] != right.shape[1:]:
+        raise ShapeError(f"masks and others must have one size; got {left.shape[1:]} and {right.shape[1:]}.")
+    iou = np.empty((len(left), len(right)), np.float64)
+    _pairwise_mask_iou(_packed(left), _packed(right), iou)
     return iou
 
 
-def require_boxes(boxes: NDArray[Any], name: str) -> NDArray[Any]:
+def require_boxes(values: ArrayLike, name: str) -> NDArray[Any]:
     """Return boxes as float32 or float64, C-contiguous and writeable: the types the kernels are compiled for.
 
     Raises:
-        ShapeError: If `boxes` is not (n, 4), real and finite, or x2 < x1 or y2 < y1.
+        ShapeError: If `values` are not (n, 4), real and finite, or x2 < x1 or y2 < y1.
     """
+    boxes = as_array(name, values)
     if boxes.ndim != 2 or boxes.shape[1] != 4 or boxes.dtype.kind not in "biuf":
         raise ShapeError(
             f"{name} must be real numbers (n, 4), xyxy; got {boxes.dtype} {boxes.shape}. "

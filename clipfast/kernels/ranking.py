@@ -60,7 +60,7 @@ class Levels:
 
 
 def rank_levels(
-    labels: NDArray[Any], scores: NDArray[Any], *, weights: NDArray[np.float64] | None = None, threads: int = 2
+    labels: NDArray[Any], scores: NDArray[Any], *, weights: NDArray[np.float64] | None = None, threads: int | None = 2
 ) -> Levels:
     """Count the negatives around every distinct positive score.
 
@@ -109,7 +109,7 @@ def rank_levels(
     )
 
 
-def count_slots(scores: NDArray[Any], distinct: NDArray[Any], threads: int) -> Ints:
+def count_slots(scores: NDArray[Any], distinct: NDArray[Any], threads: int | None) -> Ints:
     """Count scores by where they lie among distinct values.
 
     Args:

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from clipfast.kernels.stripes import threads_to_use
 from clipfast.types import Ints
 
 __all__ = ["take_top"]
@@ -23,7 +24,7 @@ Labelled = tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]
 
 
 def take_top(
-    labels: NDArray[Any], scores: NDArray[Any], weights: NDArray[np.float64], rate: float, threads: int
+    labels: NDArray[Any], scores: NDArray[Any], weights: NDArray[np.float64], rate: float, threads: int | None
 ) -> Labelled | None:
     """Return the items at or above a score that fewer than `rate` of the negatives lie above, in their order.
 
@@ -40,6 +41,7 @@ def take_top(
     """
     if len(scores) < _WORTH_IT or rate + _MARGIN > _MOST:
         return None
+    threads = threads_to_use(threads, len(scores))
     stride = max(1, len(scores) // _SAMPLE)
     sample = scores[::stride][labels[::stride] == 0]
     if not len(sample) or not np.isfinite(sample).all():

@@ -7,7 +7,8 @@ certified intervals. Anomaly maps: `pixel_scores`, `aupro_score`, `aupro_legacy2
 differ: `paired_bootstrap`, `paired_t_test`, `permutation_test`, `delong_test`.
 
 What is undefined, such as AUROC of one class, raises `UndefinedMetricError`, which is a ValueError; NaN and infinite
-scores, wrong shapes and wrong labels raise `ShapeError`. No function returns a number for either.
+scores, wrong shapes and wrong labels raise `ShapeError`. NaN comes back only inside a result that has defined parts:
+classes without a ground truth, COCO's sizes that do not occur, empty bins; the log loss of a certain error is infinite.
 """
 
 from clipfast.metrics.aupro import PixelScores, aupro_legacy200_score, aupro_score, pixel_scores

@@ -51,14 +51,14 @@ class PixelScores:
     aupro: float
 
 
-def pixel_scores(masks: ArrayLike, maps: ArrayLike, *, limit: float = 0.3, threads: int = 2) -> PixelScores:
+def pixel_scores(masks: ArrayLike, maps: ArrayLike, *, limit: float = 0.3, threads: int | None = 2) -> PixelScores:
     """Return AUROC, average precision, AUPR, best F1 and AUPRO of anomaly maps, from one count of the pixels.
 
     Args:
         masks: 1 or True where a picture is anomalous, else 0, (n, h, w) or (h, w); bool or integer.
         maps: Higher means more anomalous, of the same shape; float16, float32, float64 or integers, finite.
         limit: Largest false positive rate of AUPRO, in (0, 1].
-        threads: How many threads share the work; the result does not depend on it.
+        threads: How many threads share the work; the result does not depend on it. None takes the process's cores.
 
     Raises:
         ShapeError: If the shapes differ or are others, a type is another one, a mask holds something but 0 and 1, a
@@ -86,7 +86,7 @@ def pixel_scores(masks: ArrayLike, maps: ArrayLike, *, limit: float = 0.3, threa
     )
 
 
-def aupro_score(masks: ArrayLike, maps: ArrayLike, *, limit: float = 0.3, threads: int = 2) -> float:
+def aupro_score(masks: ArrayLike, maps: ArrayLike, *, limit: float = 0.3, threads: int | None = 2) -> float:
     """Return the area under the per-region overlap up to a false positive rate, divided by it (MVTec's AUPRO).
 
     Arguments and errors are those of `pixel_scores`.
@@ -108,7 +108,7 @@ def aupro_score(masks: ArrayLike, maps: ArrayLike, *, limit: float = 0.3, thread
     return region_overlap(levels, regions, limit)
 
 
-def aupro_legacy200_score(masks: ArrayLike, maps: ArrayLike, *, limit: float = 0.3, threads: int = 2) -> float:
+def aupro_legacy200_score(masks: ArrayLike, maps: ArrayLike, *, limit: float = 0.3, threads: int | None = 2) -> float:
     """Return the AUPRO of cflow-ad's script, which APRIL-GAN, AnomalyCLIP and others report: for comparison only.
 
     It can differ by points from `aupro_score`: 200 equal steps from the smallest to the largest score stand for all
@@ -164,7 +164,7 @@ def require_limit(limit: float) -> None:
         raise ShapeError(f"limit must lie in (0, 1]; got {limit}. MVTec's is 0.3.")
 
 
-def region_weights(masks: NDArray[Any], threads: int) -> tuple[NDArray[np.float64], int]:
+def region_weights(masks: NDArray[Any], threads: int | None) -> tuple[NDArray[np.float64], int]:
     """Return 1 / area of its region for every anomalous pixel, in raster order, and how many regions there are.
 
     Args:
@@ -184,7 +184,7 @@ def region_weights(masks: NDArray[Any], threads: int) -> tuple[NDArray[np.float6
     return weights, sum(len(of_region) for of_region, _ in areas)
 
 
-def region_areas(masks: NDArray[Any], threads: int) -> list[tuple[Ints, Ints]]:
+def region_areas(masks: NDArray[Any], threads: int | None) -> list[tuple[Ints, Ints]]:
     """Return, for each mask that is not empty, the areas of its regions, and the region of each pixel in raster order.
 
     Raises:

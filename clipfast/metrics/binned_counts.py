@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -10,30 +11,32 @@ from numpy.typing import NDArray
 from clipfast.errors import ShapeError, UndefinedMetricError
 from clipfast.kernels.ranking import Levels, require_binary, require_finite
 from clipfast.kernels.ranking_bins import BITS, BinnedScores
-from clipfast.kernels.stripes import share_out
+from clipfast.kernels.stripes import share_out, threads_to_use
 
 __all__ = ["BinnedCounts"]
 
+_MOST_THREADS = 8
 _WORTH_A_THREAD = 1 << 18  # items; waking a thread takes as long as counting a few ten thousand
 
 
 class BinnedCounts:
     """Counts of one type of scores; each thread has its own, which are added when levels are asked for.
 
+    Calls from several threads wait for each other.
+
     Args:
         bits: Leading bits that make a bin, one of `BITS`.
-        threads: How many threads share the counting; no result depends on it.
+        threads: How many threads share the counting; no result depends on it. None takes the cores of the process.
 
     Raises:
         ShapeError: If `bits` or `threads` is out of range.
     """
 
-    def __init__(self, bits: int, threads: int) -> None:
+    def __init__(self, bits: int, threads: int | None) -> None:
         if bits not in BITS:
             raise ShapeError(f"bits must be {BITS.start} to {BITS.stop - 1}; got {bits}.")
-        if threads < 1:
-            raise ShapeError(f"threads must be at least 1; got {threads}.")
-        self.bits, self.threads = bits, threads
+        self.bits, self.threads = int(bits), threads_to_use(threads, _MOST_THREADS)
+        self._lock = threading.Lock()
         self._dtype: np.dtype[Any] | None = None
         self._parts = [BinnedScores(bits)]
 
@@ -43,6 +46,12 @@ class BinnedCounts:
         Raises:
             ShapeError: If a label is neither 0 nor 1, a score not finite, or its type not that of those before.
         """
+        if not len(scores):
+            return
+        with self._lock:
+            self._add(labels, scores)
+
+    def _add(self, labels: NDArray[Any], scores: NDArray[Any]) -> None:
         self._require_type(scores.dtype)
         count = max(1, min(self.threads, len(scores) // _WORTH_A_THREAD))
         while len(self._parts) < count:
@@ -76,10 +85,14 @@ class BinnedCounts:
         """
         if other.bits != self.bits:
             raise ShapeError(f"streams must have the same bits; got {self.bits} and {other.bits}.")
-        if other._dtype is not None:
-            self._require_type(other._dtype)
-            self._dtype = other._dtype
-            self._parts[0].merge(other._total())
+        with other._lock:
+            counted, dtype = BinnedScores(self.bits), other._dtype
+            counted.merge(other._total())
+        if dtype is not None:
+            with self._lock:
+                self._require_type(dtype)
+                self._dtype = dtype
+                self._parts[0].merge(counted)
 
     def levels(self, weights: NDArray[np.float64] | None = None) -> tuple[Levels, NDArray[np.bool_]]:
         """Return the levels, and which of them hold one value; see `BinnedScores.levels`.
@@ -87,9 +100,10 @@ class BinnedCounts:
         Raises:
             UndefinedMetricError: If nothing has come.
         """
-        if self._dtype is None:
-            raise UndefinedMetricError("Both classes must occur; nothing has come yet. Call update first.")
-        return self._total().levels(self._dtype, weights)
+        with self._lock:
+            if self._dtype is None:
+                raise UndefinedMetricError("Both classes must occur; nothing has come yet. Call update first.")
+            return self._total().levels(self._dtype, weights)
 
     def _require_type(self, dtype: np.dtype[Any]) -> None:
         if self._dtype is not None and self._dtype != dtype:

@@ -14,8 +14,9 @@ Binning, wherever bins are asked for:
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,7 @@ class ReliabilityTable:
 
 
 def reliability_table(
-    labels: NDArray[Any], probs: NDArray[Any], *, bins: int = 15, binning: Binning = "equal_width"
+    labels: NDArray[Any], probs: NDArray[Any], *, bins: SupportsIndex = 15, binning: Binning = "equal_width"
 ) -> ReliabilityTable:
     """Sort predictions into bins by their confidence.
 
@@ -87,13 +88,12 @@ def reliability_table(
     ([0, 0, 0, 2, 2], [nan, nan, nan, 0.5, 1.0])
     """
     rows, truth = checked_probs(labels, probs)
-    if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
-        raise ShapeError(f"bins must be an integer from 1; got {bins!r}.")
+    parts = _checked_bins(bins)
     if binning not in _EDGES:
         raise ShapeError(f"binning must be one of {sorted(_EDGES)}; got {binning!r}.")
     confidence = rows.max(axis=1)
     right = rows.argmax(axis=1) == truth
-    edges = _EDGES[binning](confidence, bins)
+    edges = _EDGES[binning](confidence, parts)
     places = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, len(edges) - 2)
     counts = np.bincount(places, minlength=len(edges) - 1)
     there = np.where(counts > 0, counts, np.nan)
@@ -105,7 +105,7 @@ def reliability_table(
     )
 
 
-def expected_calibration_error(labels: NDArray[Any], probs: NDArray[Any], *, bins: int = 15) -> float:
+def expected_calibration_error(labels: NDArray[Any], probs: NDArray[Any], *, bins: SupportsIndex = 15) -> float:
     """Return ECE: the mean gap between confidence and accuracy over bins of equal width (Guo et al., ICML 2017).
 
     Of the most probable class, for two classes as well; an ECE of P(class 1) alone is another number. It is biased
@@ -117,7 +117,7 @@ def expected_calibration_error(labels: NDArray[Any], probs: NDArray[Any], *, bin
     return reliability_table(labels, probs, bins=bins).expected_error()
 
 
-def maximum_calibration_error(labels: NDArray[Any], probs: NDArray[Any], *, bins: int = 15) -> float:
+def maximum_calibration_error(labels: NDArray[Any], probs: NDArray[Any], *, bins: SupportsIndex = 15) -> float:
     """Return MCE: the largest gap of any bin of equal width that is not empty, however few rows it holds.
 
     Arguments and errors as in `reliability_table`.
@@ -125,11 +125,12 @@ def maximum_calibration_error(labels: NDArray[Any], probs: NDArray[Any], *, bins
     return float(np.nanmax(reliability_table(labels, probs, bins=bins).gaps()))
 
 
-def adaptive_calibration_error(labels: NDArray[Any], probs: NDArray[Any], *, bins: int = 15) -> float:
-    """Return the mean gap over bins of equal mass, each row counted once.
+def adaptive_calibration_error(labels: NDArray[Any], probs: NDArray[Any], *, bins: SupportsIndex = 15) -> float:
+    """Return the mean gap of a row over bins of equal mass: each bin weighs as much as it holds rows.
 
-    Of the most probable class; the ACE of Nixon et al. (CVPR workshops 2019) also averages over classes. Arguments and
-    errors as in `reliability_table`.
+    Of the most probable class. The ACE of Nixon et al. (CVPR workshops 2019) averages its ranges equally, and over
+    classes too; the weights differ where bins do not hold equally many rows, as equal confidences stay together.
+    Arguments and errors as in `reliability_table`.
     """
     return reliability_table(labels, probs, bins=bins, binning="equal_mass").expected_error()
 
@@ -161,7 +162,7 @@ def negative_log_likelihood_error(labels: NDArray[Any], probs: NDArray[Any]) -> 
     """
     rows, truth = checked_probs(labels, probs)
     with np.errstate(divide="ignore"):  # ln 0 = -inf is the answer
-        return float(-np.log(rows[np.arange(len(rows)), truth]).mean())
+        return float(-np.log(rows[np.arange(len(rows)), truth]).mean()) + 0.0  # which makes -0.0 a plain 0
 
 
 def checked_probs(labels: NDArray[Any], probs: NDArray[Any]) -> tuple[Doubles, Ints]:
@@ -217,6 +218,17 @@ def checked_classes(labels: NDArray[Any], count: int, classes: int) -> Ints:
             f"labels must be in 0 ... {classes - 1}; got {truth.min()} ... {truth.max()}. Number the classes from 0."
         )
     return truth.astype(np.int64)
+
+
+def _checked_bins(bins: SupportsIndex) -> int:
+    """Return how many bins are wanted, of Python's or NumPy's integers."""
+    try:
+        parts = 0 if isinstance(bins, bool) else operator.index(bins)
+    except TypeError:
+        parts = 0
+    if parts < 1:
+        raise ShapeError(f"bins must be an integer from 1; got {bins!r}.")
+    return parts
 
 
 def _equal_width(_confidence: Doubles, bins: int) -> Doubles:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from clipfast.errors import ShapeError, UndefinedMetricError
+from clipfast.kernels.array_inputs import as_array
 from clipfast.kernels.detection_precision import average_precisions
 from clipfast.kernels.matching import FALSE_POSITIVE, TRUE_POSITIVE, best_overlaps, claimed_before, voc_outcomes
 from clipfast.metrics.detection_data import Detections, GroundTruths
@@ -79,12 +80,14 @@ class AveragePrecision:
     def curve(self, label: int | str | np.generic, threshold: float | None = None) -> PrecisionRecall:
         """Return precision and recall of one class at one of the thresholds, the first if none is named.
 
+        The nearest threshold within 1e-6 is meant, so that those given as float32 are found.
+
         Raises:
             UndefinedMetricError: If the class has no ground truth that counts: there is no recall.
             ShapeError: If the class or the threshold is not among those of the result.
         """
-        at = 0 if threshold is None else _position("threshold", threshold, self.thresholds)
-        kind = _position("class", label, self.classes)
+        at = 0 if threshold is None else _nearest(threshold, self.thresholds)
+        kind = _position(label, self.classes)
         if self.ground_truths[kind] == 0:
             raise UndefinedMetricError(f"class {label!r} must have a ground truth that is not difficult; it has none.")
         rows = self._groups.ranked[self._groups.starts[kind] : self._groups.starts[kind + 1]]
@@ -190,17 +193,29 @@ def _voc_outcomes(
     return outcomes
 
 
-def _checked_thresholds(values: float | Sequence[float] | Doubles) -> Doubles:
-    thresholds = np.atleast_1d(np.asarray(values, dtype=np.float64))
-    if thresholds.ndim != 1 or len(thresholds) == 0 or not ((thresholds > 0) & (thresholds <= 1)).all():
+def _checked_thresholds(values: ArrayLike) -> Doubles:
+    given = np.atleast_1d(as_array("iou_thresholds", values))
+    numbers = given.ndim == 1 and len(given) > 0 and given.dtype.kind in "biuf"
+    if not numbers or not ((given > 0) & (given <= 1)).all():
         raise ShapeError(
             f"iou_thresholds must be one or several numbers with 0 < t <= 1; got {np.asarray(values).tolist()}."
         )
-    return thresholds
+    return given.astype(np.float64)
 
 
-def _position(what: str, wanted: object, known: NDArray[Any]) -> int:
+def _nearest(wanted: float, known: Doubles) -> int:
+    """Return the place of the threshold meant."""
+    given = as_array("threshold", wanted)
+    if given.ndim == 0 and given.dtype.kind in "iuf":
+        distances = np.abs(known - float(given))
+        nearest = int(distances.argmin())
+        if distances[nearest] <= 1e-6:
+            return nearest
+    raise ShapeError(f"threshold must be one of {known.tolist()}; got {wanted!r}.")
+
+
+def _position(wanted: object, known: NDArray[Any]) -> int:
     found = [at for at, name in enumerate(known.tolist()) if name == wanted]
     if not found:
-        raise ShapeError(f"{what} must be one of {known.tolist()}; got {wanted!r}.")
+        raise ShapeError(f"class must be one of {known.tolist()}; got {wanted!r}.")
     return found[0]

@@ -29,7 +29,8 @@ __all__ = ["CocoScores", "coco_average_precision_score"]
 Doubles = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-# Written as COCO computes them, so that an IoU on a threshold falls on the same side.
+# Written as COCO computes them, so that an IoU equal to COCO's falls on the same side. The IoU itself may differ in its
+# last bit: pycocotools measures x, y, width, height, of which xyxy holds x + width rounded; whole pixels are exact.
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 SIZES: dict[str, tuple[float, float]] = {
     "all": (0.0, 1e10),
@@ -90,6 +91,9 @@ def coco_average_precision_score(ground_truths: GroundTruths, detections: Detect
     all of them ignored, and the overlap is the share of the detection's own area. For each size, ground truths of other
     `areas` and unmatched detections of other sizes are ignored. The best 100 detections of a class in an image count;
     equal scores go by image, ascending, and then in input order. Precision is read at 101 recalls.
+
+    Where an IoU lies exactly on a threshold, pycocotools, which keeps x, y, width and height, may round it to the other
+    side than xyxy does, so that a match is lost or won; boxes of whole pixels agree.
 
     Args:
         ground_truths: The boxes to be found. For COCO's own numbers pass its `area` as `areas`: that of the mask.

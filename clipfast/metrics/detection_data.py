@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from clipfast.errors import ShapeError
+from clipfast.kernels.array_inputs import as_array
+from clipfast.kernels.overlap import box_areas
 from clipfast.types import Ints
 
 __all__ = ["Detections", "GroundTruths"]
@@ -29,7 +31,8 @@ class Detections:
         scores: How sure the detector is, higher is surer, (n,), kept as float64.
 
     Raises:
-        ShapeError: If shapes or types differ from these, or a number is not finite, or a box has x2 < x1 or y2 < y1.
+        ShapeError: If shapes or types differ from these, a number is not finite, a box has x2 < x1 or y2 < y1, or its
+            area is too large or too small for float64, as in `box_iou`.
 
     >>> Detections(np.array(["a.jpg"]), np.array(["knot"]), np.array([[2, 3, 9, 8]]), np.array([0.7])).boxes.tolist()
     [[2.0, 3.0, 9.0, 8.0]]
@@ -49,18 +52,18 @@ class Detections:
     @classmethod
     def from_images(
         cls,
-        boxes: Sequence[NDArray[Any]],
-        scores: Sequence[NDArray[Any]],
-        classes: Sequence[NDArray[Any]] | None = None,
+        boxes: Sequence[ArrayLike],
+        scores: Sequence[ArrayLike],
+        classes: Sequence[ArrayLike] | None = None,
     ) -> Detections:
         """Join lists with one entry an image; images are numbered from 0, and all is one class where none is given.
 
         >>> Detections.from_images([np.zeros((0, 4)), np.array([[0, 0, 5, 5]])], [np.zeros(0), np.array([0.9])]).images
         array([1])
         """
-        images, flat, labels = _joined(boxes, classes)
-        _require_lengths("scores", scores, boxes)
-        return cls(images, labels, flat, _concatenated(scores))
+        parts = _boxes_by_image(boxes)
+        images, flat, labels = _joined(parts, classes)
+        return cls(images, labels, flat, _one_a_box("scores", scores, parts))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,8 +80,8 @@ class GroundTruths:
             the box if left out; VOC does not use it.
 
     Raises:
-        ShapeError: If shapes or types differ from these, a number is not finite, a box has x2 < x1 or y2 < y1, or an
-            area is negative.
+        ShapeError: If shapes or types differ from these, a number is not finite, a box has x2 < x1 or y2 < y1, its
+            area is too large or too small for float64, as in `box_iou`, or one of `areas` is negative.
     """
 
     images: NDArray[Any]
@@ -104,16 +107,16 @@ class GroundTruths:
     @classmethod
     def from_images(
         cls,
-        boxes: Sequence[NDArray[Any]],
-        classes: Sequence[NDArray[Any]] | None = None,
-        difficult: Sequence[NDArray[Any]] | None = None,
+        boxes: Sequence[ArrayLike],
+        classes: Sequence[ArrayLike] | None = None,
+        difficult: Sequence[ArrayLike] | None = None,
+        areas: Sequence[ArrayLike] | None = None,
     ) -> GroundTruths:
         """Join lists with one entry an image; images are numbered from 0, and all is one class where none is given."""
-        images, flat, labels = _joined(boxes, classes)
-        if difficult is None:
-            return cls(images, labels, flat)
-        _require_lengths("difficult", difficult, boxes)
-        return cls(images, labels, flat, _concatenated(difficult))
+        parts = _boxes_by_image(boxes)
+        images, flat, labels = _joined(parts, classes)
+        flags = None if difficult is None else _one_a_box("difficult", difficult, parts)
+        return cls(images, labels, flat, flags, None if areas is None else _one_a_box("areas", areas, parts))
 
     def spared(self) -> Bools:
         """Return `difficult`, or as many False."""
@@ -128,7 +131,7 @@ def _store(target: object, **arrays: NDArray[Any]) -> None:
 
 def _checked_boxes(boxes: NDArray[Any]) -> Doubles:
     """Return an own float64 copy of boxes (n, 4)."""
-    array = np.asarray(boxes)
+    array = as_array("boxes", boxes)
     if array.ndim != 2 or array.shape[1] != 4:
         raise ShapeError(f"boxes must be (n, 4) xyxy; got {array.shape}. Without any, pass np.zeros((0, 4)).")
     if array.dtype.kind not in "iuf":
@@ -144,11 +147,13 @@ def _checked_boxes(boxes: NDArray[Any]) -> Doubles:
             f"boxes must be xyxy with x1 <= x2 and y1 <= y2; got {copy[row].tolist()} in row {row}. "
             "From x, y, width, height: x2 = x + width, y2 = y + height."
         )
+    for pixel_offset in (0, 1):  # which one will be used is not known yet
+        box_areas(copy, pixel_offset, "boxes")
     return copy
 
 
 def _checked_numbers(what: str, values: NDArray[Any], count: int) -> Doubles:
-    array = np.asarray(values)
+    array = as_array(what, values)
     if array.shape != (count,):
         raise ShapeError(f"{what} must be ({count},), one a box; got {array.shape}.")
     if array.dtype.kind not in "iuf":
@@ -160,8 +165,17 @@ def _checked_numbers(what: str, values: NDArray[Any], count: int) -> Doubles:
     return copy
 
 
+def _as_names(what: str, values: Any) -> NDArray[Any]:
+    """Return an array, but of no list in which NumPy would turn numbers beside strings into strings."""
+    array = as_array(what, values)
+    listed = array.dtype.kind == "U" and array.ndim == 1 and isinstance(values, Sequence)
+    if listed and not all(isinstance(value, str) for value in values):
+        raise ShapeError(f"{what} must be all numbers or all strings; got both. Convert one of them.")
+    return array
+
+
 def _checked_labels(what: str, values: NDArray[Any], count: int) -> NDArray[Any]:
-    array = np.asarray(values)
+    array = _as_names(what, values)
     if array.shape != (count,):
         raise ShapeError(f"{what} must be ({count},), one a box; got {array.shape}.")
     if count == 0:
@@ -174,7 +188,7 @@ def _checked_labels(what: str, values: NDArray[Any], count: int) -> NDArray[Any]
 
 
 def _checked_flags(values: NDArray[Any], count: int) -> Bools:
-    array = np.asarray(values)
+    array = as_array("difficult", values)
     if array.shape != (count,):
         raise ShapeError(f"difficult must be ({count},), one a box; got {array.shape}.")
     if array.dtype.kind not in "biu" and count:
@@ -184,29 +198,42 @@ def _checked_flags(values: NDArray[Any], count: int) -> Bools:
     return array.astype(np.bool_)
 
 
-def _joined(
-    boxes: Sequence[NDArray[Any]], classes: Sequence[NDArray[Any]] | None
-) -> tuple[Ints, NDArray[Any], NDArray[Any]]:
+def _boxes_by_image(boxes: Sequence[ArrayLike]) -> list[NDArray[Any]]:
+    parts = [as_array(f"boxes of image {image}", part) for image, part in enumerate(boxes)]
+    for image, part in enumerate(parts):
+        if part.ndim == 0 or (len(part) and part.shape[1:] != (4,)):
+            raise ShapeError(
+                f"boxes of image {image} must be (n, 4) xyxy; got {part.shape}. A single box is box[None]."
+            )
+    return parts
+
+
+def _joined(boxes: list[NDArray[Any]], classes: Sequence[ArrayLike] | None) -> tuple[Ints, NDArray[Any], NDArray[Any]]:
     """Return image numbers, boxes and classes of lists with one entry an image."""
-    counts = [len(image) for image in boxes]
-    images = np.repeat(np.arange(len(counts)), counts)
-    if classes is not None:
-        _require_lengths("classes", classes, boxes)
-    labels = np.zeros(len(images), dtype=np.int64) if classes is None else _concatenated(classes)
-    flat = _concatenated(boxes)
-    return images, flat if len(images) else np.zeros((0, 4)), labels
+    images = np.repeat(np.arange(len(boxes)), [len(part) for part in boxes])
+    labels = np.zeros(len(images), dtype=np.int64) if classes is None else _one_a_box("classes", classes, boxes)
+    return images, _concatenated(boxes) if len(images) else np.zeros((0, 4)), labels
 
 
-def _concatenated(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Join the entries that are not empty, so that an empty list does not set the type."""
-    filled = [np.asarray(part) for part in parts if len(part)]
-    return np.concatenate(filled) if filled else np.zeros(0)
-
-
-def _require_lengths(what: str, values: Sequence[NDArray[Any]], boxes: Sequence[NDArray[Any]]) -> None:
-    """Every image must have as many values as boxes; equal sums are not enough."""
+def _one_a_box(what: str, values: Sequence[ArrayLike], boxes: list[NDArray[Any]]) -> NDArray[Any]:
+    """Join values of which every image must have as many as boxes; equal sums are not enough."""
     if len(values) != len(boxes):
         raise ShapeError(f"{what} must have one entry an image, {len(boxes)}; got {len(values)}.")
-    for image, (some, box) in enumerate(zip(values, boxes, strict=True)):
-        if len(some) != len(box):
-            raise ShapeError(f"{what} of image {image} must be ({len(box)},), one a box; got ({len(some)},).")
+    parts = [_as_names(f"{what} of image {image}", part) for image, part in enumerate(values)]
+    for image, (part, box) in enumerate(zip(parts, boxes, strict=True)):
+        if part.shape != (len(box),) and not (part.ndim and len(part) == len(box) == 0):
+            raise ShapeError(f"{what} of image {image} must be ({len(box)},), one a box; got {part.shape}.")
+    # By whether they are strings, the first image: NumPy would turn numbers beside strings into strings.
+    kinds = {part.dtype.kind == "U": image for image, part in reversed(list(enumerate(parts))) if len(part)}
+    if len(kinds) > 1:
+        raise ShapeError(
+            f"{what} must be numbers in all images or strings in all; got numbers in image {kinds[False]} "
+            f"and strings in image {kinds[True]}. Convert one of them."
+        )
+    return _concatenated(parts)
+
+
+def _concatenated(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    """Join the entries that are not empty, so that an empty list does not set the type."""
+    filled = [part for part in parts if len(part)]
+    return np.concatenate(filled) if filled else np.zeros(0)

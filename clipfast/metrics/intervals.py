@@ -6,6 +6,7 @@ What is resampled is always a whole image, never a pixel or a box: those of one 
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -41,8 +42,9 @@ class BootstrapOptions:
     """How to bootstrap.
 
     Attributes:
-        method: `bca` corrects bias and skew (Efron, 1987) and needs one more call of the statistic per image;
-            `percentile` takes the quantiles of the resamples as they are.
+        method: `bca` corrects bias and skew (Efron, 1987) and needs one more call of the statistic per image, each on
+            all images but one: beyond some ten thousand images that is slow. `percentile` takes the quantiles of the
+            resamples as they are.
         resamples: How many, at least 100.
         confidence: In (0, 1).
 
@@ -126,7 +128,7 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
 
     Raises:
         UndefinedMetricError: If there is no trial.
-        ShapeError: If counts are negative or successes exceed trials.
+        ShapeError: If counts are not integers, are negative, or successes exceed trials.
 
     >>> found = wilson_interval(20, 20)
     >>> found.estimate, round(found.low, 3), found.high
@@ -135,6 +137,10 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
     from scipy.special import ndtri
 
     require_confidence(confidence)
+    try:
+        successes, trials = operator.index(successes), operator.index(trials)  # NumPy's integers would overflow
+    except TypeError as error:
+        raise ShapeError(f"successes and trials must be integers; got {successes!r} of {trials!r}.") from error
     if trials == 0 and successes == 0:
         raise UndefinedMetricError("a share needs at least one trial; got 0 of 0.")
     if not 0 <= successes <= trials:

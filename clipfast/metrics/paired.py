@@ -41,9 +41,7 @@ class PairedDifference:
 
 def paired_bootstrap(
     statistic: Statistic,
-    first: NDArray[Any],
-    second: NDArray[Any],
-    *shared: NDArray[Any],
+    *samples: NDArray[Any],
     seed: int,
     strata: NDArray[Any] | None = None,
     options: BootstrapOptions | None = None,
@@ -51,10 +49,9 @@ def paired_bootstrap(
     """Compare two systems by resampling the images that both have seen.
 
     Args:
-        statistic: Called as `statistic(first, *shared)` and `statistic(second, *shared)`; see `bootstrap_interval`.
-        first: What the first system says of each image, (n, ...).
-        second: What the second says of the same images in the same order, (n, ...).
-        *shared: What belongs to the images, such as labels, (n, ...).
+        statistic: Called as `statistic(*truth, first)` and `statistic(*truth, second)`; see `bootstrap_interval`.
+        *samples: What belongs to the images, such as labels, if anything; then what the first system says of each
+            image, and what the second says of the same images in the same order; each (n, ...).
         seed: Chooses the resamples.
         strata: Group of every image, (n,), whose size each resample keeps; labels where a class is rare.
         options: Method, number of resamples, confidence.
@@ -64,7 +61,7 @@ def paired_bootstrap(
         by at least its own size.
 
     Raises:
-        ShapeError: As `bootstrap_interval`.
+        ShapeError: As `bootstrap_interval`; if there are fewer than two samples.
         UndefinedMetricError: As `bootstrap_interval`.
 
     >>> right = np.arange(60) % 3 > 0
@@ -73,8 +70,10 @@ def paired_bootstrap(
     (0.133, True)
     """
     chosen = options or BootstrapOptions()
-    rows = checked_samples([first, second, *shared], paired=True)
-    systems = [rows[0], *rows[2:]], [rows[1], *rows[2:]]
+    if len(samples) < 2:
+        raise ShapeError(f"samples must end with those of two systems; got {len(samples)} in all.")
+    *truth, first, second = rows = checked_samples(samples, paired=True)
+    systems = [*truth, first], [*truth, second]
     resampler = Resampler.of(rows, paired=True, strata=strata)
     ours, theirs = (float(evaluate(statistic, system, iter([resampler.all_rows()]))[0]) for system in systems)
     ours_drawn, theirs_drawn = (

@@ -37,14 +37,14 @@ class RankingScores:
     f1_max_threshold: float
 
 
-def ranking_scores(labels: ArrayLike, scores: ArrayLike, *, threads: int = 2) -> RankingScores:
+def ranking_scores(labels: ArrayLike, scores: ArrayLike, *, threads: int | None = 2) -> RankingScores:
     """Return AUROC, average precision, AUPR and the best F1 with its threshold, from one count.
 
     Args:
         labels: 1 or True for positives, 0 or False for negatives, of any shape; bool or integer.
         scores: Higher means more positive, of the same shape; float16, float32, float64 or integers, finite. Each is
             compared in its own type, so float64 scores that float32 would merge stay apart.
-        threads: How many threads share the counting; the result does not depend on it.
+        threads: How many threads share the counting; the result does not depend on it. None takes the process's cores.
 
     Raises:
         ShapeError: If the shapes differ, a type is another one, a label is neither 0 nor 1, a score is NaN or
@@ -60,7 +60,7 @@ def ranking_scores(labels: ArrayLike, scores: ArrayLike, *, threads: int = 2) ->
     return scores_of_levels(_levels(labels, scores, threads))
 
 
-def auroc_score(labels: ArrayLike, scores: ArrayLike, *, threads: int = 2) -> float:
+def auroc_score(labels: ArrayLike, scores: ArrayLike, *, threads: int | None = 2) -> float:
     """Return the area under the ROC curve: P(positive > negative) + P(equal) / 2.
 
     An exact ratio of integers, rounded once; equal to scikit-learn's `roc_auc_score` up to that one's rounding.
@@ -72,7 +72,7 @@ def auroc_score(labels: ArrayLike, scores: ArrayLike, *, threads: int = 2) -> fl
     return auroc(_levels(labels, scores, threads))
 
 
-def average_precision_score(labels: ArrayLike, scores: ArrayLike, *, threads: int = 2) -> float:
+def average_precision_score(labels: ArrayLike, scores: ArrayLike, *, threads: int | None = 2) -> float:
     """Return average precision, the step sum of precision over recall: scikit-learn's function of this name.
 
     Arguments and errors are those of `ranking_scores`.
@@ -83,7 +83,7 @@ def average_precision_score(labels: ArrayLike, scores: ArrayLike, *, threads: in
     return average_precision(_levels(labels, scores, threads))
 
 
-def aupr_score(labels: ArrayLike, scores: ArrayLike, *, threads: int = 2) -> float:
+def aupr_score(labels: ArrayLike, scores: ArrayLike, *, threads: int | None = 2) -> float:
     """Return the area under straight lines between the points of the precision-recall curve.
 
     It is torchmetrics' `auc` of the exact curve, which anomalib calls AUPR; for average precision see
@@ -95,7 +95,7 @@ def aupr_score(labels: ArrayLike, scores: ArrayLike, *, threads: int = 2) -> flo
     return trapezoid_precision(_levels(labels, scores, threads))
 
 
-def f1_max_score(labels: ArrayLike, scores: ArrayLike, *, threads: int = 2) -> float:
+def f1_max_score(labels: ArrayLike, scores: ArrayLike, *, threads: int | None = 2) -> float:
     """Return the largest F1 over all thresholds; `ranking_scores` gives the threshold, too.
 
     Arguments and errors are those of `ranking_scores`.
@@ -112,6 +112,6 @@ def scores_of_levels(levels: Levels) -> RankingScores:
     return RankingScores(auroc(levels), average_precision(levels), trapezoid_precision(levels), best, threshold)
 
 
-def _levels(labels: ArrayLike, scores: ArrayLike, threads: int) -> Levels:
+def _levels(labels: ArrayLike, scores: ArrayLike, threads: int | None) -> Levels:
     flat_labels, flat_scores = flat_pair(labels, scores)
     return rank_levels(flat_labels, flat_scores, threads=threads)

@@ -83,6 +83,8 @@ def as_scores(scores: NDArray[Any]) -> NDArray[Any]:
 
 
 def _arrays(left: ArrayLike, right: ArrayLike, names: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    if isinstance(left, np.ma.MaskedArray) or isinstance(right, np.ma.MaskedArray):
+        raise ShapeError(f"{names} must not be masked arrays: the mask would be ignored. Select first, x.compressed().")
     try:
         return np.asarray(left), np.asarray(right)
     except ValueError as error:

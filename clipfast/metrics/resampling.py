@@ -41,6 +41,8 @@ class Resampler:
             counts = [len(samples[0])] if paired else [len(sample) for sample in samples]
             return cls([[np.arange(count)] for count in counts])
         names = np.asarray(strata)
+        if names.dtype.kind not in "biuU":  # NaN would be a group that holds nobody
+            raise ShapeError(f"strata must be bool, integers or strings; got {names.dtype}. Number the groups.")
         if not paired or names.shape != (len(samples[0]),):
             raise ShapeError(
                 f"strata must be ({len(samples[0])},), one an image, with paired=True; "
@@ -67,7 +69,7 @@ class Resampler:
             ]
 
     def without_each(self, part: int) -> Iterator[list[Ints]]:
-        """Return all rows but one of a part, for each of its rows."""
+        """Return all rows but one of a part, for each of its rows: n times n - 1, so BCa of many images is slow."""
         full = self.all_rows()
         for row in range(len(full[part])):
             yield [np.delete(rows, row) if at == part else rows for at, rows in enumerate(full)]

@@ -4,11 +4,17 @@ Scores are counted into fixed bins, the first bits of their float32 pattern. Wha
 is; how the scores of one bin are mixed is not known, and the interval spans every possibility (for AUROC its width is
 the sum of products of positives and negatives by bin, over all pairs). Bins all of whose scores are their lower edge
 add no doubt: scores of 16 bits, and ties such as zeros and ones, are exact. No range of the scores is asked for, and
-the result depends neither on the order of what comes nor on how it is cut into updates.
+the result depends neither on the order of what comes nor on how it is cut into updates (AUPRO, a sum of fractions, does
+in its last bits). Several threads may feed one stream.
+
+Bins are relative: 2**10 to 2**15 of them for every factor of two (`bits` 19 to 24, less the sign and the eight bits of
+the exponent). Scores around zero are told apart finely whatever their scale; scores far from zero, such as 1000.1 and
+1000.2, share bins, and the interval says so: subtract the offset first.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,16 +78,14 @@ class StreamedScores:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamedPixelScores:
-    """What `PixelScores` holds, each with its interval.
+class StreamedPixelScores(StreamedScores):
+    """What `PixelScores` holds, each with its interval; an item is a pixel.
 
     Attributes:
-        pixels: All figures but AUPRO, one item a pixel.
         aupro: As in `PixelScores`.
         regions: How many anomalous regions came.
     """
 
-    pixels: StreamedScores
     aupro: Certified
     regions: int
 
@@ -92,7 +96,7 @@ class RankingStream:
     Args:
         bits: Leading bits of the float32 pattern that make a bin, 19 to 24: each more halves the interval. Memory is at
             most 24 bytes for each of 2**bits bins and thread; only bins that scores fall into take any.
-        threads: How many threads share an update; no result depends on it.
+        threads: How many threads share an update; no result depends on it. None takes the cores of the process.
 
     Raises:
         ShapeError: If `bits` or `threads` is out of range.
@@ -105,7 +109,7 @@ class RankingStream:
     (Certified(value=0.75, low=0.75, high=0.75), 0.35)
     """
 
-    def __init__(self, *, bits: int = 19, threads: int = 2) -> None:
+    def __init__(self, *, bits: int = 19, threads: int | None = 2) -> None:
         self._counts = BinnedCounts(bits, threads)
 
     def update(self, labels: ArrayLike, scores: ArrayLike) -> None:
@@ -136,7 +140,7 @@ class RankingStream:
         Raises:
             UndefinedMetricError: If there is no positive, or no negative.
         """
-        return _scores(*self._counts.levels())
+        return StreamedScores(*_figures(*self._counts.levels()))
 
 
 class PixelStream:
@@ -152,9 +156,10 @@ class PixelStream:
     Certified(value=1.0, low=1.0, high=1.0)
     """
 
-    def __init__(self, *, bits: int = 19, threads: int = 2) -> None:
+    def __init__(self, *, bits: int = 19, threads: int | None = 2) -> None:
         self._counts = BinnedCounts(bits, threads)
-        self._weights = np.zeros(1 << bits)
+        self._lock = threading.Lock()
+        self._weights = np.zeros(1 << bits)  # 8 bytes a bin, besides the counts
         self._regions = 0
 
     def update(self, masks: ArrayLike, maps: ArrayLike) -> None:
@@ -174,10 +179,11 @@ class PixelStream:
         weights, regions = np.empty(0), 0
         if positives:  # a batch of normal pictures has no region
             weights, regions = region_weights(stack, self._counts.threads)
-        self._counts.add(labels, scores.reshape(-1))
-        found = places_of(patterns_of(take_positives(labels, scores.reshape(-1), positives)), self._counts.bits)
-        np.add.at(self._weights, found, weights)
-        self._regions += regions
+        with self._lock:
+            self._counts.add(labels, scores.reshape(-1))
+            self._regions += regions
+            found = places_of(patterns_of(take_positives(labels, scores.reshape(-1), positives)), self._counts.bits)
+            np.add.at(self._weights, found, weights)
 
     def merge(self, other: PixelStream) -> None:
         """Add what another stream has counted.
@@ -185,9 +191,14 @@ class PixelStream:
         Raises:
             ShapeError: If it has other bits, or scores of another type.
         """
-        self._counts.merge(other._counts)
-        self._weights += other._weights
-        self._regions += other._regions
+        counts = BinnedCounts(other._counts.bits, 1)
+        with other._lock:
+            counts.merge(other._counts)
+            weights, regions = other._weights.copy(), other._regions
+        with self._lock:
+            self._counts.merge(counts)
+            self._weights += weights
+            self._regions += regions
 
     def result(self, *, limit: float = 0.3) -> StreamedPixelScores:
         """Return every figure of what has come so far.
@@ -200,27 +211,29 @@ class PixelStream:
             UndefinedMetricError: If there is no anomalous pixel, or no normal one.
         """
         require_limit(limit)
-        levels, tied = self._counts.levels(self._weights)
-        pixels = _scores(levels, tied)
-        low, high = curves.region_overlap_bounds(levels, self._regions, limit, tied)
-        value = curves.region_overlap(levels, self._regions, limit)
-        return StreamedPixelScores(pixels, Certified(value, low, high), self._regions)
+        with self._lock:
+            (levels, tied), regions = self._counts.levels(self._weights), self._regions
+        low, high = curves.region_overlap_bounds(levels, regions, limit, tied)
+        value = curves.region_overlap(levels, regions, limit)
+        return StreamedPixelScores(*_figures(levels, tied), aupro=Certified(value, low, high), regions=regions)
 
 
-def _scores(levels: Levels, tied: NDArray[np.bool_]) -> StreamedScores:
-    """Return every figure with its bounds."""
+def _figures(
+    levels: Levels, tied: NDArray[np.bool_]
+) -> tuple[Certified, Certified, Certified, Certified, float, int, int]:
+    """Return what `StreamedScores` holds, in its order."""
     if not (levels.positives and levels.negatives):
         raise UndefinedMetricError(
             f"Both classes must occur; got {levels.positives} positives among {levels.positives + levels.negatives} "
             "items. Nothing can be ranked."
         )
     best, threshold = curves.best_f1(levels)
-    return StreamedScores(
-        auroc=Certified(curves.auroc(levels), *curves.auroc_bounds(levels, tied)),
-        average_precision=Certified(curves.average_precision(levels), *curves.average_precision_bounds(levels, tied)),
-        aupr=Certified(curves.trapezoid_precision(levels), *curves.trapezoid_precision_bounds(levels, tied)),
-        f1_max=Certified(best, best, curves.best_f1_bound(levels, tied)),
-        f1_max_threshold=threshold,
-        positives=levels.positives,
-        negatives=levels.negatives,
+    return (
+        Certified(curves.auroc(levels), *curves.auroc_bounds(levels, tied)),
+        Certified(curves.average_precision(levels), *curves.average_precision_bounds(levels, tied)),
+        Certified(curves.trapezoid_precision(levels), *curves.trapezoid_precision_bounds(levels, tied)),
+        Certified(best, best, curves.best_f1_bound(levels, tied)),
+        threshold,
+        levels.positives,
+        levels.negatives,
     )

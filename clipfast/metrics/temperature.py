@@ -92,8 +92,8 @@ def apply_temperature(logits: NDArray[Any], temperature: float = 1.0) -> Doubles
         raise ShapeError(f"temperature must be a finite number above 0; got {temperature!r}.")
     given = np.asarray(logits)
     rows = two_columns("logits", given)
-    rows -= rows.max(axis=1, keepdims=True)
     with np.errstate(over="ignore"):  # -inf is as good: its share is 0
+        rows -= rows.max(axis=1, keepdims=True)
         weights = np.exp(rows / temperature)
     probs: Doubles = weights / weights.sum(axis=1, keepdims=True)
     return probs if given.ndim == 2 else probs[:, 1].copy()

@@ -85,6 +85,18 @@ def test_no_boxes(kind: Any) -> None:
         assert found.boxes.shape == (0, 4)
 
 
+@pytest.mark.parametrize("function", BOTH)
+def test_lists_are_arrays(function: Callable[..., Any]) -> None:
+    """Nested lists are taken, ragged ones refused."""
+    kept = function([[0, 0, 2, 2], [0, 0, 2, 3]], [0.5, 0.75], 0.5, classes=[0, 0])
+    assert getattr(kept, "best", kept).tolist() == [1]
+
+    for changes in ({"boxes": [[0, 0, 2, 2], [0]]}, {"scores": [[0.5], []]}, {"classes": [[0], []]}):
+        options = {"boxes": [[0, 0, 2, 2]] * 2, "scores": [0.5, 0.75], "iou_threshold": 0.5} | changes
+        with pytest.raises(ShapeError, match=f"{next(iter(changes))} must be an array, or lists whose rows"):
+            function(**options)
+
+
 def test_one_box() -> None:
     """A box alone is kept as it is."""
     found = merge_boxes(np.array([[1.5, 2, 3, 4]]), np.array([0.0]), 0.5, classes=np.array([7]))

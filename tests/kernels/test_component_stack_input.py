@@ -184,6 +184,22 @@ def test_bad_scores_of_a_single_mask_are_named() -> None:
         label_components(MASKS)
 
 
+def test_lists_are_arrays() -> None:
+    """Nested lists are taken, as masks and as scores; ragged ones are refused."""
+    mask, scores = [[1, 1, 0]], [[0.5, 1, 7]]
+    ragged: Any = [[0.5], [1, 7]]
+
+    for found in (label_components(mask, scores=scores), label_stack([mask], scores=[scores])[0]):
+        assert found.sums is not None
+        assert found.sums.tolist() == [1.5]
+    with pytest.raises(ShapeError, match="mask must be an array, or lists whose rows have one length"):
+        label_components([[1], [1, 0]])
+    with pytest.raises(ShapeError, match="scores must be an array, or lists"):
+        label_components(mask, scores=ragged)
+    with pytest.raises(ShapeError, match="masks must be an array, or lists"):
+        label_stack([mask, [[1]]])
+
+
 @pytest.mark.parametrize(("asked", "stripes", "used"), [(3, 9, 3), (9, 3, 3), (1, 9, 1), (5, 0, 1), (None, 1, 1)])
 def test_threads_never_outnumber_stripes(asked: int | None, stripes: int, used: int) -> None:
     """What has one stripe starts no thread."""

@@ -207,3 +207,12 @@ def test_bad_input_is_named(mask: NDArray[Any], structure: NDArray[Any], words: 
     """The message says what must be and what came."""
     with pytest.raises(ShapeError, match=words):
         label_structure(mask, structure)
+
+
+def test_lists_are_arrays() -> None:
+    """Nested lists are taken, ragged ones refused."""
+    assert label_structure([[1, 1]], [[0, 0, 0], [1, 1, 1], [0, 0, 0]]).count == 1
+    with pytest.raises(ShapeError, match="mask must be an array, or lists"):
+        label_structure([[1, 1], [1]], CROSS[4])
+    with pytest.raises(ShapeError, match="structure must be an array, or lists"):
+        label_structure([[1, 1]], [[1, 1], [1]])

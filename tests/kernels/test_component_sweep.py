@@ -103,6 +103,24 @@ def test_thresholds_between_float32_and_float64_are_told_apart() -> None:
     assert found.counts.tolist() == [1, 1, 0]
 
 
+def test_float32_scores_are_not_compared_as_numpy_does() -> None:
+    """float32 0.7 is less than 0.7: without `astype`, NumPy 2 rounds the threshold and finds the pixel."""
+    scores = np.array([[0.7]], np.float32)
+
+    found = sweep_thresholds(scores, [0.7])
+
+    assert found.counts.tolist() == [label_components(scores.astype(np.float64) >= 0.7).count] == [0]
+
+
+def test_lists_are_arrays() -> None:
+    """Nested lists are taken, ragged ones refused."""
+    assert sweep_thresholds([[3, 1, 2]], [2]).areas.tolist() == [1, 1]
+    assert sweep_percentiles([[3.0, 1, 2]], (50,)).areas.tolist() == [1, 1]
+    for sweep in (sweep_thresholds, sweep_percentiles):
+        with pytest.raises(ShapeError, match="scores must be an array, or lists whose rows have one length"):
+            sweep([[3, 1], [2]], [2])
+
+
 def test_order_and_repetition_of_thresholds_follow_the_caller() -> None:
     """Row blocks come as thresholds came; equal thresholds, and the two zeros, give equal blocks."""
     scores = np.array([[0.0, 2, 0, 1]])
@@ -200,6 +218,8 @@ HOLED = np.where(MAP == 4, np.nan, MAP)
         (MAP, [1, np.nan], 8, r"thresholds must be \(k,\) numbers, none NaN; got \(2,\)"),
         (MAP, [[1.0]], 8, r"got \(1, 1\)"),
         (MAP, 1.0, 8, r"got \(\)"),
+        (MAP, ["a"], 8, r"thresholds must be \(k,\) numbers; got <U1 \(1,\)"),
+        (MAP, [[1], []], 8, "thresholds must be an array, or lists"),
         (MAP, [1], 6, r"one of \[4, 8\]; got 6"),
     ],
 )
@@ -217,6 +237,7 @@ def test_bad_thresholds_and_maps_are_named(
         (MAP, [-0.1], 8, r"from 0 to 100; got \(1,\): \[-0.1\]"),
         (MAP, [50, 100.1], 8, "from 0 to 100"),
         (MAP, [np.nan], 8, "from 0 to 100"),
+        (MAP, ["a"], 8, r"percentiles must be \(k,\) numbers; got <U1 \(1,\)"),
         (MAP, [[50]], 8, r"\(k,\) numbers.*got \(1, 1\)"),
         (MAP, 50, 8, r"got \(\)"),
         (MAP[:0], [50], 8, r"must hold a pixel; got \(0, 3\)"),

@@ -100,6 +100,16 @@ def test_bad_boxes_are_named(boxes: NDArray[Any], words: str) -> None:
             box_iou(good, boxes)
 
 
+def test_lists_are_arrays() -> None:
+    """Nested lists are taken, ragged ones refused."""
+    assert box_iou([[0, 0, 2, 2]], [[1.0, 0, 3, 2]]).tolist() == [[2 / 6]]
+    assert mask_iou([[[1, 1, 0]]], [[[False, True, True]]]).tolist() == [[1 / 3]]
+    with pytest.raises(ShapeError, match="others must be an array, or lists whose rows have one length; got ragged"):
+        box_iou([[0, 0, 2, 2]], [[0, 0, 2, 2], [0, 0, 2]])
+    with pytest.raises(ShapeError, match="masks must be an array, or lists"):
+        mask_iou([[[1, 1, 0], [1]]], MASKS)
+
+
 @pytest.mark.parametrize("offset", [2, -1, 0.5, None])
 def test_unknown_offsets_are_refused(offset: Any) -> None:
     """Only 0 and 1 measure boxes."""

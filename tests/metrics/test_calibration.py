@@ -128,7 +128,7 @@ def test_brier_and_log_loss_equal_scikit_learn() -> None:
 def test_a_true_class_of_probability_zero_costs_infinity() -> None:
     """Nothing is clipped."""
     assert negative_log_likelihood_error(np.array([1]), np.array([[1.0, 0.0]])) == math.inf
-    assert negative_log_likelihood_error(np.array([0]), np.array([[1.0, 0.0]])) == 0.0
+    assert str(negative_log_likelihood_error(np.array([0]), np.array([[1.0, 0.0]]))) == "0.0"  # and not -0.0
 
 
 # --- temperature ---------------------------------------------------------------------------------------------------
@@ -181,6 +181,7 @@ def test_two_class_logits_may_be_one_column() -> None:
 def test_large_logits_do_not_overflow() -> None:
     """Softmax of ±1e300 at a small temperature is a plain 0 or 1."""
     assert apply_temperature(np.array([[1e300, -1e300, 0.0]]), 1e-10).tolist() == [[1.0, 0.0, 0.0]]
+    assert apply_temperature(np.array([[1e308, -1e308]])).tolist() == [[1.0, 0.0]]  # whose difference overflows
 
 
 @pytest.mark.parametrize(
@@ -247,12 +248,26 @@ def test_without_rows_there_is_no_error_of_calibration(error: Callable[..., floa
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"bins": 0}, "bins must be an integer from 1; got 0"), ({"bins": 2.5}, "got 2.5"), ({"binning": "x"}, "one of")],
+    [
+        ({"bins": 0}, "bins must be an integer from 1; got 0"),
+        ({"bins": 2.5}, "got 2.5"),
+        ({"bins": True}, "got True"),
+        ({"bins": np.True_}, "got np.True_"),
+        ({"bins": np.int64(-1)}, r"got np.int64\(-1\)"),
+        ({"binning": "x"}, "one of"),
+    ],
 )
 def test_bad_binning_is_named(options: dict[str, Any], words: str) -> None:
     """How many bins, and which."""
     with pytest.raises(ShapeError, match=words):
         reliability_table(np.array([0, 1]), GOOD, **options)
+
+
+def test_bins_may_be_an_integer_of_numpy() -> None:
+    """Any integer counts bins."""
+    for binning in ("equal_width", "equal_mass"):
+        tables = [reliability_table(np.array([0, 1]), GOOD, bins=bins, binning=binning) for bins in (5, np.int64(5))]
+        assert tables[0].edges.tolist() == tables[1].edges.tolist()
 
 
 @pytest.mark.parametrize(

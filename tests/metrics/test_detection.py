@@ -24,6 +24,10 @@ DATA = Path(__file__).parents[3] / "shared" / "data" / "voc_ap_reference"
 shared_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data/voc_ap_reference is absent")
 
 
+MIXED: Any = [1, "knot"]  # not of a type that from_images takes, and so are ragged lists
+RAGGED: Any = [[0, 0, 1, 1], [0]]
+
+
 def arrays(found: list[Found], truths: list[Truth]) -> tuple[GroundTruths, Detections]:
     """The same scene as flat arrays."""
     return (
@@ -408,6 +412,36 @@ def test_lists_by_image_are_joined() -> None:
     assert Detections.from_images([], []).boxes.shape == (0, 4)
 
 
+def test_areas_by_image_are_joined() -> None:
+    """The area of the mask decides the size, not that of the box; without `difficult` too."""
+    truths = GroundTruths.from_images([np.array([SQUARE]), []], areas=[np.array([2000.0]), []])
+
+    scores = coco_average_precision_score(truths, Detections.from_images([[SQUARE], []], [[0.5], []]))
+
+    assert truths.areas is not None
+    assert truths.areas.tolist() == [2000]
+    assert truths.difficult is None
+    assert scores.ap_medium == 1.0
+    assert np.isnan(scores.ap_small)
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "place"),
+    [
+        (np.array([0.5, 0.3], np.float32), 0.3, 1),
+        ([0.5, 0.3], np.float32(0.3), 1),
+        ([0.3, 0.3 + 4e-7], 0.3 + 3e-7, 1),  # the nearest of two that are near enough
+    ],
+)
+def test_thresholds_of_curves_are_found_whatever_their_type(given: Any, asked: float, place: int) -> None:
+    """float32 0.3 is not 0.3, but nothing else can be meant."""
+    truths, found = arrays([Found(0, 0, SQUARE, 0.9)], [Truth(0, 0, SQUARE)])
+    result = voc_average_precision_score(truths, found, iou_thresholds=given)
+    result.outcomes[1 - place] = 0  # so that the curves differ
+
+    assert result.curve(0, asked).precision.tolist() == [1.0]
+
+
 def frozen(array: NDArray[Any]) -> NDArray[Any]:
     """A read-only copy."""
     copy = array.copy()
@@ -474,6 +508,7 @@ ONE: dict[str, Any] = {
         ("boxes", np.zeros((1, 5)), r"\(n, 4\) xyxy; got \(1, 5\)"),
         ("boxes", np.zeros(4), r"got \(4,\)"),
         ("boxes", np.array([["0", "0", "1", "1"]]), "must be numbers; got <U1"),
+        ("boxes", [[0, 0, 1, 1], [0, 0, 1]], "boxes must be an array, or lists whose rows have one length"),
         ("scores", np.array([np.nan]), "scores must be finite; got nan in row 0"),
         ("scores", np.array([np.inf]), "scores must be finite"),
         ("scores", np.array([0.5, 0.6]), r"scores must be \(1,\), one a box; got \(2,\)"),
@@ -483,6 +518,7 @@ ONE: dict[str, Any] = {
         ("images", np.array([0, 1]), r"images must be \(1,\)"),
         ("images", np.array([2**63], np.uint64), "int64"),
         ("classes", np.array([None]), "classes must be integers"),
+        ("classes", [1, "knot"], "classes must be all numbers or all strings; got both"),
     ],
 )
 def test_bad_detections_are_named(field: str, value: NDArray[Any], words: str) -> None:
@@ -514,6 +550,8 @@ def test_bad_ground_truths_are_named(field: str, value: NDArray[Any], words: str
         ({"iou_thresholds": 0.0}, "0 < t <= 1; got 0.0"),
         ({"iou_thresholds": [0.5, 1.5]}, "0 < t <= 1"),
         ({"iou_thresholds": []}, "one or several"),
+        ({"iou_thresholds": "half"}, "one or several numbers with 0 < t <= 1; got half"),
+        ({"iou_thresholds": [[0.5], []]}, "iou_thresholds must be an array, or lists whose rows have one length"),
         ({"iou_thresholds": [float("nan")]}, "0 < t <= 1"),
         ({"method": "twelve_point"}, "one of .*every_point.*; got 'twelve_point'"),
         ({"pixel_offset": 2}, "must be 0 .* or 1 .*; got 2"),
@@ -535,6 +573,31 @@ def test_without_ground_truth_there_is_no_average_precision(metric: Callable[...
         metric(*arrays([Found(0, 0, SQUARE, 0.9)], truths))
 
 
+@pytest.mark.parametrize("make", [GroundTruths.from_images, lambda boxes: Detections.from_images(boxes, [[0.5]])])
+@pytest.mark.parametrize(
+    "box",
+    [
+        [0, 0, 1e160, 1e160],
+        [0, 0, 1e200, 1e200],
+        [0, 0, 1e-170, 1e-170],
+        [-1.5e308, 0, 1.5e308, 0],  # infinite width times no height
+        [0, 0, 8e307, 0.5],  # the area with pixel_offset 1
+    ],
+)
+def test_areas_that_float64_cannot_hold_are_refused(make: Callable[..., Any], box: list[float]) -> None:
+    """Such boxes gave 0 or NaN; now they are refused as `box_iou` refuses them."""
+    words = "boxes must have areas that float64 can hold; got larger or smaller"
+    with np.errstate(all="ignore"), pytest.raises(ShapeError, match=words):
+        make([[box]])
+
+
+def test_boxes_without_area_are_allowed() -> None:
+    """Points and lines are boxes."""
+    lines: list[list[float]] = [[0, 0, 0, 0], [0, 3, 5, 3], [1e-170, 0, 1e-170, 7]]
+
+    assert GroundTruths.from_images([lines]).boxes.tolist() == lines
+
+
 def test_names_of_two_types_are_refused() -> None:
     """Integers on one side and strings on the other would never match."""
     truths = GroundTruths(np.array(["0"]), np.array([0]), np.array([SQUARE]))
@@ -551,8 +614,9 @@ def test_curves_of_what_is_not_there_are_refused() -> None:
 
     with pytest.raises(ShapeError, match=r"class must be one of \[0, 4\]; got 9"):
         result.curve(9)
-    with pytest.raises(ShapeError, match=r"threshold must be one of \[0.5\]; got 0.75"):
-        result.curve(0, 0.75)
+    for threshold in (0.75, 0.500002, np.nan, "half"):
+        with pytest.raises(ShapeError, match=rf"threshold must be one of \[0.5\]; got '?{threshold}"):
+            result.curve(0, threshold)  # type: ignore[arg-type]  # that is the point
     with pytest.raises(UndefinedMetricError, match="class 4"):
         result.curve(4)
 
@@ -567,6 +631,20 @@ def test_curves_of_what_is_not_there_are_refused() -> None:
         ),
         (lambda: GroundTruths.from_images([np.array([SQUARE])], [np.array([1, 2])]), "classes of image 0"),
         (lambda: GroundTruths.from_images([np.array([SQUARE])], None, [np.zeros(0)]), "difficult of image 0"),
+        (lambda: GroundTruths.from_images([np.array([SQUARE])], areas=[np.zeros(2)]), "areas of image 0"),
+        (lambda: GroundTruths.from_images([np.zeros((1, 4)), np.zeros((1, 5))]), r"boxes of image 1 .*got \(1, 5\)"),
+        (lambda: GroundTruths.from_images([np.array(SQUARE)]), r"boxes of image 0 .*got \(4,\). A single box is box\["),
+        (lambda: GroundTruths.from_images([np.array(1.0)]), r"boxes of image 0 .*got \(\)"),
+        (lambda: GroundTruths.from_images([RAGGED]), "boxes of image 0 must be an array, or lists"),
+        (
+            lambda: Detections.from_images([[SQUARE]] * 2, [np.array([0.5]), np.array([[0.5]])]),
+            r"scores of image 1 must be \(1,\), one a box; got \(1, 1\)",
+        ),
+        (
+            lambda: GroundTruths.from_images([[SQUARE]] * 3, [[1], [2], ["knot"]]),
+            "classes must be numbers in all .*numbers in image 0 and strings in image 2",
+        ),
+        (lambda: GroundTruths.from_images([[SQUARE] * 2], [MIXED]), "classes of image 0 must be all numbers or"),
     ],
 )
 def test_lists_that_do_not_fit_are_refused(make: Callable[[], Any], words: str) -> None:

@@ -17,6 +17,7 @@ from clipfast.errors import ShapeError, UndefinedMetricError
 from clipfast.metrics.delong import delong_covariance, delong_interval, delong_test
 from clipfast.metrics.intervals import BootstrapOptions, bootstrap_interval, wilson_interval
 from clipfast.metrics.paired import paired_bootstrap, paired_t_test, permutation_test
+from clipfast.metrics.ranking import auroc_score
 from clipfast.metrics.resampling import bootstrap_ends
 from reference import naive_calibration as naive
 
@@ -30,7 +31,7 @@ def slow_mean(values: NDArray[Any]) -> float:
     return float(values.mean())
 
 
-def auroc(scores: NDArray[Any], labels: NDArray[Any]) -> float:
+def auroc(labels: NDArray[Any], scores: NDArray[Any]) -> float:
     """A statistic that does not exist for one class only."""
     if labels.all() or not labels.any():
         raise UndefinedMetricError("one class only")
@@ -110,11 +111,11 @@ def test_strata_keep_their_size() -> None:
     labels = np.arange(30) < 2
     scores = np.random.default_rng(0).random(30)
 
-    found = bootstrap_interval(auroc, scores, labels, seed=0, strata=labels, options=BootstrapOptions(resamples=200))
+    found = bootstrap_interval(auroc, labels, scores, seed=0, strata=labels, options=BootstrapOptions(resamples=200))
 
     assert found.low < found.estimate < found.high
     with pytest.raises(UndefinedMetricError, match=r"Pass strata=labels.*one class only"):
-        bootstrap_interval(auroc, scores, labels, seed=0)
+        bootstrap_interval(auroc, labels, scores, seed=0)
 
 
 @pytest.mark.parametrize("method", ["percentile", "bca"])
@@ -162,14 +163,40 @@ def test_paired_bootstrap_sees_what_unpaired_intervals_hide() -> None:
     assert (same.interval.low, same.interval.high) == (0.0, 0.0)
 
 
+def test_paired_bootstrap_takes_the_library_s_own_scores() -> None:
+    """Truth goes first into the statistic, so predictions of 0 and 1 cannot be taken for it."""
+    first, second = (np.median(SCORES) < SCORES).astype(np.uint8), (np.quantile(SCORES, 0.8) < SCORES).astype(np.uint8)
+    labels = LABELS.astype(np.uint8)
+
+    found = paired_bootstrap(auroc_score, labels, first, second, seed=0, options=BootstrapOptions(resamples=100))
+
+    assert found.difference == auroc_score(labels, first) - auroc_score(labels, second)
+    assert found.difference != auroc_score(first, labels) - auroc_score(second, labels)
+
+
+@pytest.mark.parametrize("strata", [np.array([np.nan] * 30 + [1.0] * 30), np.array([None] * 60), np.zeros(60)])
+def test_strata_that_are_no_names_are_refused(strata: NDArray[Any]) -> None:
+    """NaN is equal to nothing: such rows would silently be left out."""
+    with pytest.raises(ShapeError, match="strata must be bool, integers or strings"):
+        bootstrap_interval(np.mean, VALUES, seed=0, strata=strata)
+
+
+def test_wilson_takes_integers_of_any_width() -> None:
+    """NumPy's small integers do not overflow; numbers with a fraction are refused."""
+    assert wilson_interval(np.uint8(100), np.uint8(200)) == wilson_interval(100, 200)  # type: ignore[arg-type]  # as from NumPy
+    assert wilson_interval(np.int32(50_000), np.int32(100_000)) == wilson_interval(50_000, 100_000)  # type: ignore[arg-type]  # the same
+    with pytest.raises(ShapeError, match="must be integers"):
+        wilson_interval(2.5, 10)  # type: ignore[arg-type]  # that is the point
+
+
 def test_paired_bootstrap_shares_labels_and_strata() -> None:
     """A statistic of scores and labels; the interval is that of the plain bootstrap of the difference."""
     other = SCORES[::-1].copy()
     options = BootstrapOptions(resamples=200)
 
-    found = paired_bootstrap(auroc, SCORES, other, LABELS, seed=1, strata=LABELS, options=options)
+    found = paired_bootstrap(auroc, LABELS, SCORES, other, seed=1, strata=LABELS, options=options)
     plain = bootstrap_interval(
-        lambda one, two, labels: auroc(one, labels) - auroc(two, labels),
+        lambda one, two, labels: auroc(labels, one) - auroc(labels, two),
         *(SCORES, other, LABELS),
         seed=1,
         strata=LABELS,

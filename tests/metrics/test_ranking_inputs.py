@@ -212,3 +212,10 @@ def test_where_the_script_divides_by_zero(maps: NDArray[Any], limit: float, mess
     with pytest.raises(UndefinedMetricError, match=message):
         aupro_legacy200_score(MASK, maps, limit=limit)
     assert 0 <= aupro_score(MASK, maps, limit=limit) <= 1
+
+
+def test_masked_arrays_are_refused() -> None:
+    """Their mask would be ignored, and what it hides be counted."""
+    labels, scores = np.array([0, 1]), np.ma.masked_array([0.1, 0.2], mask=[False, True])
+    with pytest.raises(ShapeError, match="must not be masked arrays"):
+        ranking_scores(labels, scores)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -166,6 +167,42 @@ def test_a_refused_batch_leaves_the_counts_as_they_were(
     assert stream.result() == before
 
 
+def test_threads_may_feed_one_stream() -> None:
+    """No count is lost, whoever comes when."""
+    labels, scores = items(8, 40_000, 0.3)
+    stream, maps = RankingStream(), PixelStream()
+
+    def feed(_: int) -> None:
+        for _ in range(10):
+            stream.update(labels, scores)
+            maps.update(labels.reshape(200, 200), scores.reshape(200, 200))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(feed, range(4)))
+
+    assert stream.result().positives == maps.result().positives == 40 * labels.sum()
+    assert stream.result().negatives == 40 * (labels == 0).sum()
+    assert stream.result().auroc == streamed(labels, scores).auroc
+
+
+def test_an_empty_batch_says_nothing() -> None:
+    """Not even what type the scores are."""
+    stream = RankingStream(threads=None)
+    stream.update([], [])
+    stream.update([0, 1], np.array([0.5, 0.6], np.float32))
+
+    assert stream.result().auroc.value == 1.0
+
+
+def test_scores_far_from_zero_have_wider_intervals() -> None:
+    """As the documentation says; the interval still holds the exact value."""
+    labels, scores = items(9, 20_000, 0.3)
+    near, far = streamed(labels, scores), streamed(labels, scores + 1000)
+
+    assert far.auroc.width > 20 * near.auroc.width
+    assert_certified(far, labels, scores + 1000)
+
+
 def test_undefined_results_are_said_to_be_so() -> None:
     """Nothing, or one class only, cannot be ranked; a refused first batch does not fix the type."""
     stream = RankingStream()
@@ -224,7 +261,7 @@ def test_intervals_of_maps_hold_the_exact_figures(seed: int, spread: float, limi
 
     assert found.aupro.low - ROUNDING <= exact.aupro <= found.aupro.high + ROUNDING
     assert found.aupro.low - ROUNDING <= found.aupro.value <= found.aupro.high + ROUNDING
-    assert_certified(found.pixels, masks, maps)
+    assert_certified(found, masks, maps)
 
 
 def test_maps_of_16_bits_are_exact() -> None:
@@ -248,7 +285,8 @@ def test_streams_of_maps_merge() -> None:
     first.merge(second)
 
     assert first.result().aupro.value == pytest.approx(whole.result().aupro.value, abs=1e-13)
-    assert first.result().pixels == whole.result().pixels
+    assert first.result().auroc == whole.result().auroc
+    assert first.result().average_precision == whole.result().average_precision
     assert first.result().regions == whole.result().regions > 3
 
 
