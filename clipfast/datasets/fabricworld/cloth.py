@@ -14,6 +14,8 @@ __all__ = ["Cloth", "Loom", "Truth", "interlace"]
 
 Truth: TypeAlias = NDArray[np.bool_]
 
+_FINEST = 1.0  # units between the numbers of a field; finer ones cost more and show nothing
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cloth:
@@ -35,29 +37,40 @@ class Loom:
     """Coordinates of a piece of cloth, turned and slightly warped, and the randomness of its making.
 
     Attributes:
-        rng: Where every number of the pattern comes from.
+        rng: Where every number of the design comes from: lengths, angles, shares.
+        grain: Where irregularities come from. The same generator as `rng`, except for pieces of one bolt of cloth,
+            which share their design and not their irregularities.
         size: Pixels along each side.
         x: Position across the warp threads in units, (size, size).
         y: Position along them in units, (size, size).
+        angle: Direction across the warp threads, in radians.
+        zoom: How much larger than usual everything looks.
     """
 
     rng: np.random.Generator
+    grain: np.random.Generator
     size: int
     x: Field
     y: Field
+    angle: float
+    zoom: float = 1.0
 
     @classmethod
-    def setup(cls, rng: np.random.Generator, size: int) -> Loom:
-        """Choose the angle and the warp of a piece."""
+    def setup(
+        cls, rng: np.random.Generator, size: int, *, grain: np.random.Generator | None = None, zoom: float = 1.0
+    ) -> Loom:
+        """Choose the angle and the warp of a piece; one with a grain of its own begins elsewhere in the pattern."""
         nearly_straight = rng.random() < 0.6
         angle = np.deg2rad(rng.uniform(-12, 12) if nearly_straight else rng.uniform(0, 360))
         warp = rng.uniform(0, 2.5)
-        across = (np.arange(size) + 0.5) * FRAME / size
-        down = across[:, None]
         # Far from the origin: patterns look different there, and rows and columns stay positive.
-        x = np.cos(angle) * across + np.sin(angle) * down + 500 + warp * smooth_noise(rng, size, 60)
-        y = -np.sin(angle) * across + np.cos(angle) * down + 500 + warp * smooth_noise(rng, size, 60)
-        return cls(rng, size, x, y)
+        begin = np.full(2, 500.0) if grain is None else 500 + grain.uniform(0, 300, 2)
+        grain = rng if grain is None else grain
+        across = (np.arange(size) + 0.5) * FRAME / size / zoom
+        down = across[:, None]
+        x = np.cos(angle) * across + np.sin(angle) * down + begin[0] + warp * smooth_noise(grain, size, 60)
+        y = -np.sin(angle) * across + np.cos(angle) * down + begin[1] + warp * smooth_noise(grain, size, 60)
+        return cls(rng, grain, size, x, y, float(angle), zoom)
 
     def length(self, low: float, high: float) -> float:
         """Draw a length, every doubling as likely as the next."""
@@ -65,7 +78,8 @@ class Loom:
 
     def noise(self, across: float, down: float | None = None) -> Field:
         """Draw a smooth field, (size, size)."""
-        return smooth_noise(self.rng, self.size, across, down)
+        across, down = (max(length * self.zoom, _FINEST) for length in (across, across if down is None else down))
+        return smooth_noise(self.grain, self.size, across, down)
 
     def soften(self, area: Truth, sigma: float) -> Field:
         """Return an area with soft edges, `sigma` units wide."""

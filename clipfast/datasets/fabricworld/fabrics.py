@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from clipfast.datasets.fabricworld import figured, surfaces, woven
+from clipfast.datasets.fabricworld import figured, hides, surfaces, woven
 from clipfast.datasets.fabricworld.cloth import Cloth, Loom
 
 __all__ = ["FABRICS", "Fabric"]
@@ -61,6 +61,8 @@ FABRICS: Mapping[str, Fabric] = MappingProxyType(
             Fabric("carpet", "地毯", surfaces.carpet),
             Fabric("mesh", "网眼布", surfaces.mesh),
             Fabric("quilted", "绗缝布", surfaces.quilted),
+            Fabric("leather", "皮革", hides.leather),
+            Fabric("felt", "毛毡", hides.felt),
         )
     }
 )

@@ -1,21 +1,21 @@
-"""Coloured shapes that lie on the cloth, each with its exact box."""
+"""Coloured shapes that lie on the cloth, each with its exact box and mask."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from clipfast.datasets.fabricworld.colours import dye
 from clipfast.datasets.fabricworld.noise import FRAME, Field, blur, fraction, smooth_noise
-from clipfast.types import Ints
+from clipfast.datasets.fabricworld.raster import fill, window_around
+from clipfast.datasets.fabricworld.shapes import SHAPES
+from clipfast.types import Ints, Pixels
 
-__all__ = ["SHAPES", "SceneObject", "Shape", "draw_object"]
+__all__ = ["Place", "SceneObject", "draw_object", "place_in"]
 
-_SUBPIXELS = 4  # along each side, when an outline is filled
+_RADII = (15.0, 44.0)  # of objects, in units
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +33,13 @@ class SceneObject:
     box: tuple[float, float, float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A shape.
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Where an object lies, in units: its centre (2,), its radius, and its angle in radians."""
 
-    Attributes:
-        name: English name.
-        zh: Chinese name.
-        outline: Corners inside the unit circle, y downwards, (corners, 2).
-    """
-
-    name: str
-    zh: str
-    outline: Field
+    centre: Field
+    radius: float
+    angle: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,31 +78,34 @@ class _Placed:
 
     def fill(self, factor: float = 1.0) -> Field:
         """Return how much of each pixel lies inside the outline, shrunk towards the centre, (h, w) in 0..1."""
-        outline = (self.outline - self.centre) * factor + self.centre
-        height, width = self.size_hw
-        drawing = Image.new("L", (width * _SUBPIXELS, height * _SUBPIXELS))
-        # Pillow counts from the centre of the first (sub)pixel, we count from its corner.
-        ImageDraw.Draw(drawing).polygon([(x, y) for x, y in (outline * _SUBPIXELS - 0.5).tolist()], fill=255)
-        return np.asarray(drawing.reduce(_SUBPIXELS), dtype=np.float64) / 255
+        return fill([(self.outline - self.centre) * factor + self.centre], self.size_hw)
 
 
 def draw_object(
-    rng: np.random.Generator, image: Field, shape: str, colour: str, cell: tuple[float, float, float]
+    rng: np.random.Generator,
+    image: Field,
+    shape: str,
+    colour: str,
+    where: tuple[float, float, float] | Place,
+    labels: Pixels | None = None,
 ) -> SceneObject:
-    """Draw one object and its shadow into `image`, somewhere inside a square cell.
+    """Draw one object and its shadow into `image`, somewhere inside a square cell or in a given place.
 
     Args:
         rng: Where size, place, angle and dye come from.
         image: RGB levels, (size, size, 3) float64; changed in place.
         shape: A key of `SHAPES`.
         colour: A key of `COLOURS`.
-        cell: Left, top and side of the cell in units; no pixel of the shape leaves it.
+        where: Left, top and side of the cell in units, and no pixel of the shape leaves it; or the place.
+        labels: Numbers of objects, (size, size) uint8: pixels of which the shape covers at least half get the next
+            number, in place.
 
     Returns:
         What was drawn.
     """
     size = len(image)
-    placed = _place(rng, SHAPES[shape].outline, colour, size, cell)
+    place = where if isinstance(where, Place) else place_in(rng, where)
+    placed = _put(place, SHAPES[shape].outline, colour, size)
     cover = placed.fill()
     if shape == "ring":
         cover = cover - placed.fill(rng.uniform(0.5, 0.68))
@@ -122,26 +119,30 @@ def draw_object(
     mask = cover[..., None]
     shadowed = image[window] * (1 - _shadow(rng, cover, size / FRAME))[..., None]
     image[window] = np.clip(shadowed * (1 - mask) + pigment * shade[..., None] * mask, 0, 255)
+    if labels is not None:
+        labels[window][cover >= min(0.5, float(cover.max()))] = int(labels.max()) + 1
     return SceneObject(shape, colour, _tight_box(cover, left, top))
 
 
-def _place(
-    rng: np.random.Generator, outline: Field, colour: str, size: int, cell: tuple[float, float, float]
-) -> _Placed:
-    scale = size / FRAME
+def place_in(rng: np.random.Generator, cell: tuple[float, float, float], radii: tuple[float, float] = _RADII) -> Place:
+    """Draw a place inside a square cell: left, top and side in units."""
     left, top, side = cell
     # The gap keeps the shadow's offset, at most 3 units, from running out of the window.
     gap = 4.0
-    radius = rng.uniform(15, min(44.0, side / 2 - gap - 1))
+    radius = rng.uniform(radii[0], min(radii[1], side / 2 - gap - 1))
     centre = np.array([left, top]) + rng.uniform(radius + gap, side - radius - gap, 2)
     upright = rng.random() < 0.7
     angle = rng.normal(0, 0.25) if upright else rng.uniform(0, 2 * np.pi)
-    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    corners = (outline @ turn * radius + centre) * scale
-    margin = 10 * scale
-    first = np.clip(np.floor(corners.min(axis=0) - margin), 0, size).astype(np.int64)
-    width, height = (np.clip(np.ceil(corners.max(axis=0) + margin), 0, size).astype(np.int64) - first).tolist()
-    return _Placed(colour, first, (height, width), corners - first, centre * scale - first, radius * scale, angle)
+    return Place(centre, radius, angle)
+
+
+def _put(place: Place, outline: Field, colour: str, size: int) -> _Placed:
+    scale = size / FRAME
+    cos, sin = np.cos(place.angle), np.sin(place.angle)
+    corners = (outline @ np.array([[cos, sin], [-sin, cos]]) * place.radius + place.centre) * scale
+    first, size_hw = window_around(corners, 10 * scale, size)
+    centre = place.centre * scale - first
+    return _Placed(colour, first, size_hw, corners - first, centre, place.radius * scale, place.angle)
 
 
 def _shadow(rng: np.random.Generator, cover: Field, scale: float) -> Field:
@@ -186,39 +187,3 @@ _DECORATIONS: Mapping[str, Callable[[_Placed, Field, Field], tuple[Field, Field]
     "flower": _grow_flower,
     "patch": _stitch_patch,
 }
-
-
-def _polar(radii: Field) -> Field:
-    """Return corners at equal angles, the first straight up, then clockwise."""
-    angles = np.arange(len(radii)) * 2 * np.pi / len(radii)
-    return np.stack([radii * np.sin(angles), -radii * np.cos(angles)], axis=1)
-
-
-def _heart() -> Field:
-    angles = np.arange(72) * 2 * np.pi / 72
-    across = 16 * np.sin(angles) ** 3
-    up = 13 * np.cos(angles) - 5 * np.cos(2 * angles) - 2 * np.cos(3 * angles) - np.cos(4 * angles)
-    return np.stack([across, -up], axis=1) / 17.1
-
-
-_ARM = 0.32  # half the width of an arm of the cross
-_CIRCLE = _polar(np.ones(72))
-_CROSS_CORNER = np.array([(-_ARM, -1), (_ARM, -1), (_ARM, -_ARM)])
-_QUARTER = np.array([(0, 1), (-1, 0)])  # turns a row of corners clockwise, y downwards
-_CROSS = np.concatenate([_CROSS_CORNER @ np.linalg.matrix_power(_QUARTER, turns) for turns in range(4)])
-
-SHAPES: Mapping[str, Shape] = MappingProxyType(
-    {
-        shape.name: shape
-        for shape in (
-            Shape("button", "纽扣", _CIRCLE),
-            Shape("patch", "补丁", np.array([(-0.75, -0.65), (0.75, -0.65), (0.75, 0.65), (-0.75, 0.65)])),
-            Shape("star", "星形", _polar(np.tile([1.0, 0.42], 5))),
-            Shape("ring", "圆环", _CIRCLE),
-            Shape("triangle", "三角形", _polar(np.ones(3))),
-            Shape("cross", "十字形", 0.95 * _CROSS),
-            Shape("heart", "心形", _heart()),
-            Shape("flower", "花形", _polar(0.72 + 0.28 * np.cos(5 * np.arange(72) * 2 * np.pi / 72))),
-        )
-    }
-)
