@@ -83,7 +83,7 @@ def render_relation(
 
 def _names(stage: Stage, relation: str, objects: tuple[str, str] | None) -> tuple[str, str]:
     rng = stage.object_rng
-    names = []
+    names: list[str] = []
     for _ in range(2):
         shape = choose(rng, _CARRIERS if relation == "on" and names else SHAPES)
         pigments = [each for each in stage.other_colours() if not names or each != names[0].split()[0]]

@@ -147,7 +147,8 @@ def anomaly_samples(seed: int, *, good: int, each: int, wishes: Wishes | None = 
 def _seeds(seed: int, what: str, count: int) -> list[int]:
     if count == 0:
         return []
-    return np.random.SeedSequence([seed, zlib.crc32(what.encode())]).generate_state(count).tolist()
+    states = np.random.SeedSequence([seed, zlib.crc32(what.encode())]).generate_state(count)
+    return [int(state) for state in states]
 
 
 def _counted(count: int) -> int:

@@ -123,8 +123,8 @@ class Stage:
             grain, cloth_rng = cloth_rng, np.random.default_rng([wishes.bolt, 1])
         zoom = zoom_of(zoom_rng, wishes.camera)
         image, first, angle = _weave(cloth_rng, FABRICS[fabric], colour, (wishes.size, grain, zoom))
-        masks = (np.zeros((wishes.size, wishes.size), np.uint8) for _ in range(2))
-        return cls(fabric, colour, image, first, angle, [], [], *masks, object_rng, defect_rng, camera_rng)
+        objects, defects = (np.zeros((wishes.size, wishes.size), np.uint8) for _ in range(2))
+        return cls(fabric, colour, image, first, angle, [], [], objects, defects, object_rng, defect_rng, camera_rng)
 
     def scatter(self, wish: int | Sequence[str]) -> None:
         """Draw objects in cells of a grid, at most one each: they can neither overlap nor leave the picture."""

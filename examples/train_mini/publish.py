@@ -1,0 +1,45 @@
+"""From trained weights to an artifact: an open_clip checkpoint and its config, then clipfast's own export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from clipfast.artifact import Artifact
+from clipfast.export.options import ExportOptions
+from clipfast.export.pipeline import export
+from clipfast.storage import atomic_write
+from model import CONFIG, MiniClip
+
+NOTICE = (
+    "{name} is a small demo model trained on rendered fabrics only; for real images export real weights: "
+    "python -m clipfast.export ViT-B-16 --pretrained FILE --out DIR"
+)
+BLOCKS = (2, 5, 6)  # whose patch features a memory bank can use
+
+
+def write_open_clip(folder: Path, model: MiniClip, name: str) -> tuple[Path, Path]:
+    """Write `<name>.json` and `<name>.safetensors` (fp16), which `open_clip.create_model` loads."""
+    config, checkpoint = folder / f"{name}.json", folder / f"{name}.safetensors"
+    with atomic_write(config) as temporary:
+        temporary.write_text(json.dumps(CONFIG), encoding="utf-8")
+    state = {key: value.half().contiguous() for key, value in model.open_clip_state().items()}
+    with atomic_write(checkpoint) as temporary:
+        save_file(state, temporary)
+    return config, checkpoint
+
+
+def publish(folder: Path, model: MiniClip, name: str) -> Artifact:
+    """Export to `folder/<name>` and prove it; raises ParityError if a graph does not reproduce PyTorch."""
+    config, checkpoint = write_open_clip(folder, model, name)
+    options = ExportOptions(
+        str(config),
+        str(checkpoint),
+        activation="gelu",
+        blocks=BLOCKS,
+        compact=True,
+        notice=NOTICE.format(name=name.replace("_", "-")),
+    )
+    return export(options, folder / name)
