@@ -1,13 +1,31 @@
 """Data sets: what the library is shown, tested and demonstrated on."""
 
-from clipfast.datasets.fabricworld import COLOURS, FABRICS, SHAPES, Scene, SceneObject, render, write_folder
+from clipfast.datasets.fabricworld import (
+    COLOURS,
+    DEFECTS,
+    FABRICS,
+    SHAPES,
+    Sample,
+    Scene,
+    SceneDefect,
+    SceneObject,
+    render,
+    render_relation,
+    write_folder,
+    write_mvtec,
+)
 
 __all__ = [
     "COLOURS",
+    "DEFECTS",
     "FABRICS",
     "SHAPES",
+    "Sample",
     "Scene",
+    "SceneDefect",
     "SceneObject",
     "render",
+    "render_relation",
     "write_folder",
+    "write_mvtec",
 ]

@@ -70,7 +70,7 @@ def draw(seed: int) -> Scene:
 
 
 def write_store(folder: Path, count: int, seed: int, progress: Callable[[int, int], None] | None = None) -> Store:
-    """Render scenes `seed` to `seed + count - 1`; what a broken run left is finished, not drawn again."""
+    """Render scenes `seed` to `seed + count - 1`, or open them if they are all there."""
     if (folder / "defects.npy").is_file():
         store = Store.open(folder)
         if len(store) != count:

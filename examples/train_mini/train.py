@@ -6,7 +6,7 @@
 
 It renders a store of scenes (once, in OUT/scenes or --store), trains, exports OUT/<name> and measures it on seeds that
 were never trained on (OUT/report.json). The same command goes on where a broken run stopped; `--continue-from` begins a
-further leg with the weights of an earlier one.
+further leg with the weights of an earlier one. `--minutes 0 --scenes 16` gives the untrained model to compare with.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class Recipe:
         threads: Of torch; one more process composes batches.
         weights: Of the parts of the loss.
         begin: Weights of an earlier leg, or None.
+        compiled: Whether the image tower is compiled: a fifth faster on small crops, after a minute and a half.
     """
 
     out: Path
@@ -60,6 +61,7 @@ class Recipe:
     threads: int
     weights: Weights
     begin: Path | None
+    compiled: bool
 
 
 def train(recipe: Recipe) -> MiniClip:
@@ -73,6 +75,8 @@ def train(recipe: Recipe) -> MiniClip:
     if recipe.begin is not None:
         load_weights(recipe.begin, model)
     progress = load_state(recipe.out, model, optimiser)
+    if recipe.compiled:
+        model.images = torch.compile(model.images)
     batches: Iterator[Batch] | None = None
     stage: Stage | None = None
     said, saved, parts = Said(time.monotonic(), progress.images), time.monotonic(), {}
@@ -171,6 +175,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, help=f"How many scenes to render; {SCENES} if left out.")
     parser.add_argument("--continue-from", type=Path, help="weights.safetensors of an earlier leg.")
     parser.add_argument("--peak", type=float, default=PEAK, help="The largest learning rate; less in a further leg.")
+    parser.add_argument("--compile", action="store_true", help="Compile the image tower; needs a C++ compiler.")
     parser.add_argument("--quick", action="store_true", help="All steps in less than two minutes, learning little.")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -184,6 +189,7 @@ def main() -> None:
         threads=asked.threads,
         weights=Weights.contrastive_only() if asked.contrastive_only else Weights(),
         begin=asked.continue_from,
+        compiled=asked.compile,
     )
     model = train(recipe)
     artifact = publish(asked.out, model, name)
