@@ -212,7 +212,7 @@ def test_forwards_are_open_clips(recipe: Any, writer: Any) -> None:
         open_clip.model.CLIPTextCfg(**config["text_cfg"]),
     ).eval()
     theirs.load_state_dict(ours.open_clip_state())
-    rows, ends = writer.encode(np.random.default_rng(0), [[0], [3, 40], [200]])
+    rows, ends = writer.encode(np.random.default_rng(0), [[0], [3, 40], [100]])
     tokens = torch.tensor([*writer.known_tokens, 1])[torch.from_numpy(rows)]
     padded = torch.zeros(3, 77, dtype=torch.long)
     for row, (token, end) in enumerate(zip(tokens, ends, strict=True)):
@@ -238,4 +238,5 @@ def test_contrastive_only_teaches_no_place(recipe: Any, writer: Any, store: Any)
     assert train.step(model, train.make_optimiser(model), next(iter(data)), weights, 1e-3).keys() == {
         "contrast",
         "fabric",
+        "right",
     }

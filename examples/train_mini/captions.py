@@ -84,8 +84,8 @@ class CaptionWriter:
 def write(rng: np.random.Generator, claims: Sequence[int]) -> str:
     """Say all of the claims, and nothing else, in one of many ways.
 
-    >>> write(np.random.default_rng(0), [0])
-    'a denim'
+    >>> write(np.random.default_rng(2), [0, COLOUR + 5, OBJECT + 12 * 2])
+    'a macro photo of a blue denim fabric with a red star'
     """
     fabrics = [_called(rng, FABRIC_NAMES[c], words.FABRIC_WORDS) for c in claims if c < COLOUR]
     colours = [_called(rng, COLOUR_NAMES[c - COLOUR], words.COLOUR_WORDS) for c in claims if COLOUR <= c < SHAPE]
