@@ -45,9 +45,9 @@ def store(recipe: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return recipe["store"].write_store(tmp_path_factory.mktemp("scenes"), 40, 0)
 
 
-def run(out: Path, *options: str) -> str:
-    """Run the script in a process of its own, as a user does."""
-    command = [sys.executable, str(RECIPE / "train.py"), "--out", str(out), "--quick", *options]
+def run(script: str, *options: str) -> str:
+    """Run a script in a process of its own, as a user does."""
+    command = [sys.executable, str(RECIPE / script), *options]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -59,7 +59,7 @@ def test_quick_run_makes_a_model_that_is_measured(tmp_path: Path) -> None:
     """Render, train, export through the gate, measure: everything is there, and the weights can be committed."""
     from clipfast import Clip
 
-    run(tmp_path)
+    run("train.py", "--out", str(tmp_path), "--quick")
 
     report = json.loads((tmp_path / "report.json").read_text())
     figures = report["worlds"]["fabricworld"]
@@ -68,6 +68,9 @@ def test_quick_run_makes_a_model_that_is_measured(tmp_path: Path) -> None:
     assert (tmp_path / "weights.safetensors").stat().st_size < 10e6
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert {"step", "images", "elapsed", "contrast", "fabric", "dense", "region", "reading"} <= log[-1].keys()
+    compared = run("compare.py", *[str(tmp_path / "report.npz")] * 2).splitlines()
+    assert all("+0.000 [+0.000, +0.000]" in line or "not comparable" in line for line in compared)
+    assert len(compared) == sum(len(world) for world in report["worlds"].values())
     with Clip.load(tmp_path / "mini") as clip:
         assert clip.encode_dense([np.zeros((224, 224, 3), np.uint8)]).grid_hw == (14, 14)
 

@@ -227,8 +227,7 @@ def _label(share: NDArray[np.float32], *, yes: float) -> NDArray[np.uint8]:
 
 def _varied(rng: np.random.Generator, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Contrast, brightness and noise of another camera."""
-    level = pixels.mean()
-    contrast, brightness = rng.uniform(0.85, 1.15, 2)
-    noise = rng.normal(0, 2, (*pixels.shape[:2], 1)).astype(np.float32)
-    changed: NDArray[np.float64] = np.clip((pixels - level) * contrast + level * brightness + noise, 0, 255)
-    return changed.astype(np.uint8)
+    contrast, brightness = (np.float32(each) for each in rng.uniform(0.85, 1.15, 2))
+    changed = rng.standard_normal((*pixels.shape[:2], 1), dtype=np.float32) * np.float32(2)
+    changed = changed + (pixels * contrast + np.float32(pixels.mean()) * (brightness - contrast))
+    return np.clip(changed, 0, 255, out=changed).astype(np.uint8)

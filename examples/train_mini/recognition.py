@@ -27,7 +27,7 @@ def zero_shot(clip: Clip, truths: Sequence[Truth], images: Floats) -> list[Figur
     colour = np.array([COLOUR_NAMES.index(truth.colour) for truth in truths])
     by_fabric = images @ clip.encode_texts(FABRIC_NAMES, CLOTH).T
     by_colour = images @ clip.encode_texts(COLOUR_NAMES, CLOTH).T
-    single = np.array([number for number, truth in enumerate(truths) if len(truth.objects) == 1])
+    single = np.array([number for number, truth in enumerate(truths) if len(truth.objects) == 1], np.int64)
     shape = np.array([SHAPE_NAMES.index(truths[number].objects[0][0]) for number in single], np.int64)
     by_shape = images[single] @ clip.encode_texts([f"a photo of a {name}" for name in SHAPE_NAMES]).T
     damage = _mean(clip, DAMAGED) - _mean(clip, FLAWLESS)

@@ -16,7 +16,7 @@ from clipfast.datasets.fabricworld.world import compose
 from clipfast.errors import ShapeError
 from clipfast.types import Floats, Pixels
 
-__all__ = ["Sample", "anomaly_samples", "caption_samples", "class_samples", "detection_samples"]
+__all__ = ["Sample", "anomaly_samples", "caption_samples", "class_samples", "detection_samples", "piece_seeds"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +80,7 @@ def class_samples(
 def _classes(seed: int, per_fabric: int, fabrics: list[str], wishes: Wishes) -> Iterator[Sample]:
     colours = np.random.default_rng(seed).permutation(list(COLOURS)).tolist()
     for name in fabrics:
-        for number, piece in enumerate(_seeds(seed, name, per_fabric)):
+        for number, piece in enumerate(piece_seeds(seed, name, per_fabric)):
             scene = compose(piece, replace(wishes, fabric=name, colour=colours[number % len(colours)]))
             yield Sample.of(scene, f"{FABRICS[name].id}/ref_{number + 1:02}", name)
 
@@ -131,11 +131,13 @@ def anomaly_samples(seed: int, *, good: int, each: int, wishes: Wishes | None = 
     """
     wishes = wishes or Wishes()
     drawn = compose(seed, replace(wishes, size=32, objects=0, defects=0))
-    product = replace(wishes, fabric=drawn.fabric, colour=drawn.colour, bolt=wishes.bolt or seed)
+    product = replace(
+        wishes, fabric=drawn.fabric, colour=drawn.colour, bolt=seed if wishes.bolt is None else wishes.bolt
+    )
     kinds = ["good"] * _counted(good)
     for kind in wishes.named_defects() or DEFECTS:
         kinds += [kind] * _counted(each)
-    seeds = _seeds(seed, "pieces", len(kinds))
+    seeds = piece_seeds(seed, "pieces", len(kinds))
     numbers: dict[str, int] = {}
     for kind, piece in zip(kinds, seeds, strict=True):
         number = numbers[kind] = numbers.get(kind, -1) + 1
@@ -144,7 +146,12 @@ def anomaly_samples(seed: int, *, good: int, each: int, wishes: Wishes | None = 
         yield Sample.of(scene, f"{folder}/{number:03}", kind)
 
 
-def _seeds(seed: int, what: str, count: int) -> list[int]:
+def piece_seeds(seed: int, what: str, count: int) -> list[int]:
+    """Return seeds for `count` pictures of one purpose; other purposes, such as other fabrics, have others.
+
+    >>> piece_seeds(0, "felt", 2) == piece_seeds(0, "felt", 3)[:2] != piece_seeds(0, "lace", 2)
+    True
+    """
     if count == 0:
         return []
     states = np.random.SeedSequence([seed, zlib.crc32(what.encode())]).generate_state(count)

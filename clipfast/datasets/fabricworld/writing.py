@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from clipfast.datasets.fabricworld.fabrics import FABRICS
-from clipfast.datasets.fabricworld.samples import anomaly_samples, class_samples
+from clipfast.datasets.fabricworld.samples import anomaly_samples, class_samples, piece_seeds
 from clipfast.datasets.fabricworld.scene import Wishes, require_known
 from clipfast.errors import ShapeError
 from clipfast.storage import atomic_write
@@ -85,7 +85,8 @@ def write_mvtec(
     paths = []
     for name in wanted:
         product = replace(wishes or Wishes(), fabric=name)
-        pieces = anomaly_samples(seed, good=numbers["train"] + numbers["good"], each=numbers["each"], wishes=product)
+        (bolt,) = piece_seeds(seed, name, 1)
+        pieces = anomaly_samples(bolt, good=numbers["train"] + numbers["good"], each=numbers["each"], wishes=product)
         for number, sample in enumerate(pieces):
             part, key = ("train", sample.key) if number < numbers["train"] else ("test", sample.key)
             if sample.label == "good" and part == "test":
