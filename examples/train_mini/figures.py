@@ -82,7 +82,7 @@ def average_precision(name: str, pictures: Sequence[Found], iou: float) -> Figur
         truths = GroundTruths.from_images([each.boxes for each in chosen], [each.kinds for each in chosen])
         scores, kinds = [each.scores for each in chosen], [each.found_kinds for each in chosen]
         found = Detections.from_images([each.found for each in chosen], scores, kinds)
-        return voc_average_precision_score(found, truths, iou_thresholds=iou).mean
+        return voc_average_precision_score(truths, found, iou_thresholds=iou).mean
 
     return _figure(name, statistic, np.arange(len(pictures)), None, _FEW)
 
