@@ -34,9 +34,8 @@ def main() -> None:
             if f"{name} / labels" in ours.files:
                 labels = ours[f"{name} / labels"]
                 found = paired_bootstrap(
-                    lambda scores, truth: auroc_score(truth, scores),
-                    ours[name], theirs[name], labels, seed=0, strata=labels, options=_OPTIONS,
-                )  # fmt: skip
+                    auroc_score, labels, ours[name], theirs[name], seed=0, strata=labels, options=_OPTIONS
+                )
             else:
                 found = paired_bootstrap(np.mean, ours[name], theirs[name], seed=0, options=_OPTIONS)
             low, high = (found.interval.low, found.interval.high) if found.interval else (np.nan, np.nan)
