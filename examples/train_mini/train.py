@@ -2,7 +2,7 @@
 
     python examples/train_mini/train.py --out runs/mini --minutes 110
     python examples/train_mini/train.py --out runs/mini_contrastive --minutes 110 --contrastive-only
-    python examples/train_mini/train.py --out /tmp/try --quick
+    python examples/train_mini/train.py --out try --quick
 
 It renders a store of scenes (once, in OUT/scenes or --store), trains, exports OUT/<name> and measures it on seeds that
 were never trained on (OUT/report.json). The same command goes on where a broken run stopped; `--continue-from` begins a
