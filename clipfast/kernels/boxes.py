@@ -133,8 +133,8 @@ def _take(
         raise ShapeError(f"pixel_offset must be 0 or 1; got {pixel_offset!r}.")
     if scores.shape != (len(boxes),) or scores.dtype.kind not in "biuf" or not np.isfinite(scores).all():
         raise ShapeError(f"scores must be {len(boxes)} real and finite numbers; got {scores.dtype} {scores.shape}.")
-    if not 0 <= iou_threshold <= 1:  # also refuses NaN
-        raise ShapeError(f"iou_threshold must lie from 0 to 1; got {iou_threshold}.")
+    if np.asarray(iou_threshold).dtype.kind not in "biuf" or not 0 <= iou_threshold <= 1:  # also refuses NaN
+        raise ShapeError(f"iou_threshold must lie from 0 to 1; got {iou_threshold!r}.")
     if classes is None:
         order = _descending(scores)
         starts = np.array([0, len(boxes)], np.int64)

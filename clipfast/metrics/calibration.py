@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.errors import ShapeError, UndefinedMetricError
+from clipfast.kernels.array_inputs import as_array
 from clipfast.types import Ints
 
 __all__ = [
@@ -167,7 +168,7 @@ def negative_log_likelihood_error(labels: NDArray[Any], probs: NDArray[Any]) -> 
 
 def checked_probs(labels: NDArray[Any], probs: NDArray[Any]) -> tuple[Doubles, Ints]:
     """Return probabilities as an own float64 (n, c) copy, and labels as int64."""
-    given = np.asarray(probs)
+    given = as_array("probs", probs)
     rows = two_columns("probs", given)
     if given.ndim == 1:
         rows[:, 0] = 1.0 - rows[:, 1]
@@ -208,7 +209,7 @@ def two_columns(what: str, values: NDArray[Any]) -> Doubles:
 
 def checked_classes(labels: NDArray[Any], count: int, classes: int) -> Ints:
     """Return labels as int64 (n,)."""
-    truth = np.asarray(labels)
+    truth = as_array("labels", labels)
     if truth.shape != (count,):
         raise ShapeError(f"labels must be ({count},), one a row; got {truth.shape}.")
     if truth.dtype.kind not in "biu":

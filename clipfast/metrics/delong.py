@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.errors import ShapeError, UndefinedMetricError
+from clipfast.kernels.array_inputs import as_array
 from clipfast.metrics.intervals import Interval, require_confidence
 from clipfast.metrics.paired import PairedDifference
 
@@ -145,7 +146,7 @@ def _placements(labels: NDArray[Any], scores: NDArray[Any]) -> tuple[Doubles, Do
 
 
 def _checked(labels: NDArray[Any], scores: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    rows, truth = np.asarray(scores), np.asarray(labels)
+    rows, truth = as_array("scores", scores), as_array("labels", labels)
     if rows.ndim != 2 or truth.shape != rows.shape[1:]:
         raise ShapeError(f"scores must be (s, n) and labels (n,); got {rows.shape} and {truth.shape}.")
     if rows.dtype.kind not in "biuf" or not np.isfinite(rows).all():

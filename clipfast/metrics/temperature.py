@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.errors import ShapeError, UndefinedMetricError
+from clipfast.kernels.array_inputs import as_array
 from clipfast.metrics.calibration import checked_classes, two_columns
 
 __all__ = ["apply_temperature", "fit_temperature"]
@@ -40,7 +41,7 @@ def fit_temperature(labels: NDArray[Any], logits: NDArray[Any]) -> float:
     """
     from scipy.optimize import brentq
 
-    rows = two_columns("logits", np.asarray(logits))
+    rows = two_columns("logits", as_array("logits", logits))
     truth = checked_classes(labels, *rows.shape)
     with np.errstate(over="ignore"):  # the sum below is infinite then
         rows -= rows.max(axis=1, keepdims=True)
@@ -90,7 +91,7 @@ def apply_temperature(logits: NDArray[Any], temperature: float = 1.0) -> Doubles
     """
     if not (np.isfinite(temperature) and temperature > 0):
         raise ShapeError(f"temperature must be a finite number above 0; got {temperature!r}.")
-    given = np.asarray(logits)
+    given = as_array("logits", logits)
     rows = two_columns("logits", given)
     with np.errstate(over="ignore"):  # -inf is as good: its share is 0
         rows -= rows.max(axis=1, keepdims=True)

@@ -161,3 +161,9 @@ def test_negative_scores_are_no_weights() -> None:
     assert non_maximum_suppression(GOOD, scores, 0.5).tolist() == [0, 1]
     with pytest.raises(ShapeError, match=r"not be negative, for they are weights; got -0.25. Add a constant"):
         merge_boxes(GOOD, scores, 0.5)
+
+
+def test_a_threshold_that_is_no_number_is_named() -> None:
+    """Not a raw TypeError."""
+    with pytest.raises(ShapeError, match="iou_threshold must lie from 0 to 1; got 'half'"):
+        non_maximum_suppression(np.zeros((1, 4)), np.ones(1), "half")  # type: ignore[arg-type]  # that is the point

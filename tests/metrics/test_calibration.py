@@ -22,6 +22,7 @@ from clipfast.metrics.calibration import (
     negative_log_likelihood_error,
     reliability_table,
 )
+from clipfast.metrics.delong import delong_covariance
 from clipfast.metrics.temperature import apply_temperature, fit_temperature
 from reference import naive_calibration as naive
 
@@ -313,3 +314,18 @@ def test_half_precision_rows_may_miss_one_by_more() -> None:
     probs = apply_temperature(np.random.default_rng(0).normal(0, 1, (20, 200))).astype(np.float16)
 
     assert 0 < expected_calibration_error(np.arange(20), probs) < 1
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda ragged: expected_calibration_error(np.array([0, 1]), ragged),
+        lambda ragged: fit_temperature(np.array([0, 1]), ragged),
+        apply_temperature,
+        lambda ragged: delong_covariance(np.array([0, 1]), ragged),
+    ],
+)
+def test_ragged_lists_are_named(call: Callable[[Any], Any]) -> None:
+    """Not NumPy's own error."""
+    with pytest.raises(ShapeError, match="must be an array, or lists whose rows have one length"):
+        call([[0.5, 0.5], [1.0]])
