@@ -13,7 +13,14 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from clipfast.errors import ShapeError, UndefinedMetricError
-from clipfast.metrics.resampling import Resampler, Statistic, bootstrap_ends, checked_samples, evaluate
+from clipfast.metrics.resampling import (
+    Resampler,
+    Statistic,
+    bootstrap_ends,
+    checked_samples,
+    evaluate,
+    require_resamples,
+)
 
 __all__ = ["BootstrapOptions", "Interval", "bootstrap_interval", "wilson_interval"]
 
@@ -59,8 +66,7 @@ class BootstrapOptions:
     def __post_init__(self) -> None:
         if self.method not in {"bca", "percentile"}:
             raise ShapeError(f"method must be one of ['bca', 'percentile']; got {self.method!r}.")
-        if self.resamples < 100:
-            raise ShapeError(f"resamples must be at least 100; got {self.resamples}. 2000 are usual.")
+        require_resamples(self.resamples, 100, 2000)
         require_confidence(self.confidence)
 
 

@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from clipfast.errors import ShapeError, UndefinedMetricError
 from clipfast.metrics.intervals import BootstrapOptions, Interval, require_confidence
-from clipfast.metrics.resampling import Resampler, Statistic, bootstrap_ends, checked_samples, evaluate
+from clipfast.metrics.resampling import (
+    Resampler,
+    Statistic,
+    bootstrap_ends,
+    checked_samples,
+    evaluate,
+    require_resamples,
+    seeded,
+)
 
 __all__ = ["PairedDifference", "paired_bootstrap", "paired_t_test", "permutation_test"]
 
@@ -161,8 +169,8 @@ def permutation_test(
     >>> round(found.difference, 3), found.p_value
     (0.03, 0.25)
     """
-    if resamples < 99:
-        raise ShapeError(f"resamples must be at least 99; got {resamples}. 9999 are usual.")
+    require_resamples(resamples, 99, 9999)
+    rng = seeded(seed)
     differences = _differences(first, second)
     moving = differences[differences != 0]
     # Sums in another order may differ in the last bits; those count as equal.
@@ -170,7 +178,7 @@ def permutation_test(
     if len(moving) <= _EXACT_UP_TO:
         p_value = np.count_nonzero(np.abs(_all_sums(moving)) >= reached) / 2 ** len(moving)
     else:
-        p_value = (1 + _random_beyond(moving, reached, seed, resamples)) / (1 + resamples)
+        p_value = (1 + _random_beyond(moving, reached, rng, resamples)) / (1 + resamples)
     exact = len(moving) <= _EXACT_UP_TO
     return PairedDifference(
         float(differences.mean()), float(p_value), None, f"permutation, {'exact' if exact else 'random'}"
@@ -185,9 +193,8 @@ def _all_sums(values: Doubles) -> Doubles:
     return sums
 
 
-def _random_beyond(values: Doubles, reached: float, seed: int, resamples: int) -> int:
+def _random_beyond(values: Doubles, reached: float, rng: np.random.Generator, resamples: int) -> int:
     """Count the random signs under which the sum is at least `reached` away from 0."""
-    rng = np.random.default_rng(seed)
     at_once = max(1, _CHUNK // len(values))
     beyond = 0
     for begin in range(0, resamples, at_once):

@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 from clipfast.errors import ShapeError, UndefinedMetricError
 from clipfast.types import Ints
 
-__all__ = ["Resampler", "Samples", "Statistic", "bootstrap_ends", "checked_samples", "evaluate"]
+__all__ = [
+    "Resampler",
+    "Samples",
+    "Statistic",
+    "bootstrap_ends",
+    "checked_samples",
+    "evaluate",
+    "require_resamples",
+    "seeded",
+]
 
 Doubles = NDArray[np.float64]
 Samples: TypeAlias = Sequence[NDArray[Any]]
@@ -61,7 +70,7 @@ class Resampler:
 
     def draws(self, seed: int, count: int) -> Iterator[list[Ints]]:
         """Give `count` resamples, the same for the same seed."""
-        rng = np.random.default_rng(seed)
+        rng = seeded(seed)
         for _ in range(count):
             yield [
                 np.concatenate([rows[rng.integers(0, len(rows), len(rows))] for rows in groups])
@@ -73,6 +82,23 @@ class Resampler:
         full = self.all_rows()
         for row in range(len(full[part])):
             yield [np.delete(rows, row) if at == part else rows for at, rows in enumerate(full)]
+
+
+def seeded(seed: int) -> np.random.Generator:
+    """Return the generator of a seed.
+
+    Raises:
+        ShapeError: If the seed is not an integer, or negative: without one, nothing could be repeated.
+    """
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+        raise ShapeError(f"seed must be an integer from 0; got {seed!r}.")
+    return np.random.default_rng(int(seed))
+
+
+def require_resamples(resamples: int, least: int, usual: int) -> None:
+    """Refuse what is no number of resamples."""
+    if not isinstance(resamples, int | np.integer) or resamples < least:
+        raise ShapeError(f"resamples must be an integer, at least {least}; got {resamples!r}. {usual} are usual.")
 
 
 def evaluate(statistic: Statistic, samples: Samples, draws: Iterator[list[Ints]]) -> Doubles:

@@ -133,7 +133,7 @@ def test_mvtec_is_checked_before_it_is_written(tmp_path: Path) -> None:
         (ShapeError, "counts must be 0 or more", {"counts": {"train": -1}}),
     ):
         with pytest.raises(error, match=words):
-            write_mvtec(tmp_path, **({"fabrics": ["denim"], "seed": 0} | arguments))  # type: ignore[arg-type]  # a name out of a loop
+            write_mvtec(tmp_path, **({"fabrics": ["denim"], "seed": 0} | arguments))  # type: ignore[arg-type]  # of mixed types
     assert list(tmp_path.iterdir()) == []
 
 

@@ -65,7 +65,7 @@ def extent(mask: Pixels) -> tuple[float, float, float, float]:
 def test_masks_lie_in_their_boxes(size: int, camera: str) -> None:
     """Each object and each defect has pixels of its own number; a defect's box is tight around what it shows."""
     for seed in range(6):
-        scene = render(seed, objects=3, defects=2, size=size, camera=camera)  # type: ignore[arg-type]  # a name out of a loop
+        scene = render(seed, objects=3, defects=2, size=size, camera=camera)  # type: ignore[arg-type]  # a str out of the table
 
         assert set(np.unique(scene.object_mask)) == {0, 1, 2, 3}
         for number, item in enumerate(scene.objects, start=1):
@@ -111,11 +111,11 @@ def test_named_objects_are_drawn() -> None:
 @pytest.mark.parametrize("camera", CAMERAS)
 def test_a_camera_changes_the_picture_and_not_what_lies_where(camera: str) -> None:
     """Objects keep their boxes; the picture is reproducible and neither black nor white."""
-    plain, scene = render(9, objects=3), render(9, objects=3, camera=camera)  # type: ignore[arg-type]  # a name out of a loop
+    plain, scene = render(9, objects=3), render(9, objects=3, camera=camera)  # type: ignore[arg-type]  # a str out of the table
 
     assert scene.objects == plain.objects
     assert scene.caption == plain.caption
-    assert np.array_equal(scene.image, render(9, objects=3, camera=camera).image)  # type: ignore[arg-type]  # a name out of a loop
+    assert np.array_equal(scene.image, render(9, objects=3, camera=camera).image)  # type: ignore[arg-type]  # a str out of the table
     assert 10 < scene.image.mean() < 245
 
 
@@ -181,7 +181,7 @@ def test_unknown_names_are_answered_with_the_known(
 def test_wrong_relations_are_answered_with_the_known() -> None:
     """An unknown relation, and an object with an open middle that should carry another."""
     with pytest.raises(DataError, match=r"relation must be one of left of, .*; got 'under'"):
-        render_relation(0, "under")  # type: ignore[arg-type]  # a name out of a loop
+        render_relation(0, "under")  # type: ignore[arg-type]  # what must be refused
     with pytest.raises(DataError, match=r"object to lie on must be one of button, .*; got 'ring'"):
         render_relation(0, "on", objects=("red star", "blue ring"))
 

@@ -423,3 +423,23 @@ def test_read_only_and_strided_samples() -> None:
     assert bootstrap_interval(np.mean, wide[::2], seed=0) == bootstrap_interval(np.mean, VALUES, seed=0)
     assert delong_interval(LABELS, np.repeat(SCORES, 2)[::2]) == delong_interval(LABELS, SCORES)
     assert permutation_test(wide[::2], VALUES[::-1], seed=0) == permutation_test(VALUES, VALUES[::-1], seed=0)
+
+
+@pytest.mark.parametrize("seed", [-1, None, 1.5, True])
+def test_a_seed_is_an_integer_from_0(seed: Any) -> None:
+    """None would give another result every time."""
+    for call in (
+        lambda: bootstrap_interval(np.mean, VALUES, seed=seed),
+        lambda: paired_bootstrap(np.mean, VALUES, VALUES[::-1], seed=seed),
+        lambda: permutation_test(VALUES, VALUES[::-1], seed=seed),
+    ):
+        with pytest.raises(ShapeError, match="seed must be an integer from 0"):
+            call()
+
+
+def test_resamples_are_whole() -> None:
+    """Half a resample is named, not NumPy's error."""
+    with pytest.raises(ShapeError, match=r"resamples must be an integer, at least 100; got 200\.5"):
+        BootstrapOptions(resamples=200.5)  # type: ignore[arg-type]  # what must be refused
+    with pytest.raises(ShapeError, match=r"resamples must be an integer, at least 99; got 150\.5"):
+        permutation_test(VALUES, VALUES[::-1], seed=0, resamples=150.5)  # type: ignore[arg-type]  # what must be refused

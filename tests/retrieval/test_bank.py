@@ -323,7 +323,7 @@ def test_rank_refuses_unknown_options(bank: FabricBank) -> None:
     with pytest.raises(ShapeError, match="topk must be an integer of at least 1; got -1"):
         bank.search(query, topk=-1)
     with pytest.raises(ShapeError, match="max, mean, centroid; got 'best'"):
-        bank.rank(query, score="best")  # type: ignore[arg-type]  # a name out of a loop
+        bank.rank(query, score="best")  # type: ignore[arg-type]  # what must be refused
 
 
 def test_topk_beyond_the_bank_gives_all(bank: FabricBank) -> None:

@@ -187,7 +187,7 @@ def test_a_bad_image_in_a_list_is_named(mini: Clip, photo: Pixels, tmp_path: Pat
 def test_what_is_no_image_is_told(mini: Clip, images: object, message: str) -> None:
     """Expected and got are in the message."""
     with pytest.raises(ShapeError, match=message):
-        mini.encode_images(images)  # type: ignore[arg-type]  # a name out of a loop
+        mini.encode_images(images)  # type: ignore[arg-type]  # what must be refused
 
 
 def test_bad_templates_are_told(mini: Clip) -> None:
