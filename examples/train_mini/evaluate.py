@@ -22,14 +22,15 @@ from clipfast import Clip
 from clipfast.datasets.fabricworld import caption_samples
 from clipfast.storage import atomic_write
 from figures import Figure
+from photographs import photographs
 from places import damage_by_text, memory, objects
-from recognition import bank, captions, zero_shot
+from recognition import bank, captions, linear_head, zero_shot
 from store import CHOICE_SEEDS, TEST_SEEDS
 from worlds import World, worlds
 
 PURPOSES = {"choice": CHOICE_SEEDS, "test": TEST_SEEDS}
 # Each measure has seeds of its own, so far apart that none meets another's.
-_BANK, _MEMORY, _CAPTIONS = 10_000_000, 20_000_000, 30_000_000
+_BANK, _MEMORY, _CAPTIONS, _HEAD = 10_000_000, 20_000_000, 30_000_000, 40_000_000
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,20 @@ class Sizes:
         scenes: Of recognition.
         objects: Of those with objects, how many are searched; the same number of damaged ones.
         products: Of the memory.
+        samples: Of the linear head.
+        photographs: Whether what is no rendering is measured too.
     """
 
     scenes: int = 1600
     objects: int = 400
     products: int = 240
+    samples: int = 1200
+    photographs: bool = True
 
     @classmethod
     def quick(cls) -> Sizes:
         """Enough to run every line."""
-        return cls(48, 12, 6)
+        return cls(48, 12, 6, 60, photographs=False)
 
 
 def measure(clip: Clip, world: World, sizes: Sizes, seed: int) -> Iterator[Figure]:
@@ -58,33 +63,40 @@ def measure(clip: Clip, world: World, sizes: Sizes, seed: int) -> Iterator[Figur
     images = clip.encode_images([truth.image for truth in truths])
     yield from zero_shot(clip, truths, images)
     yield from bank(clip, world, truths, images, seed + _BANK)
+    samples = [world.scene(seed + _HEAD + number) for number in range(sizes.samples)]
+    known = clip.encode_images([truth.image for truth in samples])
+    yield from linear_head((samples, known), (truths, images))
     yield from objects(clip, [truth for truth in truths if truth.objects][: sizes.objects])
-    yield from damage_by_text(clip, [truth for truth in truths if truth.mask.any()][: sizes.objects])
+    damaged = [truth for truth in truths if truth.mask.any()][: sizes.objects]
+    yield from damage_by_text(clip, damaged + [truth for truth in truths if not truth.mask.any()][: sizes.objects])
     yield from memory(clip, world, sizes.products, seed + _MEMORY)
     if world.name == "fabricworld":
-        samples = list(caption_samples(seed + _CAPTIONS, sizes.objects))
-        texts, pictures = [sample.caption for sample in samples], [sample.image for sample in samples]
+        pairs = list(caption_samples(seed + _CAPTIONS, sizes.objects))
+        texts, pictures = [pair.caption for pair in pairs], [pair.image for pair in pairs]
         yield from captions(clip, texts, clip.encode_images(pictures))
 
 
 def measure_all(artifact: Path | str, out: Path, sizes: Sizes, purpose: str = "choice") -> dict[str, dict[str, object]]:
-    """Measure in every world that is at hand; write `out` and, beside it, the rows."""
+    """Measure in every world that is at hand, and on photographs; write `out` and, beside it, the rows."""
     table: dict[str, dict[str, object]] = {}
     rows = {}
     with Clip.load(artifact) as clip:
-        for world in worlds():
-            table[world.name] = {}
-            for figure in measure(clip, world, sizes, PURPOSES[purpose]):
+        sources = {world.name: measure(clip, world, sizes, PURPOSES[purpose]) for world in worlds()}
+        if sizes.photographs:
+            sources["photographs"] = photographs(clip)
+        for source, figures in sources.items():
+            table[source] = {}
+            for figure in figures:
                 known = not math.isnan(figure.estimate)
-                table[world.name][figure.name] = {
+                table[source][figure.name] = {
                     "estimate": round(figure.estimate, 4) if known else None,
                     "interval": [round(figure.low, 4), round(figure.high, 4)] if known else None,
                     "pictures": len(figure.rows),
                 }
-                rows[f"{world.name} / {figure.name}"] = figure.rows
+                rows[f"{source} / {figure.name}"] = figure.rows
                 if figure.labels is not None:
-                    rows[f"{world.name} / {figure.name} / labels"] = figure.labels
-                print(f"{world.name:12} {figure.name:52} {figure.estimate:.3f} [{figure.low:.3f}, {figure.high:.3f}]")
+                    rows[f"{source} / {figure.name} / labels"] = figure.labels
+                print(f"{source:12} {figure.name:52} {figure.estimate:.3f} [{figure.low:.3f}, {figure.high:.3f}]")
         report = {"model": clip.name, "fingerprint": clip.fingerprint(), "purpose": purpose, "worlds": table}
     with atomic_write(out) as temporary:
         temporary.write_text(json.dumps(report, indent=1), encoding="utf-8")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.errors import UndefinedMetricError
+from clipfast.metrics.aupro import aupro_score
 from clipfast.metrics.detection import voc_average_precision_score
 from clipfast.metrics.detection_data import Detections, GroundTruths
 from clipfast.metrics.intervals import BootstrapOptions, bootstrap_interval
@@ -28,7 +29,8 @@ class Figure:
         estimate: The figure; NaN where it does not exist for these pictures.
         low: Lower end of the 95 % bootstrap interval over pictures.
         high: Upper end.
-        rows: What the model said of each picture, (n, ...); the mean of it, or the AUROC of it, is the figure.
+        rows: What the model said of each picture, (n,) or (n, draws); its mean or its AUROC is the figure. Where a
+            figure has no rows of its own (mAP, AUPRO), the pictures' numbers.
         labels: Of AUROCs, whether a picture is damaged, (n,); else None.
     """
 
@@ -70,8 +72,27 @@ def share(name: str, rows: Sequence[float] | NDArray[Any]) -> Figure:
 
 
 def auroc(name: str, labels: NDArray[np.bool_], scores: NDArray[np.float64]) -> Figure:
-    """Return how well scores tell damaged pictures from intact ones."""
-    return _figure(name, lambda s, y: auroc_score(y, s), scores, labels, _RESAMPLES)
+    """Return how well scores (n,) tell damaged pictures from intact ones; of scores (n, draws) the mean over draws."""
+    return _figure(name, lambda s, y: mean_auroc(y, s), scores, labels, _RESAMPLES)
+
+
+def mean_auroc(labels: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+    """Return the AUROC of scores (n,), or the mean of those of the columns of scores (n, draws).
+
+    >>> mean_auroc(np.array([False, True]), np.array([[0.0, 1.0], [1.0, 0.0]]))
+    0.5
+    """
+    columns = scores.reshape(len(scores), -1).T
+    return float(np.mean([auroc_score(labels, np.ascontiguousarray(column)) for column in columns]))
+
+
+def region_overlap(name: str, masks: NDArray[np.bool_], maps: NDArray[np.float32]) -> Figure:
+    """Return the AUPRO of all pictures together; pictures are resampled whole."""
+
+    def statistic(numbers: NDArray[np.int64]) -> float:
+        return aupro_score(masks[numbers], maps[numbers])
+
+    return _figure(name, statistic, np.arange(len(masks)), None, _FEW)
 
 
 def average_precision(name: str, pictures: Sequence[Found], iou: float) -> Figure:

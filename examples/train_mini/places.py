@@ -14,7 +14,8 @@ from clipfast.metrics.ranking import auroc_score
 from clipfast.similarity import cosine_map
 from clipfast.surgery.heatmap import PATHS, Path, resize_maps, unit_range
 from clipfast.types import DenseTokens, Floats
-from figures import Figure, Found, auroc, average_precision, share
+from figures import Figure, Found, auroc, average_precision, region_overlap, share
+from patches import nearest_distances, streams
 from recognition import DAMAGED, FLAWLESS, SHAPE_NAMES
 from worlds import COLOUR_NAMES, FABRIC_NAMES, Truth, World
 
@@ -56,11 +57,18 @@ def objects(clip: Clip, truths: Sequence[Truth]) -> list[Figure]:
 
 
 def damage_by_text(clip: Clip, truths: Sequence[Truth]) -> list[Figure]:
-    """Measure pixel AUROC, mean over damaged pictures, of "damaged" less "flawless" on the v-v path."""
+    """Measure maps of "damaged" less "flawless" on the v-v path.
+
+    Pixel AUROC is the mean over damaged pictures; AUPRO is of all pictures together, intact ones as well.
+    """
     vv = clip.encode_dense([truth.image for truth in truths]).vv
     query = clip.encode_texts(DAMAGED).mean(0) - clip.encode_texts(FLAWLESS).mean(0)
-    maps = cosine_map(vv, query[None])[:, :, 0].reshape(-1, 14, 14)
-    return [share("damage by text, pixel AUROC [vv]", _pixel_aurocs(maps, [truth.mask for truth in truths]))]
+    maps = np.ascontiguousarray(cosine_map(vv, query[None])[:, :, 0]).reshape(-1, 14, 14)
+    masks = np.stack([truth.mask for truth in truths])
+    return [
+        share("damage by text, pixel AUROC [vv]", _pixel_aurocs(maps, masks)),
+        region_overlap("damage by text, AUPRO [vv]", *_halves(maps, masks)),
+    ]
 
 
 def memory(clip: Clip, world: World, products: int, seed: int) -> list[Figure]:
@@ -68,25 +76,25 @@ def memory(clip: Clip, world: World, products: int, seed: int) -> list[Figure]:
 
     Scale, angle and second colour of the pieces differ (the harder protocol of the prototype's report).
     """
-    intact: dict[str, list[float]] = {}
-    damaged: dict[str, list[float]] = {}
+    maps: dict[str, list[Floats]] = {}
+    masks: list[NDArray[np.bool_]] = []
     pixels: dict[str, list[float]] = {}
     for product in range(products):
         fabric, colour = FABRIC_NAMES[product % 24], COLOUR_NAMES[(7 * product + product // 24) % 12]
         pieces = [world.cloth(seed + 10 * product + i, fabric, colour).image for i in range(SHOTS + 1)]
         flawed = world.cloth(seed + 10 * product + 9, fabric, colour, damaged=True)
-        found = clip.encode_joint([*pieces, flawed.image])
-        streams = {"vv": found.vv} | {f"block {n}": each for n, each in found.patches.features.items()}
-        for name, patches in streams.items():
-            far = _distances(patches[SHOTS:], patches[:SHOTS])
-            intact.setdefault(name, []).append(float(far[0].max()))
-            damaged.setdefault(name, []).append(float(far[1].max()))
-            pixels.setdefault(name, []).extend(_pixel_aurocs(far[1:].reshape(1, 14, 14), [flawed.mask]))
+        for name, patches in streams(clip, [*pieces, flawed.image]).items():
+            far = nearest_distances(patches[SHOTS:], patches[:SHOTS].reshape(-1, patches.shape[-1]))
+            maps.setdefault(name, []).append(far.reshape(2, 14, 14))
+            pixels.setdefault(name, []).extend(_pixel_aurocs(maps[name][-1][1:], [flawed.mask]))
+        masks.append(np.stack([np.zeros_like(flawed.mask), flawed.mask]))
     figures = []
-    labels = np.arange(2 * products) >= products
-    for name, scores in intact.items():
-        figures.append(auroc(f"memory, image AUROC [{name}]", labels, np.array(scores + damaged[name])))
+    labels = np.tile([False, True], products)
+    for name, pairs in maps.items():
+        found = np.concatenate(pairs)
+        figures.append(auroc(f"memory, image AUROC [{name}]", labels, found.max((1, 2)).astype(np.float64)))
         figures.append(share(f"memory, pixel AUROC [{name}]", pixels[name]))
+        figures.append(region_overlap(f"memory, AUPRO [{name}]", *_halves(found, np.concatenate(masks))))
     return figures
 
 
@@ -120,20 +128,16 @@ def _only(tokens: DenseTokens, number: int) -> DenseTokens:
     return DenseTokens(tokens.embedding[at], tokens.qk[at], tokens.vv[at], tokens.mixed[at], tokens.grid_hw)
 
 
-def _pixel_aurocs(maps: Floats, masks: Sequence[NDArray[np.bool_]]) -> list[float]:
+def _pixel_aurocs(maps: Floats, masks: Sequence[NDArray[np.bool_]] | NDArray[np.bool_]) -> list[float]:
     """Return the AUROC of every second pixel of each picture that shows damage."""
-    large = resize_maps(maps, (SIDE // 2, SIDE // 2))
-    halves = [mask.reshape(SIDE // 2, 2, SIDE // 2, 2).any((1, 3)) for mask in masks]
+    halves, large = _halves(maps, np.stack(list(masks)))
     return [auroc_score(half, scores) for half, scores in zip(halves, large, strict=True) if half.sum() >= 5]
 
 
-def _distances(pieces: Floats, references: Floats) -> Floats:
-    """Return the cosine distance of each patch to the nearest patch of any reference, (n, p)."""
-    known = references.reshape(-1, references.shape[-1])
-    known = known / np.linalg.norm(known, axis=-1, keepdims=True)
-    unit = pieces / np.linalg.norm(pieces, axis=-1, keepdims=True)
-    far: Floats = 1 - (unit @ known.T).max(-1)
-    return far
+def _halves(maps: Floats, masks: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Floats]:
+    """Return masks and maps (n, 112, 112) at half of the pictures' size."""
+    half = SIDE // 2
+    return masks.reshape(-1, half, 2, half, 2).any((2, 4)), resize_maps(maps, (half, half))
 
 
 def _iou(one: NDArray[np.float64], other: Sequence[float]) -> float:
