@@ -29,7 +29,7 @@ SIDE, PATCH = 224, 16
 _REFERENCES, _DRAWS = 20, 3
 _CHUNK = 40  # pictures whose distances are computed at once
 _OFFSETS = (0, 144, 288)  # of the crops of a 512 px photograph
-_SURFACES = ("brick", "grass", "gravel", "ihc", "moon", "page", "coins", "hubble_deep_field", "microaneurysms")
+_SURFACES = ("brick", "grass", "gravel", "ihc", "moon", "coins", "hubble_deep_field", "retina")
 _PIECE = 96
 
 
@@ -90,7 +90,7 @@ def factory_cloth(clip: Clip, folder: Path) -> Iterator[Figure]:
 
 
 def surfaces(clip: Clip) -> Iterator[Figure]:
-    """Measure which of nine surfaces a piece was cut from; three references each, from the other half of the picture.
+    """Measure which of eight surfaces a piece was cut from; three references each, from the other half of the picture.
 
     Pieces are grey and differ in brightness and contrast, so neither tells them apart.
     """
