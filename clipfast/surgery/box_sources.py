@@ -1,0 +1,34 @@
+"""Which boxes of a map are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from clipfast.surgery.boxes import Boxes, boxes_at
+from clipfast.surgery.localise_options import BoxSource, LocaliseOptions
+from clipfast.types import Floats
+
+__all__ = ["BOX_SOURCES", "scored_boxes"]
+
+
+def _single(heat: Floats, levels: tuple[Boxes, ...], options: LocaliseOptions) -> Boxes:
+    """The boxes of one percentile; not computed again where the quality table has them."""
+    if levels and options.percentile in options.percentiles:
+        return levels[options.percentiles.index(options.percentile)]
+    return boxes_at(heat, (options.percentile,), options=options.boxes)[0]
+
+
+BOX_SOURCES: dict[BoxSource, Callable[[Floats, tuple[Boxes, ...], LocaliseOptions], Boxes]] = {
+    "percentile": _single,
+}
+
+
+def scored_boxes(heat: Floats, levels: tuple[Boxes, ...], options: LocaliseOptions) -> Boxes:
+    """Return the boxes of a map by the source asked for, from the highest score down.
+
+    Args:
+        heat: The map, (h, w).
+        levels: Its boxes at `options.percentiles`, where they are known already; else empty.
+        options: What is asked for.
+    """
+    return BOX_SOURCES[options.box_source](heat, levels, options)
