@@ -47,8 +47,9 @@ def compare(
         return
     table = Table(title=f"{second} less {first}: {found.kind}, {found.samples} samples")
     for heading in ("system", "metric", "first", "second", "second - first", "p", "p (Holm)"):
-        table.add_column(heading, justify="left" if heading in {"system", "metric"} else "right")
-    for row in found.rows:
+        table.add_column(heading, justify="left" if heading in {"system", "metric"} else "right", no_wrap=True)
+    moved = [row for row in found.rows if row.first != row.second]
+    for row in moved:
         table.add_row(
             row.system,
             row.metric,
@@ -59,6 +60,8 @@ def compare(
             number(row.p_holm),
         )
     out.print(table)
+    if same := len(found.rows) - len(moved):
+        out.print(f"{same} figures are the same in both; --json has them too")
     for name, one, other in found.settings:
         out.print(f"setting {name}: {one} / {other}")
     for where, names in ((first, found.only_first), (second, found.only_second)):

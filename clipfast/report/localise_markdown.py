@@ -138,8 +138,11 @@ def _responses(quality: Json) -> Iterator[str]:
         ],
     )
     yield markdown_table(
-        ["path", "pointing game", "energy inside"],
-        [[path, _figure(each["pointing"]), _figure(each["energy"])] for path, each in rows],
+        ["path", "pointing game", "energy inside", "either by chance"],
+        [
+            [path, _figure(each["pointing"]), _figure(each["energy"]), number(each["response"]["area"])]
+            for path, each in rows
+        ],
     )
 
 

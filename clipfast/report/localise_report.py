@@ -23,6 +23,7 @@ from clipfast.surgery.predictions import write_predictions
 __all__ = ["KIND", "LocaliseReport"]
 
 KIND = "localize"
+_MANY = 5  # templates that are written out
 _DEFINITIONS = {
     "map": "mean over classes of VOC average precision, matched within each image; every point of the curve",
     "map_eleven_point": "the same at 11 recalls (VOC 2007)",
@@ -34,6 +35,7 @@ _DEFINITIONS = {
     "contrast": "inside less background, raw similarity",
     "effect": "contrast over the standard deviation of the map",
     "pointing": "share of maps whose first highest pixel lies in a ground truth",
+    "area": "mean share of a map inside the ground truth: pointing game and energy by chance",
     "energy": "share of (similarity - minimum of the map) inside the ground truth",
     "interval": "percentile bootstrap over images",
 }
@@ -106,8 +108,10 @@ class LocaliseReport:
     def settings(self) -> dict[str, Any]:
         """Return the options as plain values; of many templates only the number and a hash."""
         plain: dict[str, Any] = msgspec.to_builtins(self.options)
-        templates = plain.pop("templates")
-        plain["templates"] = templates if len(templates) <= 5 else {"count": len(templates), "sha256": digest(templates)}
+        templates = plain["maps"]["templates"]
+        if templates is not None and len(templates) > _MANY:
+            plain["maps"]["templates"] = {"count": len(templates), "sha256": digest(templates)}
+        plain["geometry"] = self.options.geometry
         plain["texts"] = dict(zip(self.data.classes, self.options.texts(self.data.classes), strict=True))
         return plain
 

@@ -83,7 +83,7 @@ def localisation_figure(panels: Sequence[LocalisationPanel], *, dpi: int = 80) -
     axes = figure.subplots(len(panels), 3, squeeze=False, width_ratios=_WIDTHS)
     for row, panel in zip(axes, panels, strict=True):
         _draw(row, panel)
-    figure.subplots_adjust(left=0.01, right=0.99, top=1 - 0.32 / (4.2 * len(panels)), bottom=0.01, wspace=0.04)
+    figure.subplots_adjust(left=0.01, right=0.99, top=1 - 0.32 / (4.2 * len(panels)), bottom=0.01, wspace=0.12)
     encoded = io.BytesIO()
     FigureCanvasAgg(figure).print_png(encoded, metadata={"Software": "clipfast"})
     return encoded.getvalue()

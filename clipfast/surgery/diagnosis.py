@@ -11,6 +11,7 @@ import numpy as np
 from clipfast.surgery.localise_options import LocaliseOptions
 from clipfast.surgery.localise_records import Records
 from clipfast.surgery.localise_results import PathScores, QualityRow, Scores
+from clipfast.surgery.paths import PATHS
 
 __all__ = ["Finding", "diagnose"]
 
@@ -49,9 +50,8 @@ class _Case:
     options: LocaliseOptions
 
     def scored_row(self) -> QualityRow | None:
-        """Return the row of the quality table nearest to the percentile that is scored."""
-        rows = self.scores.quality
-        return min(rows, key=lambda row: abs(row.percentile - self.options.percentile)) if rows else None
+        """Return the row of the quality table that is scored; None where only boxes were."""
+        return next((row for row in self.scores.quality if row.percentile == self.options.percentile), None)
 
 
 def diagnose(records: Records, scores: Scores, options: LocaliseOptions) -> tuple[Finding, ...]:
@@ -141,15 +141,20 @@ def _inverted(case: _Case) -> Iterator[Finding]:
     if response is None or response.contrast.value is None:
         return
     numbers = {"contrast": response.contrast.value, "inverted_share": response.inverted_share or 0.0}
+    plain = PATHS[case.path].stream == "plain" if case.path in PATHS else False
     if response.verdict == "inverted":
         yield Finding(
             "inverted",
             case.path,
             f"The background responds more than the ground truth ({response.background:.3f} against "
             f"{response.inside_mean:.3f}; {response.inverted_share:.0%} of the maps): the map is the wrong way round, "
-            "as plain CLIP tokens are known to be.",
-            "Take value-value tokens with feature surgery (--paths standard), or a preset such as clearclip; do not "
-            "turn the map round by hand without a training split that shows it helps.",
+            f"{'as plain CLIP tokens are known to be' if plain else 'for these words'}.",
+            (
+                "Take value-value tokens with feature surgery (--paths standard), or a preset such as clearclip."
+                if plain
+                else "Surgery is not the cure here: name the classes by words the model knows (--phrase, --prompt), or "
+                "take a model of this domain. Do not turn the map round without a training split that shows it helps."
+            ),
             numbers,
         )
     elif response.verdict == "undecided" or (response.effect is not None and response.effect < _WEAK_EFFECT):

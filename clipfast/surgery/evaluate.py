@@ -16,25 +16,27 @@ from numpy.typing import NDArray
 from clipfast.datasets.box_records import BoxSet
 from clipfast.errors import DataError
 from clipfast.runtime.batching import batches
+from clipfast.runtime.session import available_cores
 from clipfast.surgery.box_sources import scored_boxes
 from clipfast.surgery.boxes import Boxes, boxes_at
 from clipfast.surgery.heatmap import unit_range
 from clipfast.surgery.localise_options import LocaliseOptions
 from clipfast.surgery.localise_records import MapMeasures, Records, RecordsBuilder, SampleRecord
-from clipfast.surgery.map_stream import MapEncoder, SampleMaps, stream_maps
+from clipfast.surgery.map_stream import SampleMaps, stream_maps
 from clipfast.surgery.quality import activated_shares, best_overlaps
 from clipfast.surgery.response import RESPONSE_FIELDS, map_response
-from clipfast.types import Floats
+from clipfast.types import Floats, TokenEncoder
 
 __all__ = ["evaluate_localisation", "measure_sample"]
 
+_WINDOWED = 2  # images whose maps are held at once where maps are larger than a patch grid
 Doubles = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 Watch = Callable[[SampleMaps, SampleRecord], None]
 
 
 def evaluate_localisation(
-    clip: MapEncoder,
+    clip: TokenEncoder,
     data: BoxSet,
     options: LocaliseOptions | None = None,
     *,
@@ -57,9 +59,9 @@ def evaluate_localisation(
     chosen = options or LocaliseOptions()
     if not data.classes:
         raise DataError("the data set must name a class to look for; it has none.")
-    builder = RecordsBuilder(chosen.paths, len(chosen.percentiles))
+    builder = RecordsBuilder(chosen.paths, len(chosen.levels))
     stream = stream_maps(clip, data.samples, chosen.texts(data.classes), chosen)
-    for maps, record in _measured(stream, data.classes, chosen, clip.threads):
+    for maps, record in _measured(stream, data.classes, chosen):
         builder.add(record)
         if watch is not None:
             watch(maps, record)
@@ -72,10 +74,11 @@ def evaluate_localisation(
 
 
 def _measured(
-    stream: Iterable[SampleMaps], classes: tuple[str, ...], options: LocaliseOptions, workers: int
+    stream: Iterable[SampleMaps], classes: tuple[str, ...], options: LocaliseOptions
 ) -> Iterator[tuple[SampleMaps, SampleRecord]]:
-    with ThreadPoolExecutor(workers, thread_name_prefix="clipfast-measure") as pool:
-        for group in batches(stream, options.batch_size):
+    at_once = _WINDOWED if options.maps.has_windows else options.maps.batch_size
+    with ThreadPoolExecutor(available_cores(), thread_name_prefix="clipfast-measure") as pool:
+        for group in batches(stream, at_once):
             records = pool.map(lambda maps: measure_sample(maps, classes, options), group)
             yield from zip(group, records, strict=True)
 
@@ -99,7 +102,7 @@ def measure_sample(maps: SampleMaps, classes: tuple[str, ...], options: Localise
         for name in wanted:
             heat = maps.heat(path, classes.index(name))
             ranked = unit_range(heat) if options.scores == "unit" else heat
-            levels = boxes_at(ranked, options.percentiles, options=options.boxes) if name in present else ()
+            levels = boxes_at(ranked, options.levels, options=options.boxes) if name in present else ()
             kept = scored_boxes(ranked, levels, options)
             boxes.append(maps.to_image(kept.xyxy))
             scores.append(kept.scores)
@@ -133,15 +136,13 @@ def _measure(
         best,
         total,
         np.array([len(each) for each in levels], np.float64),
-        activated_shares(heat, options.percentiles),
+        activated_shares(heat, options.levels),
     )
 
 
 def _sides_in_patches(maps: SampleMaps) -> Doubles:
     """Return the geometric mean of each ground truth's sides, in patches of the model."""
-    grid_hw = next(iter(maps.maps.values())).shape[-2:]
     boxes = maps.to_pixels(maps.sample.boxes)
-    (height, width), (rows, columns) = maps.plan.model_hw, grid_hw
-    wide, high = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    sides: Doubles = np.sqrt(wide * columns / width * (high * rows / height))
+    high, wide = maps.patch_hw
+    sides: Doubles = np.sqrt((boxes[:, 2] - boxes[:, 0]) / wide * (boxes[:, 3] - boxes[:, 1]) / high)
     return sides

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
 from clipfast.errors import DataError, ShapeError
-from clipfast.prompts import SURGERY
 from clipfast.surgery.boxes import PERCENTILES, BoxOptions
+from clipfast.surgery.geometry import GeometryName
+from clipfast.surgery.options import MapOptions
+from clipfast.surgery.paths import FROM_ONE_FORWARD, Path
 
 __all__ = ["BoxSource", "LocaliseOptions", "ScoreScale", "phrase_of"]
 
@@ -24,11 +26,10 @@ class LocaliseOptions:
         paths: Which maps.
         iou_thresholds: IoU from which a box counts as found, 0 < t <= 1.
         percentile: Of the boxes that are scored, 0 to 100.
-        percentiles: Of the quality table.
-        box_source: "percentile" takes the boxes of `percentile`; "multi" fuses those of all `percentiles`.
+        percentiles: Of the quality table, which also has `percentile`.
+        box_source: "percentile" takes the boxes of `percentile`; "multi" fuses many thresholds (`fused_boxes`).
         boxes: How a mask becomes boxes.
-        geometry: How an image becomes the model's square: "squash", "letterbox" or "centre_crop".
-        templates: Prompts with `{}`; the embeddings of a class's prompts are averaged.
+        maps: How maps are made: templates, geometry ("squash" if it names none: boxes need the whole image), scales.
         phrases: What a class is called in the prompts, by class, where its name does not say it.
         scores: Scale on which boxes of different maps are ranked: "raw" similarity, so that a map of nothing ranks low,
             or "unit", each map scaled from 0 to 1 as in the owner's first system.
@@ -38,21 +39,19 @@ class LocaliseOptions:
         resamples: Of the bootstrap over images, at least 100.
         confidence: Of intervals, in (0, 1).
         seed: Of the bootstrap.
-        batch_size: Images of one forward.
 
     Raises:
         DataError: If a choice is not in its list, or a path is named twice.
         ShapeError: If a number is out of range.
     """
 
-    paths: tuple[str, ...] = ("standard", "vv_qk", "vv_vv", "vv_mixed")
+    paths: tuple[Path, ...] = FROM_ONE_FORWARD
     iou_thresholds: tuple[float, ...] = (0.1, 0.3, 0.5)
     percentile: float = 90.0
     percentiles: tuple[float, ...] = PERCENTILES
     box_source: BoxSource = "percentile"
     boxes: BoxOptions = field(default_factory=BoxOptions)
-    geometry: str = "squash"
-    templates: tuple[str, ...] = SURGERY
+    maps: MapOptions = field(default_factory=lambda: MapOptions(geometry="squash", batch_size=16))
     phrases: tuple[tuple[str, str], ...] = ()
     scores: ScoreScale = "raw"
     all_classes: bool = False
@@ -60,7 +59,6 @@ class LocaliseOptions:
     resamples: int = 1000
     confidence: float = 0.95
     seed: int = 0
-    batch_size: int = 16
 
     def __post_init__(self) -> None:
         if not self.paths or len(set(self.paths)) < len(self.paths):
@@ -78,12 +76,21 @@ class LocaliseOptions:
         levels = (self.percentile, *self.percentiles)
         if not self.percentiles or not all(0 <= p <= 100 for p in levels):
             raise ShapeError(f"percentiles must be numbers from 0 to 100; got {levels}.")
-        if self.batch_size < 1 or self.tolerance < 0:
-            raise ShapeError(
-                f"batch_size must be at least 1 and tolerance at least 0; got {self.batch_size} and {self.tolerance}."
-            )
-        if bad := [template for template in self.templates if "{}" not in template]:
+        if self.tolerance < 0:
+            raise ShapeError(f"tolerance must be at least 0 pixels; got {self.tolerance}.")
+        templates = self.maps.templates or ()
+        if bad := [template for template in templates if "{}" not in template]:
             raise DataError(f"a prompt must have {{}} where the class goes; got {bad[0]!r}.")
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Percentiles that are measured, ascending: those of the table, and the one that is scored."""
+        return tuple(sorted({*self.percentiles, self.percentile}))
+
+    @property
+    def geometry(self) -> GeometryName:
+        """How an image becomes the model's square."""
+        return self.maps.geometry or "squash"
 
     def texts(self, classes: Sequence[str]) -> list[str]:
         """Return what each class is called in the prompts.

@@ -155,7 +155,7 @@ class RecordsBuilder:
         responses = np.array([each.response for each in measured]).reshape(-1, len(RESPONSE_FIELDS))
         found = [sample.found[path] for sample in self.samples]
         tables = {
-            name: np.array([getattr(each, name) for each in measured]).reshape(-1, self.percentiles)
+            name: np.array([getattr(each, name) for each in measured]).reshape(len(measured), self.percentiles)
             for name in ("best_iou", "truth_iou", "boxes", "activated")
         }
         return PathRecords(

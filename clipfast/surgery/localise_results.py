@@ -78,6 +78,7 @@ class Response:
         background_std: Its standard deviation.
         contrast: Inside less background.
         effect: Mean of contrast over the map's own standard deviation: comparable between models.
+        area: Mean share of a map that is inside: what energy and pointing would be by chance.
         inverted_share: Share of maps whose background responds more than the inside.
         verdict: "upright" or "inverted" where the interval of `contrast` lies on one side of 0, else "undecided".
     """
@@ -90,6 +91,7 @@ class Response:
     background_std: float | None
     contrast: Figure
     effect: float | None
+    area: float | None
     inverted_share: float | None
     verdict: str
 

@@ -117,7 +117,7 @@ class _Scorer:
     def quality(self, path: str, held: PathRecords) -> tuple[QualityRow, ...]:
         records, options = self.records, self.options
         rows = []
-        for at, percentile in enumerate(options.percentiles):
+        for at, percentile in enumerate(options.levels):
             best = held.best_iou[:, at]
             sums = np.bincount(records.map_image, held.truth_iou[:, at], minlength=records.images)
             counts = np.bincount(records.map_image, records.map_truths, minlength=records.images)
@@ -150,15 +150,16 @@ class _Scorer:
             *_mean_and_std(found["background_mean"]),
             figure,
             _mean_and_std(effects)[0],
+            _mean_and_std(found["area"])[0],
             float((known < 0).mean()) if len(known) else None,
             verdict,
         )
 
     def comparisons(self) -> tuple[Comparison, ...]:
-        """Compare every pair of paths by mAP at each threshold, pointing, energy, contrast-free box fit."""
+        """Compare every pair of paths by mAP at each threshold, pointing game, energy and box fit."""
         paths = list(self.series)
         shared = [name for name in self.series[paths[0]] if name.startswith("map@")] if paths else []
-        shared += ["pointing", "energy", *(f"truth_iou@{p:g}" for p in self.options.percentiles)]
+        shared += ["pointing", "energy", *(f"truth_iou@{p:g}" for p in self.options.levels)]
         found: list[Comparison] = []
         for metric in shared:
             pairs = [pair for pair in combinations(paths, 2) if all(metric in self.series[path] for path in pair)]

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from clipfast.artifact import Manifest
 from clipfast.datasets.box_records import BoxSample, Doubles
-from clipfast.errors import DataError
 from clipfast.provenance import digest
 from clipfast.runtime.batching import batches, prefetch
 from clipfast.runtime.images import load_pixels
-from clipfast.surgery.geometry import Geometry, fit_geometry
-from clipfast.surgery.heatmap import PATHS, resize_maps
+from clipfast.runtime.session import available_cores
+from clipfast.surgery.evidence import Question, ask
+from clipfast.surgery.geometry import Geometry, fit_geometry, scaled_rgb, squash
 from clipfast.surgery.localise_options import LocaliseOptions
-from clipfast.types import DenseEncoder, Floats, Pixels
+from clipfast.surgery.upsample import resize_maps
+from clipfast.surgery.views import window_maps
+from clipfast.types import Floats, ImageSource, Pixels, TokenEncoder
 
-__all__ = ["MapEncoder", "SampleMaps", "sample_digest", "stream_maps"]
+__all__ = ["SampleMaps", "sample_digest", "stream_maps"]
 
-
-class MapEncoder(DenseEncoder, Protocol):
-    """A dense encoder that says what it takes and how many cores it may use; `Clip` is one."""
-
-    manifest: Manifest
-    threads: int
+_FINEST = 512  # longer side of maps that are put together from windows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +36,8 @@ class SampleMaps:
         pixels: What the model sees of the image, without bars, (h, w, 3) uint8.
         plan: How pixels of the image become those of the model.
         origin_xy: Where `pixels` begins in what the model takes: behind the bars of a letterbox.
-        maps: By path, raw similarity on the patch grid, (t, gh, gw).
+        patch_hw: Size of a patch of the model, in `pixels`.
+        maps: By path, raw similarity, (t, gh, gw) on the patch grid, or finer where windows were looked at.
     """
 
     sample: BoxSample
@@ -48,6 +45,7 @@ class SampleMaps:
     pixels: Pixels
     plan: Geometry
     origin_xy: tuple[int, int]
+    patch_hw: tuple[float, float]
     maps: Mapping[str, Floats]
 
     def heat(self, path: str, text: int) -> Floats:
@@ -75,7 +73,7 @@ class _Framed:
 
 
 def stream_maps(
-    clip: MapEncoder, samples: Iterable[BoxSample], texts: Sequence[str], options: LocaliseOptions
+    clip: TokenEncoder, samples: Iterable[BoxSample], texts: Sequence[str], options: LocaliseOptions
 ) -> Iterator[SampleMaps]:
     """Compute the maps of every sample, all paths from one forward.
 
@@ -85,40 +83,58 @@ def stream_maps(
         clip: The model.
         samples: Images with boxes; read `2 * batch_size` ahead.
         texts: What to look for.
-        options: Paths, templates, geometry and batch size.
+        options: Paths, and how maps are made.
 
     Raises:
-        DataError: No text, an unknown path or geometry, or an image of another size than its annotation was read for.
+        DataError: No text, an unknown path or geometry.
+        ArtifactError: The artifact does not hold what a path reads.
         ImageError: An image cannot be read.
+        ShapeError: An image has another size than when its annotation was read.
     """
-    if not texts:
-        raise DataError("heat maps need at least one text; got none.")
-    if strangers := [path for path in options.paths if path not in PATHS]:
-        raise DataError(f"paths must be of {', '.join(PATHS)}; got {', '.join(strangers)}.")
-    rows = clip.encode_texts([*texts, ""], options.templates)
-    frame = _framer(clip.manifest, options)
-    ahead = prefetch(frame, samples, workers=clip.threads, ahead=2 * options.batch_size)
-    for group in batches(ahead, options.batch_size):
-        dense = clip.encode_dense(np.stack([each.taken for each in group]))
-        maps = {path: _on_grid(PATHS[path](dense, rows[:-1], rows[-1]), dense.grid_hw) for path in options.paths}
+    question = ask(clip, texts, options.paths, options.maps)
+    if options.maps.has_windows:
+        yield from (_windowed(question, sample) for sample in samples)
+        return
+    size = options.maps.batch_size
+    frame = partial(_framed, question, options)
+    ahead = prefetch(frame, samples, workers=available_cores(), ahead=2 * size)
+    for group in batches(ahead, size):
+        grids = question.grids(np.stack([each.taken for each in group]))
         for at, each in enumerate(group):
-            yield _seen(each, {path: found[at] for path, found in maps.items()})
+            yield _seen(each, {path: maps[at] for path, maps in grids.items()})
 
 
-def _on_grid(scores: Floats, grid_hw: tuple[int, int]) -> Floats:
-    """Turn scores (n, p, t) into maps (n, t, gh, gw)."""
-    n, _, t = scores.shape
-    return scores.transpose(0, 2, 1).reshape(n, t, *grid_hw)
+def _source(sample: BoxSample) -> bytes | Pixels:
+    return sample.image.read_bytes() if isinstance(sample.image, Path) else sample.image
 
 
-def _framer(manifest: Manifest, options: LocaliseOptions) -> Callable[[BoxSample], _Framed]:
-    def frame(sample: BoxSample) -> _Framed:
-        source = sample.image.read_bytes() if isinstance(sample.image, Path) else sample.image
-        image = load_pixels(source, exif="ignore")
-        plan = fit_geometry(options.geometry, sample.size_hw, manifest.image)
-        return _Framed(sample, sample_digest(sample, source), plan, plan.apply(image))
+def _framed(question: Question, options: LocaliseOptions, sample: BoxSample) -> _Framed:
+    source = _source(sample)
+    image = load_pixels(source, max_pixels=question.tower.max_pixels, exif="ignore")
+    plan = fit_geometry(options.geometry, sample.size_hw, question.tower.manifest.image)
+    return _Framed(sample, sample_digest(sample, source), plan, plan.apply(image))
 
-    return frame
+
+def _windowed(question: Question, sample: BoxSample) -> SampleMaps:
+    """Put the maps of one image together from windows, over the whole of it."""
+    source = _source(sample)
+    image = load_pixels(source, max_pixels=question.tower.max_pixels, exif="ignore")
+    shrink = min(1.0, _FINEST / max(sample.size_hw))
+    height, width = (max(1, round(side * shrink)) for side in sample.size_hw)
+    given: ImageSource = image
+    maps = {path: found[0] for path, found in window_maps(question, given, (height, width)).items()}
+    pixels, plan = scaled_rgb(image, (height, width)), squash(sample.size_hw, (height, width))
+    return SampleMaps(sample, sample_digest(sample, source), pixels, plan, (0, 0), _window_patch(question, sample, shrink), maps)
+
+
+def _window_patch(question: Question, sample: BoxSample, shrink: float) -> tuple[float, float]:
+    """Return the size of the smallest patches, those of the smallest windows."""
+    options, manifest = question.options, question.tower.manifest
+    whole, input_side = min(sample.size_hw), max(manifest.image.size_hw)
+    side = options.windows.side if options.windows is not None and options.windows.side is not None else input_side
+    smallest = whole / max(options.scales) if options.scales else min(side, whole)
+    patch = smallest * shrink / max(manifest.model.grid_hw)
+    return patch, patch
 
 
 def _seen(framed: _Framed, maps: Mapping[str, Floats]) -> SampleMaps:
@@ -127,7 +143,9 @@ def _seen(framed: _Framed, maps: Mapping[str, Floats]) -> SampleMaps:
     (top, left), (scaled_h, scaled_w), (height, width) = plan.offset_yx, plan.scaled_hw, plan.model_hw
     y1, x1 = max(top, 0), max(left, 0)
     y2, x2 = min(top + scaled_h, height), min(left + scaled_w, width)
-    return SampleMaps(framed.sample, framed.digest, framed.taken[y1:y2, x1:x2], plan, (x1, y1), maps)
+    rows, columns = next(iter(maps.values())).shape[-2:]
+    patch_hw = (height / rows, width / columns)
+    return SampleMaps(framed.sample, framed.digest, framed.taken[y1:y2, x1:x2], plan, (x1, y1), patch_hw, maps)
 
 
 def sample_digest(sample: BoxSample, source: bytes | Pixels) -> str:
