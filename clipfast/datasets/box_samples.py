@@ -76,7 +76,7 @@ def detect_format(folder: Path) -> str:
     if not folder.is_dir():
         raise DataError(f"No folder at {folder}. Name the folder of the data set.")
     held = {
-        "voc": find_voc(folder) is not None or any(folder.glob("*/*.xml")),
+        "voc": bool(find_voc(folder)),
         "coco": bool(find_coco(folder)),
         "yolo": find_yolo(folder),
     }

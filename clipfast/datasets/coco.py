@@ -73,7 +73,8 @@ def read_coco(
         DataError: No such file, several without a split, an unknown class, or JSON of another shape.
     """
     source = folder if folder.suffix == ".json" and folder.is_file() else _chosen(require_folder(folder), split)
-    root = source.parent if folder == source else folder
+    beside = source.parent.parent if source.parent.name.lower() == "annotations" else source.parent
+    root = beside if folder == source else folder
     held = _decoded(source)
     names = {category.id: category.name for category in sorted(held.categories, key=lambda c: c.id)}
     if len(set(names.values())) < len(held.categories):

@@ -53,21 +53,13 @@ class VocLayout:
         return plain or names
 
 
-def find_voc(folder: Path) -> VocLayout | None:
-    """Find the layout in a folder or up to two folders below it; None if there is none.
-
-    Raises:
-        DataError: There are several, such as VOC2007 and VOC2012.
-    """
+def find_voc(folder: Path) -> list[VocLayout]:
+    """Return the data sets in a folder, or in the first of two levels of folders below it that holds any."""
     below = sorted(path for path in folder.glob("*") if path.is_dir())
     for level in ([folder], below, sorted(path for part in below for path in part.glob("*") if path.is_dir())):
-        found = [layout for place in level if (layout := _layout(place))]
-        if len(found) > 1:
-            names = ", ".join(str(layout.root) for layout in found)
-            raise DataError(f"{folder} holds several VOC data sets: {names}. Name one of them.")
-        if found:
-            return found[0]
-    return None
+        if found := [layout for place in level if (layout := _layout(place))]:
+            return found
+    return []
 
 
 def _layout(root: Path) -> VocLayout | None:
@@ -95,18 +87,18 @@ def read_voc(
     Raises:
         DataError: No such layout, split or class; an XML that cannot be read; no annotation at all.
     """
-    layout = find_voc(require_folder(folder))
-    if layout is None and split is not None:
-        layout = _layout(folder / inside(split, folder))
-        if layout is not None:
-            return _read(layout, None, split, classes, limit)
-    if layout is None:
-        parts = [path.name for path in sorted(folder.glob("*")) if path.is_dir() and _layout(path)]
-        hint = f" Pass split={'|'.join(parts)}." if parts else ""
+    require_folder(folder)
+    if split is not None and (own := _layout(folder / inside(split, folder))) is not None:
+        return _read(own, None, split, classes, limit)
+    found = find_voc(folder)
+    if not found:
         raise DataError(
-            f"{folder} must hold Annotations/*.xml and JPEGImages*/, or images and XML side by side; it does not.{hint}"
+            f"{folder} must hold Annotations/*.xml and JPEGImages*/, or images and XML side by side; it does not."
         )
-    return _read(layout, _listed(layout, split), split, classes, limit)
+    if len(found) > 1:
+        names = ", ".join(layout.root.relative_to(folder).as_posix() for layout in found)
+        raise DataError(f"{folder} holds several VOC data sets: {names}. Name one of them, or pass it as split.")
+    return _read(found[0], _listed(found[0], split), split, classes, limit)
 
 
 def _listed(layout: VocLayout, split: str | None) -> list[str] | None:
