@@ -1,8 +1,8 @@
 """The guided filter: smooths a picture of values, and lets its steps fall where a guide has its edges.
 
 Source: K. He, J. Sun, X. Tang, "Guided Image Filtering", ECCV 2010, and TPAMI 35(6), 2013 (section 3, and 3.4 for a
-colour guide). Each window of the guide explains the values by a straight line, q = a I + b; a pixel's result is the mean
-line of all windows that hold it. All means are box means by running sums, so the time does not depend on the radius.
+colour guide). Each window of the guide explains the values by a straight line, q = a I + b; a pixel's result is the
+mean line of all windows that hold it. All means are box means by running sums: the time does not depend on the radius.
 """
 
 from __future__ import annotations

@@ -97,9 +97,7 @@ def _resized(pixels: Pixels, size_hw: tuple[int, int], crop: tuple[int, int, int
     return window
 
 
-def covering_window(
-    size_hw: tuple[int, int], target_hw: tuple[int, int]
-) -> tuple[tuple[int, int], tuple[int, int]]:
+def covering_window(size_hw: tuple[int, int], target_hw: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return the size that `shortest` scales an image to, and where its centre crop begins in that size.
 
     torchvision truncates the long side, timm's rule for oblongs rounds both.

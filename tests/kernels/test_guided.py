@@ -103,9 +103,7 @@ def test_maps_are_filtered_one_by_one() -> None:
         (picture(0, 4, 5), np.full((4, 5), np.inf, np.float32), 1, 0.1, "must be finite"),
     ],
 )
-def test_what_cannot_be_filtered_is_refused(
-    maps: Floats, guide: Floats, radius: int, eps: float, message: str
-) -> None:
+def test_what_cannot_be_filtered_is_refused(maps: Floats, guide: Floats, radius: int, eps: float, message: str) -> None:
     """Expected and got are in the message."""
     with pytest.raises(ShapeError, match=message):
         guided_filter(maps, guide, radius=radius, eps=eps)
