@@ -66,7 +66,7 @@ class Question:
     @property
     def graphs(self) -> frozenset[str]:
         """The graphs that are run for an image."""
-        graphs = {stream_of(path, self.options)[0] for path in self.paths}
+        graphs: set[str] = {stream_of(path, self.options)[0] for path in self.paths}
         if "dense" not in graphs and any(needs_embedding(path) for path in self.paths):
             graphs.add("embed")
         return frozenset(graphs)

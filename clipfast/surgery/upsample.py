@@ -88,11 +88,20 @@ def edge_aware(maps: Floats, pixels: Pixels, options: EdgeAware, *, patch: float
         raise ShapeError(f"pixels must be {(*maps.shape[-2:], 3)} for these maps; got {pixels.shape}. Resize them.")
     guide = luminance(pixels) / np.float32(255) if options.guide == "luminance" else pixels / np.float32(255)
     radius = options.radius if options.radius is not None else max(1, round(patch))
-    known = np.isfinite(maps).all(axis=tuple(range(maps.ndim - 2)))
-    part = np.ix_(known.any(axis=1), known.any(axis=0))
+    known: NDArray[np.bool_] = np.isfinite(maps).reshape(-1, *maps.shape[-2:]).all(axis=0)
+    rows, columns = _span(known.any(axis=1)), _span(known.any(axis=0))
     out = np.full(maps.shape, np.nan, np.float32)
-    out[..., *part] = guided_filter(maps[..., *part], guide[part], radius=radius, eps=options.eps)
+    if known.any():
+        out[..., rows, columns] = guided_filter(
+            maps[..., rows, columns], guide[rows, columns], radius=radius, eps=options.eps
+        )
     return out
+
+
+def _span(known: NDArray[np.bool_]) -> slice:
+    """From the first to the last that is known."""
+    at = np.flatnonzero(known)
+    return slice(int(at[0]), int(at[-1]) + 1) if len(at) else slice(0, 0)
 
 
 def _weights(size: int, at: NDArray[np.float64]) -> Floats:
