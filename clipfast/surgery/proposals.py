@@ -147,7 +147,7 @@ def snap_boxes(
         least_iou, np.finfo(np.float64).tiny
     )
     best = np.where(near, contrasts, -np.inf).argmax(axis=1)
-    corners = np.where(near.any(axis=1)[:, None], regions.boxes[best], found.xyxy)
+    corners = np.where(near.any(axis=1, keepdims=True), regions.boxes[best], found.xyxy)
     return Boxes(corners.astype(np.float64), found.scores)
 
 
