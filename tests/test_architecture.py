@@ -56,6 +56,7 @@ IMPORTERS = {
         "types.py",
     ),
     "simplejpeg": ("runtime/jpeg.py",),
+    "skimage": ("surgery/proposals.py",),
     "tokenizers": ("runtime/tokenizer.py",),
     "ftfy": ("runtime/tokenizer.py",),
     "typer": ("cli/", "export/cli.py", "export/real_check.py"),

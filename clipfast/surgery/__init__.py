@@ -11,6 +11,8 @@ from clipfast.surgery.heatmap import heatmaps, heatmaps_by_path, unit_range
 from clipfast.surgery.options import MapOptions
 from clipfast.surgery.paths import FROM_ONE_FORWARD, PATHS, Path
 from clipfast.surgery.points import Points, points
+from clipfast.surgery.proposals import ProposalOptions, Proposals, propose, score_proposals, snap_boxes
+from clipfast.surgery.refine import BoxRefiner, RefinerOptions, RefinerSample
 from clipfast.surgery.upsample import EdgeAware, edge_aware, resize_maps
 from clipfast.surgery.windows import Windows, window_boxes
 
@@ -19,6 +21,7 @@ __all__ = [
     "GEOMETRIES",
     "PATHS",
     "BoxOptions",
+    "BoxRefiner",
     "Boxes",
     "EdgeAware",
     "FusionOptions",
@@ -26,6 +29,10 @@ __all__ = [
     "MapOptions",
     "Path",
     "Points",
+    "ProposalOptions",
+    "Proposals",
+    "RefinerOptions",
+    "RefinerSample",
     "Windows",
     "attention_entropy",
     "attention_maps",
@@ -42,7 +49,10 @@ __all__ = [
     "heatmaps_by_path",
     "letterbox",
     "points",
+    "propose",
     "resize_maps",
+    "score_proposals",
+    "snap_boxes",
     "squash",
     "unit_range",
     "window_boxes",

@@ -3,9 +3,9 @@
 The steps are those of the owner's first system (percentile 90, 3 x 3 close and open, 8-connected components wider and
 higher than 5 pixels, score = mean of the map in the box). Two things differ on purpose:
 
-* A percentile is a rank here: the threshold is the smallest value of the map that is not below NumPy's linear percentile.
-  In exact arithmetic the mask `map >= threshold` is the same; but it depends on the order of values alone, so no
-  rounding of an interpolated threshold can move it, and it stays the same under every increasing change of the map.
+* A percentile is a rank here: the threshold is the smallest value of the map not below NumPy's linear percentile. In
+  exact arithmetic the mask `map >= threshold` is the same; but it depends on the order of values alone, so no rounding
+  of an interpolated threshold can move it, and it stays the same under every increasing change of the map.
 * If no component is large enough, there is no box. The original then returned the box around the whole mask, which
   says that something was found where nothing was; `BoxOptions(if_none="whole_mask")` brings that back.
 """

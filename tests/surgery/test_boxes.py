@@ -110,7 +110,7 @@ def test_whole_ranks_are_hit_exactly(count: int) -> None:
     percentile=st.sampled_from([50.0, 75.0, 90.0, 95.0, 99.0]),
 )
 def test_a_positive_affine_change_moves_no_box(seed: int, factor: float, offset: float, percentile: float) -> None:
-    """Invariant 10 of the design: as long as the change keeps different values different, boxes are equal, not close."""
+    """As long as the change keeps different values different, boxes are equal, not close."""
     heatmap = smooth_map(seed, (30, 40), 5).astype(np.float64)
     changed = heatmap * factor + offset
     ranks = np.unique(heatmap, return_inverse=True)[1]
