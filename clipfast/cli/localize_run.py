@@ -17,6 +17,7 @@ from clipfast.errors import DataError
 from clipfast.provenance import Provenance, digest
 from clipfast.report.localise_figures import FigureWriter
 from clipfast.report.localise_report import LocaliseReport
+from clipfast.report.plots import require_matplotlib
 from clipfast.report.tables import number
 from clipfast.storage import sha256_file
 from clipfast.surgery.diagnosis import diagnose
@@ -75,9 +76,12 @@ class LocalizeRun:
 
         Raises:
             DataError: As the readers and the evaluation say.
+            MissingExtraError: Figures are wanted and matplotlib is not installed.
         """
         if self.predictions is not None and self.tune_limit is not None:
             raise DataError("predictions have no settings to tune. Leave --tune out.")
+        if self.figures != 0 and self.predictions is None:
+            require_matplotlib()  # before the work, not after it
         data = self._read(self.split, self.limit if self.tune_limit is None else None)
         for sentence in data.report.sentences():
             note(f"annotations: {sentence}")
