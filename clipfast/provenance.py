@@ -16,8 +16,8 @@ __all__ = ["PACKAGES", "Provenance", "digest", "machine", "versions"]
 
 # What can change a figure; those that are not installed are left out.
 PACKAGES = (
-    "clipfast", "numpy", "numba", "scipy", "onnxruntime", "onnxruntime-gpu", "openvino", "faiss-cpu", "faiss-gpu", "pillow",
-    "simplejpeg", "tokenizers", "scikit-learn", "scikit-image", "matplotlib",
+    "clipfast", "numpy", "numba", "scipy", "onnxruntime", "onnxruntime-gpu", "openvino", "faiss-cpu", "faiss-gpu",
+    "pillow", "simplejpeg", "tokenizers", "scikit-learn", "scikit-image", "matplotlib",
 )  # fmt: skip
 
 

@@ -18,7 +18,8 @@ def compare(
     first: Annotated[Path, typer.Argument(metavar="DIR_A", help="A directory that an evaluation wrote.")],
     second: Annotated[Path, typer.Argument(metavar="DIR_B", help="Another, on the same samples.")],
     systems: Annotated[
-        str | None, typer.Option("--systems", help="One of each, such as standard,vv_vv; default: those of equal names.")
+        str | None,
+        typer.Option("--systems", help="One of each, such as standard,vv_vv; default: those of equal names."),
     ] = None,
     metrics: Annotated[str | None, typer.Option("--metrics", help="Only these, such as map@0.5,pointing.")] = None,
     resamples: Annotated[int, typer.Option("--resamples", min=100, help="Of the bootstrap over samples.")] = 1000,
@@ -62,8 +63,8 @@ def compare(
     out.print(table)
     if same := len(found.rows) - len(moved):
         out.print(f"{same} figures are the same in both; --json has them too")
-    for name, one, other in found.settings:
-        out.print(f"setting {name}: {one} / {other}")
-    for where, names in ((first, found.only_first), (second, found.only_second)):
-        if names:
-            note(f"only in {where}: {', '.join(names)}")
+    for setting, one, other in found.settings:
+        out.print(f"setting {setting}: {one} / {other}")
+    for where, only in ((first, found.only_first), (second, found.only_second)):
+        if only:
+            note(f"only in {where}: {', '.join(only)}")

@@ -10,15 +10,48 @@ import typer
 
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption
-from clipfast.datasets.box_samples import FORMATS
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-BoxFormatName = StrEnum("BoxFormatName", ["auto", *FORMATS, "fabricworld"])  # type: ignore[misc]  # from the table
-BoxSourceName = StrEnum("BoxSourceName", ["percentile", "multi"])
-GeometryChoice = StrEnum("GeometryChoice", ["squash", "letterbox", "centre_crop"])
-MorphologyName = StrEnum("MorphologyName", ["close_open", "none"])
-ScaleName = StrEnum("ScaleName", ["raw", "unit"])
+
+class BoxFormatName(StrEnum):
+    """What a folder may hold."""
+
+    auto = "auto"
+    voc = "voc"
+    dior = "dior"
+    coco = "coco"
+    yolo = "yolo"
+    fabricworld = "fabricworld"
+
+
+class BoxSourceName(StrEnum):
+    """Where the boxes that are scored come from."""
+
+    percentile = "percentile"
+    multi = "multi"
+
+
+class GeometryChoice(StrEnum):
+    """How an image becomes the model's square."""
+
+    squash = "squash"
+    letterbox = "letterbox"
+    centre_crop = "centre_crop"
+
+
+class MorphologyName(StrEnum):
+    """How a mask is cleaned."""
+
+    close_open = "close_open"
+    none = "none"
+
+
+class ScaleName(StrEnum):
+    """On which scale boxes are ranked."""
+
+    raw = "raw"
+    unit = "unit"
 
 
 @app.command()
@@ -36,7 +69,8 @@ def localize(
     classes: Annotated[str | None, typer.Option("--classes", help="Only these, with commas between.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many images.")] = None,
     prompt: Annotated[
-        list[str] | None, typer.Option("--prompt", help='Such as "an aerial photo of a {}"; may be given several times.')
+        list[str] | None,
+        typer.Option("--prompt", help='Such as "an aerial photo of a {}"; may be given several times.'),
     ] = None,
     phrase: Annotated[
         list[str] | None, typer.Option("--phrase", help='What a class is called: "RBC=red blood cell"; several times.')
@@ -71,7 +105,9 @@ def localize(
     predictions: Annotated[
         Path | None, typer.Option("--predictions", help="Score the boxes of this JSON instead of a model's.")
     ] = None,
-    figures: Annotated[str, typer.Option("--figures", help="How many samples are drawn: a number, all or none.")] = "10",
+    figures: Annotated[
+        str, typer.Option("--figures", help="How many samples are drawn: a number, all or none.")
+    ] = "10",
     resamples: Annotated[int, typer.Option("--resamples", min=100, help="Of the bootstrap over images.")] = 1000,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap and of a drawn split.")] = 0,
     clip_options: ClipOptions,
@@ -79,6 +115,7 @@ def localize(
 ) -> None:
     """Evaluate heat maps against the boxes of DATASET, and write figures, tables and a diagnosis to --out."""
     from clipfast.cli.localize_run import LocalizeRun, show
+    from clipfast.prompts import SURGERY
     from clipfast.surgery.boxes import BoxOptions
     from clipfast.surgery.localise_options import LocaliseOptions
     from clipfast.surgery.options import MapOptions
@@ -87,7 +124,7 @@ def localize(
         geometry=geometry.value,
         scales=_numbers(scales, "--scales") if scales else (),
         batch_size=16,
-        **({"templates": tuple(prompt)} if prompt else {}),
+        templates=tuple(prompt) if prompt else SURGERY,
     )
     options = LocaliseOptions(
         paths=_words(paths),  # type: ignore[arg-type]  # checked against the table when they are used

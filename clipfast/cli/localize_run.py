@@ -129,9 +129,7 @@ class LocalizeRun:
         sources = {"predictions": sha256_file(self.predictions)}
         return self._finish(data, options, records, sources=sources, started=time.perf_counter())
 
-    def _evaluate(
-        self, clip: Any, data: BoxSet, options: LocaliseOptions, tuning: dict[str, Any] | None
-    ) -> Finished:
+    def _evaluate(self, clip: Any, data: BoxSet, options: LocaliseOptions, tuning: dict[str, Any] | None) -> Finished:
         figures = FigureWriter(self.out, data.classes, self.figures) if self.figures != 0 else None
         started = time.perf_counter()
         encoder: TokenEncoder = clip
@@ -140,14 +138,15 @@ class LocalizeRun:
         if figures is not None:
             figures.finish()
         model = {
-            "name": clip.name, "fingerprint": clip.fingerprint(), "precision": clip.precision, "provider": clip.provider,
-        }  # fmt: skip
+            "name": clip.name,
+            "fingerprint": clip.fingerprint(),
+            "precision": clip.precision,
+            "provider": clip.provider,
+        }
         written = () if figures is None else tuple(figures.written)
-        return self._finish(
-            data, options, records, model=model, tuning=tuning, started=started, written=written
-        )
+        return self._finish(data, options, records, model=model, tuning=tuning, started=started, written=written)
 
-    def _finish(  # noqa: PLR0913  # the parts of one report
+    def _finish(  # the parts of one report
         self,
         data: BoxSet,
         options: LocaliseOptions,

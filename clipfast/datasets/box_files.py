@@ -79,4 +79,6 @@ def image_size_hw(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             return image.height, image.width
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as an image: {error}. Replace it, or leave it out of the split.") from error
+        raise DataError(
+            f"{path} cannot be read as an image: {error}. Replace it, or leave it out of the split."
+        ) from error

@@ -119,9 +119,7 @@ class BoxSet:
         return iter(self.samples)
 
 
-def clean_boxes(
-    sample: BoxSample, log: BoxLog, wanted: frozenset[str] | None = None
-) -> BoxSample:
+def clean_boxes(sample: BoxSample, log: BoxLog, wanted: frozenset[str] | None = None) -> BoxSample:
     """Return a sample whose boxes lie in the image and have an area; what was changed is counted.
 
     Args:

@@ -107,7 +107,9 @@ def _chosen(folder: Path, split: str | None) -> Path:
     if len(matching) == 1:
         return matching[0]
     names = ", ".join(path.relative_to(folder).as_posix() for path in found) or "none"
-    raise DataError(f"{folder} must hold one JSON of COCO instances for split {split!r}; it holds: {names}. Pass a split.")
+    raise DataError(
+        f"{folder} must hold one JSON of COCO instances for split {split!r}; it holds: {names}. Pass a split."
+    )
 
 
 def _decoded(source: Path) -> _Instances:
@@ -124,9 +126,7 @@ def _find_image(root: Path, source: Path, name: PurePosixPath, split: str | None
     return next((place / name for place in places if (place / name).is_file()), None)
 
 
-def _sample(
-    image: _Image, path: Path, annotations: list[_Annotation], names: dict[int, str], log: BoxLog
-) -> BoxSample:
+def _sample(image: _Image, path: Path, annotations: list[_Annotation], names: dict[int, str], log: BoxLog) -> BoxSample:
     size_hw = image_size_hw(path)
     key = PurePosixPath(image.file_name.replace("\\", "/")).with_suffix("").as_posix()
     if (image.height, image.width) not in ((0, 0), size_hw):

@@ -25,18 +25,18 @@ class FabricBoxes(Sequence[BoxSample]):
 
     Attributes:
         seed: Of the first picture; the next has the next seed.
-        count: How many.
+        length: How many.
         wanted: Classes to keep, such as "red star"; None keeps all.
         size: Pixels along each side.
     """
 
     seed: int
-    count: int
+    length: int
     wanted: frozenset[str] | None = None
     size: int = 224
 
     def __len__(self) -> int:
-        return self.count
+        return self.length
 
     @overload
     def __getitem__(self, at: int) -> BoxSample: ...
@@ -45,8 +45,8 @@ class FabricBoxes(Sequence[BoxSample]):
     def __getitem__(self, at: int | slice) -> BoxSample | Sequence[BoxSample]:
         """Draw one, or several."""
         if isinstance(at, slice):
-            return [self[i] for i in range(*at.indices(self.count))]
-        number = range(self.count)[at]
+            return [self[i] for i in range(*at.indices(self.length))]
+        number = range(self.length)[at]
         drawn = next(detection_samples(self.seed + number, 1, wishes=Wishes(size=self.size)))
         size_hw = (self.size, self.size)
         plain = np.zeros(len(drawn.names), np.bool_)
@@ -54,7 +54,7 @@ class FabricBoxes(Sequence[BoxSample]):
         return clean_boxes(sample, BoxLog(), self.wanted)
 
     def __iter__(self) -> Iterator[BoxSample]:
-        return (self[i] for i in range(self.count))
+        return (self[i] for i in range(self.length))
 
 
 def read_fabricworld(

@@ -7,11 +7,11 @@ left out and counted, though by VOC's letter xmax = xmin is one pixel wide.
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree  # noqa: S405  # documents with a DOCTYPE are refused before it sees them
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from xml.parsers import expat  # noqa: S407  # used to refuse DOCTYPE, and with it every entity
+from xml.etree import ElementTree as ET  # documents with a DOCTYPE are refused before it sees them
+from xml.parsers import expat  # used to refuse DOCTYPE, and with it every entity
 
 import numpy as np
 
@@ -66,7 +66,9 @@ def _layout(root: Path) -> VocLayout | None:
     sets = next((root / name for name in _SETS if (root / name).is_dir()), None)
     for name in _ANNOTATIONS:
         if (root / name).is_dir() and any((root / name).glob("*.xml")):
-            images = tuple(p for p in sorted(root.glob("*")) if p.is_dir() and p.name.lower().startswith(("jpegimages", "images")))
+            images = tuple(
+                p for p in sorted(root.glob("*")) if p.is_dir() and p.name.lower().startswith(("jpegimages", "images"))
+            )
             return VocLayout(root, root / name, images, sets) if images else None
     if any(root.glob("*.xml")) and list_by_stem([root]):  # images and annotations side by side
         return VocLayout(root, root, (root,), sets)
@@ -138,7 +140,7 @@ def _read(
 def _annotated(name: str, image: Path, annotation: Path, log: BoxLog) -> BoxSample:
     said_hw, boxes, labels, difficult = parse_voc(read_bounded(annotation, _LARGEST_XML), annotation)
     size_hw = image_size_hw(image)
-    if said_hw != size_hw and said_hw != (0, 0):
+    if said_hw not in (size_hw, (0, 0)):
         log.add("size_differs", f"{name}: {said_hw[1]} x {said_hw[0]}, file {size_hw[1]} x {size_hw[0]}")
     half_open = np.array(boxes, np.float64).reshape(-1, 4)
     flat = (half_open[:, 2] <= half_open[:, 0]) | (half_open[:, 3] <= half_open[:, 1])
@@ -168,7 +170,7 @@ def parse_voc(data: bytes, source: Path) -> tuple[tuple[int, int], list[list[flo
     return said_hw, boxes, labels, difficult
 
 
-def _tree(data: bytes, source: Path) -> ElementTree.Element:
+def _tree(data: bytes, source: Path) -> ET.Element:
     """Parse a document that declares no entity: those can read files or fill the memory."""
     checker = expat.ParserCreate()
     declared: list[str] = []
@@ -177,12 +179,12 @@ def _tree(data: bytes, source: Path) -> ElementTree.Element:
         checker.Parse(data, True)
         if declared:
             raise DataError(f"{source} must not have a DOCTYPE; got <!DOCTYPE {declared[0]}>. Remove the declaration.")
-        return ElementTree.fromstring(data)  # noqa: S314  # without a DOCTYPE there is no entity to expand
-    except (expat.ExpatError, ElementTree.ParseError, LookupError) as error:
+        return ET.fromstring(data)  # noqa: S314  # without a DOCTYPE there is no entity to expand
+    except (expat.ExpatError, ET.ParseError, LookupError) as error:
         raise DataError(f"{source} must be well-formed XML: {error}. Export the annotation again.") from error
 
 
-def _number(parent: ElementTree.Element, name: str, source: Path) -> float:
+def _number(parent: ET.Element, name: str, source: Path) -> float:
     text = (parent.findtext(name) or "").strip()
     try:
         return float(text)

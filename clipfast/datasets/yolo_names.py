@@ -58,14 +58,14 @@ def _checked(names: tuple[str, ...], source: Path) -> tuple[str, ...]:
 
 
 def parse_names(text: str, source: Path) -> tuple[str, ...]:
-    """Return the names of `names:` in any of the three forms that YOLO's tools write.
+    r"""Return the names of `names:` in any of the three forms that YOLO's tools write.
 
     Raises:
         DataError: There is no `names`, or it has another form.
 
-    >>> parse_names("nc: 2\\nnames: ['car', \\"truck\\"]", Path("data.yaml"))
+    >>> parse_names("nc: 2\nnames: ['car', 'truck']", Path("data.yaml"))
     ('car', 'truck')
-    >>> parse_names("names:\\n  0: car  # small\\n  1: truck\\n", Path("data.yaml"))
+    >>> parse_names("names:\n  0: car  # small\n  1: truck\n", Path("data.yaml"))
     ('car', 'truck')
     """
     found = re.search(r"^names\s*:(.*)$", text, re.MULTILINE)
@@ -105,7 +105,7 @@ def _plain(value: str) -> str:
 
 
 def _images(text: str, folder: Path) -> dict[str | None, PurePosixPath]:
-    """Return the folders of the splits that lie inside the data set; Roboflow's `../train/images` means `train/images`."""
+    """Return the folders of the splits that lie inside the data set; Roboflow's `../train/images` is `train/images`."""
     root = _value(text, "path")
     base = inside(root, folder) if root not in (None, "", ".") and (folder / str(root)).is_dir() else PurePosixPath()
     found: dict[str | None, PurePosixPath] = {}

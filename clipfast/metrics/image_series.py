@@ -64,7 +64,7 @@ class RatioSeries:
     def of(cls, values: NDArray[Any], images: Ints, count: int) -> RatioSeries:
         """Sum up values (k,), of which value `i` lies in image `images[i]`; NaN values do not count."""
         kept = ~np.isnan(values)
-        sums = np.bincount(images[kept], values[kept].astype(np.float64), minlength=count)
+        sums = np.bincount(images[kept], values[kept].astype(np.float64), minlength=count).astype(np.float64)
         return cls(sums, np.bincount(images[kept], minlength=count).astype(np.float64))
 
     @property
@@ -75,7 +75,8 @@ class RatioSeries:
     def at(self, weights: Doubles) -> Doubles:
         """Return the mean for each row of weights (b, n), (b,); NaN where nothing counts."""
         counts = weights @ self.counts
-        return np.divide(weights @ self.sums, counts, out=np.full(len(weights), np.nan), where=counts > 0)
+        means: Doubles = np.divide(weights @ self.sums, counts, out=np.full(len(weights), np.nan), where=counts > 0)
+        return means
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return what `from_arrays` takes."""
@@ -154,7 +155,8 @@ class PrecisionSeries:
             area = (hits * envelope).sum(axis=1)
             total += np.divide(area, truths, out=np.zeros(len(weights)), where=truths > 0)
             classes += truths > 0
-        return np.divide(total, classes, out=np.full(len(weights), np.nan), where=classes > 0)
+        mean: Doubles = np.divide(total, classes, out=np.full(len(weights), np.nan), where=classes > 0)
+        return mean
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return what `from_arrays` takes."""
@@ -172,7 +174,9 @@ class PrecisionSeries:
         image, kind, right = held["image"].astype(np.int64), held["kind"].astype(np.int64), held["right"].astype(bool)
         classes, images = held["positives"].shape
         fits = image.shape == kind.shape == right.shape and image.ndim == 1
-        if not fits or (len(image) and not (0 <= image.min() and image.max() < images and 0 <= kind.min() and kind.max() < classes)):
+        if not fits or (
+            len(image) and not (image.min() >= 0 and image.max() < images and kind.min() >= 0 and kind.max() < classes)
+        ):
             raise ShapeError("image, kind and right must be (d,) and number the rows and columns of positives.")
         return cls(image, kind, right, held["positives"].astype(np.float64))
 

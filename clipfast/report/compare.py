@@ -68,7 +68,7 @@ class ComparisonOfRuns:
 
     def markdown(self) -> str:
         """Return the table of differences."""
-        table = markdown_table(
+        return markdown_table(
             ["system", "metric", "first", "second", "second - first", "p", "p (Holm)"],
             [
                 [
@@ -79,7 +79,6 @@ class ComparisonOfRuns:
             ],
             left=2,
         )  # fmt: skip
-        return table
 
 
 def compare_results(
@@ -111,12 +110,17 @@ def compare_results(
     for one, other in pairs:
         name = one if one == other else f"{one} / {other}"
         shared = [metric for metric in first.series[one] if metric in second.series[other]]
-        for metric in shared if metrics is None else [metric for metric in shared if metric in metrics]:
-            rows.append(_compared(name, metric, (first.series[one][metric], second.series[other][metric]), weights))
+        rows += [
+            _compared(name, metric, (first.series[one][metric], second.series[other][metric]), weights)
+            for metric in shared
+            if metrics is None or metric in metrics
+        ]
     if not rows:
         known = sorted({metric for each in first.series.values() for metric in each})
         raise DataError(f"the two must share a metric; metrics of {first.folder} are {', '.join(known)}.")
-    names = [{f"{system}/{metric}" for system, each in run.series.items() for metric in each} for run in (first, second)]
+    names = [
+        {f"{system}/{metric}" for system, each in run.series.items() for metric in each} for run in (first, second)
+    ]
     return ComparisonOfRuns(
         first.kind,
         len(first.samples),
@@ -146,9 +150,7 @@ def _require_same(first: ResultDirectory, second: ResultDirectory) -> None:
     )
 
 
-def _pairs(
-    first: ResultDirectory, second: ResultDirectory, systems: tuple[str, str] | None
-) -> list[tuple[str, str]]:
+def _pairs(first: ResultDirectory, second: ResultDirectory, systems: tuple[str, str] | None) -> list[tuple[str, str]]:
     if systems is None:
         common = [(name, name) for name in first.series if name in second.series]
         if not common:
@@ -186,7 +188,7 @@ def _with_holm(rows: list[ComparedMetric]) -> list[ComparedMetric]:
             families.setdefault(row.metric, []).append(at)
     adjusted = list(rows)
     for members in families.values():
-        values = holm_adjusted([rows[at].p_value for at in members]).tolist()
+        values = holm_adjusted(np.array([rows[at].p_value for at in members], np.float64)).tolist()
         for at, value in zip(members, values, strict=True):
             adjusted[at] = replace(rows[at], p_holm=value)
     return adjusted

@@ -47,9 +47,7 @@ def overlay(pixels: Pixels, heat: Floats, *, opacity: float = 0.55) -> Pixels:
     return blend
 
 
-def draw_boxes(
-    pixels: Pixels, boxes: NDArray[np.float64], colour: tuple[int, int, int], *, width: int = 2
-) -> Pixels:
+def draw_boxes(pixels: Pixels, boxes: NDArray[np.float64], colour: tuple[int, int, int], *, width: int = 2) -> Pixels:
     """Outline boxes xyxy, (m, 4), on a copy of an image, (h, w, 3) uint8; parts outside of it are not drawn.
 
     >>> draw_boxes(np.zeros((3, 3, 3), np.uint8), np.array([[0.0, 0, 3, 3]]), (9, 9, 9), width=1)[:, :, 0].tolist()

@@ -26,8 +26,8 @@ class FigureWriter:
     """Draws samples as they are evaluated: pass it as `watch`.
 
     Samples are numbered in the order of the data set, only those with a box to be found. Files are
-    `OUT/<path>/sample_000.png` and `OUT/contact_sheet.png`. Of an image with many classes, those with the largest ground
-    truths are drawn.
+    `OUT/<path>/sample_000.png` and `OUT/contact_sheet.png`. Of an image with many classes, those with the largest
+    ground truths are drawn.
 
     Attributes:
         written: Files, in the order they were written.

@@ -54,14 +54,15 @@ def _data(results: Json) -> Iterator[str]:
             f"{data['ground_truths']} ground truths ({data['difficult']} difficult), {len(data['classes'])} classes, "
             f"{data['maps']} maps a path",
             f"- {mode}",
-            f"- boxes: {settings['box_source']}, percentile {settings['percentile']:g}, geometry {settings['geometry']}, "
-            f"ranked by {settings['scores']} similarity",
+            f"- boxes: {settings['box_source']}, percentile {settings['percentile']:g}, "
+            f"geometry {settings['geometry']}, ranked by {settings['scores']} similarity",
             f"- texts: {', '.join(sorted(set(settings['texts'].values()))[:_MOST_CLASSES])}",
         ]
     )
     if data["problems"]:
         yield "Annotations:\n\n" + "\n".join(
-            f"- {count} {PROBLEMS[kind]} ({'; '.join(data['examples'][kind])})" for kind, count in data["problems"].items()
+            f"- {count} {PROBLEMS[kind]} ({'; '.join(data['examples'][kind])})"
+            for kind, count in data["problems"].items()
         )
 
 
@@ -122,7 +123,16 @@ def _responses(quality: Json) -> Iterator[str]:
         return
     yield "## Response to the ground truth (raw similarity, mean ± standard deviation over maps)"
     yield markdown_table(
-        ["path", "inside, mean", "inside, max", "background", "inside - background", "effect", "inverted maps", "verdict"],
+        [
+            "path",
+            "inside, mean",
+            "inside, max",
+            "background",
+            "inside - background",
+            "effect",
+            "inverted maps",
+            "verdict",
+        ],
         [
             [
                 path,
@@ -199,7 +209,8 @@ def _provenance(held: Json) -> Iterator[str]:
         "versions": held["versions"], "machine": held["machine"],
     }  # fmt: skip
     yield "\n".join(
-        f"- {name}: {', '.join(f'{key} {value}' for key, value in values.items()) or '-'}" for name, values in pairs.items()
+        f"- {name}: {', '.join(f'{key} {value}' for key, value in values.items()) or '-'}"
+        for name, values in pairs.items()
     )
 
 

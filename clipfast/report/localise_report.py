@@ -117,7 +117,9 @@ class LocaliseReport:
 
     def write(self, folder: Path) -> list[Path]:
         """Write all files and return their paths."""
-        files = [folder / name for name in ("map_results.json", "heatmap_quality_analysis.json", "evaluation_report.md")]
+        files = [
+            folder / name for name in ("map_results.json", "heatmap_quality_analysis.json", "evaluation_report.md")
+        ]
         write_json(files[0], self.map_results())
         write_json(files[1], self.quality_analysis())
         with atomic_write(files[2]) as temporary:

@@ -85,7 +85,8 @@ def localisation_figure(panels: Sequence[LocalisationPanel], *, dpi: int = 80) -
         _draw(row, panel)
     figure.subplots_adjust(left=0.01, right=0.99, top=1 - 0.32 / (4.2 * len(panels)), bottom=0.01, wspace=0.12)
     encoded = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(encoded, metadata={"Software": "clipfast"})
+    canvas: Any = FigureCanvasAgg(figure)  # its print_png has no annotations
+    canvas.print_png(encoded, metadata={"Software": "clipfast"})
     return encoded.getvalue()
 
 

@@ -16,7 +16,7 @@ from clipfast.storage import atomic_write, load_sealed_npz, save_sealed_npz
 
 __all__ = ["RESULT_FILES", "ResultDirectory", "load_result", "load_series", "save_series", "write_json"]
 
-# Kind of a result directory: the file that says it. A new kind is a row here, if it writes `samples` and `outcomes.npz`.
+# Kind of a result directory: the file that says it. A new kind is a row here; it writes `samples` and `outcomes.npz`.
 RESULT_FILES = {"localize": "map_results.json"}
 _OUTCOMES = "outcomes.npz"
 _LARGEST = 1 << 30

@@ -3,7 +3,7 @@
 from clipfast.similarity import feature_surgery
 from clipfast.surgery.attention import attention_entropy, attention_maps, class_attention
 from clipfast.surgery.box_fusion import FusionOptions, fused_boxes
-from clipfast.surgery.boxes import BoxOptions, Boxes, boxes, boxes_at
+from clipfast.surgery.boxes import Boxes, BoxOptions, boxes, boxes_at
 from clipfast.surgery.depth import depth_maps
 from clipfast.surgery.fusion import fuse_maps
 from clipfast.surgery.geometry import GEOMETRIES, Geometry, centre_crop, letterbox, squash

@@ -128,8 +128,8 @@ def _unreachable(case: _Case) -> Iterator[Finding]:
     yield Finding(
         "unreachable",
         case.path,
-        f"No box reaches IoU {min(missed):g}: the highest at percentile {row.percentile:g} is {row.max_iou:.3f}{other}. "
-        f"mAP at {', '.join(f'{t:g}' for t in missed)} can be nothing but 0.",
+        f"No box reaches IoU {min(missed):g}: the highest at percentile {row.percentile:g} is {row.max_iou:.3f}{other}."
+        f" mAP at {', '.join(f'{t:g}' for t in missed)} can be nothing but 0.",
         "Score lower thresholds too (--iou 0.1,0.3), fuse several percentiles (--boxes multi), or let --tune choose "
         "percentile, path and geometry on a training split.",
         {"max_iou": row.max_iou, "best_max_iou": best.max_iou},

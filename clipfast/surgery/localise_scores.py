@@ -119,8 +119,10 @@ class _Scorer:
         rows = []
         for at, percentile in enumerate(options.levels):
             best = held.best_iou[:, at]
-            sums = np.bincount(records.map_image, held.truth_iou[:, at], minlength=records.images)
-            counts = np.bincount(records.map_image, records.map_truths, minlength=records.images)
+            sums, counts = (
+                np.bincount(records.map_image, values, minlength=records.images).astype(np.float64)
+                for values in (held.truth_iou[:, at], records.map_truths)
+            )
             rows.append(
                 QualityRow(
                     percentile,
@@ -169,9 +171,11 @@ class _Scorer:
     def _family(self, metric: str, pairs: list[tuple[str, str]]) -> list[Comparison]:
         tested: list[tuple[Figure, float | None]] = []
         for first, second in pairs:
+            if self.weights is None:
+                self.undefined += 1
+                tested.append((Figure(None), None))
+                continue
             try:
-                if self.weights is None:
-                    raise UndefinedMetricError("one image has no resamples.")
                 one, other = self.series[first][metric], self.series[second][metric]
                 found = series_difference(one, other, self.weights, self.options.confidence)
             except UndefinedMetricError:

@@ -122,9 +122,11 @@ def _windowed(question: Question, sample: BoxSample) -> SampleMaps:
     shrink = min(1.0, _FINEST / max(sample.size_hw))
     height, width = (max(1, round(side * shrink)) for side in sample.size_hw)
     given: ImageSource = image
-    maps = {path: found[0] for path, found in window_maps(question, given, (height, width)).items()}
+    maps: dict[str, Floats] = {path: found[0] for path, found in window_maps(question, given, (height, width)).items()}
     pixels, plan = scaled_rgb(image, (height, width)), squash(sample.size_hw, (height, width))
-    return SampleMaps(sample, sample_digest(sample, source), pixels, plan, (0, 0), _window_patch(question, sample, shrink), maps)
+    return SampleMaps(
+        sample, sample_digest(sample, source), pixels, plan, (0, 0), _window_patch(question, sample, shrink), maps
+    )
 
 
 def _window_patch(question: Question, sample: BoxSample, shrink: float) -> tuple[float, float]:

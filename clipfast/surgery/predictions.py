@@ -82,7 +82,8 @@ def records_of_predictions(data: BoxSet, predictions: list[Prediction], name: st
             own, sha = by_image.pop(sample.id, []), sample_digest(sample, sample.image)
         if strangers := sorted({each.label for each in own} - set(data.classes)):
             raise DataError(
-                f"predictions of {sample.id} must have the classes {', '.join(data.classes)}; got {', '.join(strangers)}."
+                f"predictions of {sample.id} must have the classes {', '.join(data.classes)}; "
+                f"got {', '.join(strangers)}."
             )
         builder.add(
             SampleRecord(
@@ -112,5 +113,7 @@ def _arrays(own: list[Prediction]) -> tuple[Doubles, Doubles, tuple[str, ...]]:
     bad = ~np.isfinite(boxes).all(axis=1) | ~np.isfinite(scores)
     bad |= (boxes[:, 2] < boxes[:, 0]) | (boxes[:, 3] < boxes[:, 1])
     if bad.any():
-        raise DataError(f"a prediction must have a finite score and a box with x1 <= x2, y1 <= y2; got {own[int(bad.argmax())]}.")
+        raise DataError(
+            f"a prediction must have a finite score and a box with x1 <= x2, y1 <= y2; got {own[int(bad.argmax())]}."
+        )
     return boxes, scores, tuple(each.label for each in own)

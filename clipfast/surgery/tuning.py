@@ -232,14 +232,16 @@ class _Job:
                     found[choice] = _at_least(by_level[choice.percentile], choice.min_size)
         for choice in wanted:
             if choice.box_source == "multi":
-                fusion = FusionOptions(min_size_hw=(choice.min_size, choice.min_size), connectivity=options.connectivity)
+                fusion = FusionOptions(
+                    min_size_hw=(choice.min_size, choice.min_size), connectivity=options.connectivity
+                )
                 found[choice] = fused_boxes(heat, options=fusion)
         return found
 
 
 def _at_least(boxes: Boxes, size: int) -> Boxes:
     sides = boxes.xyxy[:, 2:] - boxes.xyxy[:, :2]
-    return boxes.take((sides >= size).all(axis=1))
+    return boxes.take(np.flatnonzero((sides >= size).all(axis=1)))
 
 
 def _truths(samples: Sequence[BoxSample]) -> GroundTruths:

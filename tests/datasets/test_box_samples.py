@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SHARED
 
 from clipfast.datasets.box_records import PROBLEMS
 from clipfast.datasets.box_samples import BoxFormat, detect_format, read_boxes
 from clipfast.errors import DataError
+from conftest import SHARED
 from reference.box_folders import Boxes, voc_xml, write_coco, write_image, write_voc, write_yolo
 
 # xyxy, half-open; VOC writes x1 + 1 and y1 + 1.
@@ -51,9 +51,10 @@ def test_every_format_gives_the_same_boxes(tmp_path: Path, format_: BoxFormat) -
     for asked in (format_, "auto"):
         found = read_boxes(asked, root)
 
-        assert _plain(found) == {
+        expected: Any = {
             image: [(name, pytest.approx(box)) for name, box in objects] for image, objects in SCENES.items()
         }
+        assert _plain(found) == expected
         assert (found.format, found.classes, len(found)) == (format_, ("cat", "dog"), 3)
         assert found.samples[0].size_hw == (40, 60)
         assert found.samples[0].boxes.dtype == np.float64
@@ -163,7 +164,7 @@ def test_fabricworld_is_drawn_when_it_is_asked_for() -> None:
 
     assert {label for sample in drawn for label in sample.labels} == set(found.classes)
     assert len({sample.id for split in ("train", "val", "test") for sample in _some(split)}) == 6
-    assert np.array_equal(found.samples[-1].image, drawn[3].image)
+    assert np.array_equal(np.asarray(found.samples[-1].image), np.asarray(drawn[3].image))
     assert [sample.id for sample in found.samples[1:3]] == [sample.id for sample in drawn[1:3]]
     only = read_boxes("fabricworld", "", limit=4, classes=[found.classes[0]])
     assert {label for sample in only for label in sample.labels} == {found.classes[0]}
@@ -191,7 +192,9 @@ def test_bad_boxes_are_cut_or_left_out_and_counted(tmp_path: Path) -> None:
     assert _plain(found) == {"a": [("cat", (50, 30, 60, 40)), ("cat", (0, 0, 10, 10))]}
     assert found.report.counts == {"clipped": 1, "outside": 1, "degenerate": 2}
     assert found.report.examples["degenerate"] == ("a: 5 5 5 9", "a: 9 9 4 12")
-    assert "2 had no area (x2 <= x1 or y2 <= y1) and were left out (a: 5 5 5 9; a: 9 9 4 12)" in found.report.sentences()
+    assert (
+        "2 had no area (x2 <= x1 or y2 <= y1) and were left out (a: 5 5 5 9; a: 9 9 4 12)" in found.report.sentences()
+    )
     assert set(found.report.counts) <= set(PROBLEMS)
 
 
@@ -324,7 +327,12 @@ def test_coco_that_is_something_else(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("format_", "message"),
-    [("pascal", "format must be one of auto"), ("auto", "found none"), ("coco", "it holds: none"), ("yolo", "must hold")],
+    [
+        ("pascal", "format must be one of auto"),
+        ("auto", "found none"),
+        ("coco", "it holds: none"),
+        ("yolo", "must hold"),
+    ],
 )
 def test_folders_that_hold_nothing(tmp_path: Path, format_: Any, message: str) -> None:
     """An unknown format, and an empty folder by every reader."""
@@ -334,9 +342,10 @@ def test_folders_that_hold_nothing(tmp_path: Path, format_: Any, message: str) -
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     """Is said by name; so are a bad limit and a split of fabricworld."""
-    for format_ in ("auto", "voc", "coco", "yolo"):
+    formats: tuple[BoxFormat, ...] = ("auto", "voc", "coco", "yolo")
+    for format_ in formats:
         with pytest.raises(DataError, match="No folder at"):
-            read_boxes(format_, tmp_path / "nowhere")  # type: ignore[arg-type]
+            read_boxes(format_, tmp_path / "nowhere")
     with pytest.raises(DataError, match="limit must be at least 1"):
         read_boxes("fabricworld", "", limit=0)
     with pytest.raises(DataError, match="train, val, test"):

@@ -32,8 +32,8 @@ def _scene(seed: int) -> tuple[GroundTruths, Detections]:
     kinds = np.where(rng.random(60) < 0.8, classes[picked], "yak")  # a class without a ground truth too
     difficult = rng.random(24) < 0.2
     return (
-        GroundTruths(images, classes, truths, difficult),
-        Detections(images[picked], kinds, found, rng.permutation(60) / 60),
+        GroundTruths(images, classes, truths.astype(np.float64), difficult),
+        Detections(images[picked], kinds, found.astype(np.float64), rng.permutation(60) / 60),
     )
 
 

@@ -45,7 +45,7 @@ def write_coco(
 ) -> Path:
     """`images` and one JSON; boxes are given as xyxy."""
     names = sorted({name for objects in images.values() for name, _ in objects})
-    annotations = []
+    annotations: list[dict[str, object]] = []
     for number, (image, objects) in enumerate(images.items(), start=1):
         write_image(root / "images" / f"{image}.png")
         for name, (x1, y1, x2, y2) in objects:

@@ -60,9 +60,7 @@ def dataset(*samples: BoxSample) -> BoxSet:
     return BoxSet("voc", "test", tuple(classes), list(samples), BoxReport())
 
 
-def measured(
-    data: BoxSet, paths: Mapping[str, Callable[[Doubles], Doubles]], options: LocaliseOptions
-) -> Records:
+def measured(data: BoxSet, paths: Mapping[str, Callable[[Doubles], Doubles]], options: LocaliseOptions) -> Records:
     """Records of planted maps."""
     builder = RecordsBuilder(tuple(paths), len(options.levels))
     for each in data:

@@ -29,7 +29,10 @@ TRUE = {"standard": lambda truth: truth, "vv_vv": lambda truth: 0.5 * truth}
 def _data(shift: int = 0, count: int = 6) -> BoxSet:
     places = np.random.default_rng(5).integers(20, (280, 205), (count, 2)).tolist()
     return dataset(
-        *(sample(f"i{at}", {("cat", "dog")[at % 2]: (x + shift, y, x + 100, y + 75)}) for at, (x, y) in enumerate(places))
+        *(
+            sample(f"i{at}", {("cat", "dog")[at % 2]: (x + shift, y, x + 100, y + 75)})
+            for at, (x, y) in enumerate(places)
+        )
     )
 
 
@@ -162,7 +165,7 @@ def test_other_samples_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a" / "map_results.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match=r"1 changed \(i2\)"):
         compare_results(first, load_result(tmp_path / "a"))
-    with pytest.raises(DataError, match="must hold one of map_results.json; it holds 0"):
+    with pytest.raises(DataError, match=r"must hold one of map_results.json; it holds 0"):
         load_result(tmp_path)
     with pytest.raises(DataError, match="has standard, vv_vv; got 'gem'"):
         compare_results(first, first, systems=("gem", "standard"))

@@ -104,7 +104,9 @@ def test_samples_are_numbered_and_laid_out(tmp_path: Path) -> None:
 
 def test_outlines_stay_inside() -> None:
     """Boxes that reach out are drawn as far as they are in the picture."""
-    drawn = draw_boxes(np.zeros((6, 8, 3), np.uint8), np.array([[-3.0, 2, 4, 9], [20, 20, 30, 30]]), (255, 0, 0), width=1)
+    drawn = draw_boxes(
+        np.zeros((6, 8, 3), np.uint8), np.array([[-3.0, 2, 4, 9], [20, 20, 30, 30]]), (255, 0, 0), width=1
+    )
 
     assert (drawn[2, :4, 0] == 255).all()
     assert (drawn[2:, 3, 0] == 255).all()

@@ -21,7 +21,10 @@ BOX = {"image": "a", "label": "cat", "box": [2, 3, 20, 30], "score": 0.9}
 @pytest.fixture
 def data(tmp_path: Path) -> BoxSet:
     """One picture with a cat and a dog, one with a dog."""
-    images = {"a": [("cat", (3.0, 4.0, 20.0, 30.0)), ("dog", (31.0, 6.0, 50.0, 25.0))], "b": [("dog", (1.0, 1.0, 9.0, 9.0))]}
+    images = {
+        "a": [("cat", (3.0, 4.0, 20.0, 30.0)), ("dog", (31.0, 6.0, 50.0, 25.0))],
+        "b": [("dog", (1.0, 1.0, 9.0, 9.0))],
+    }
     return read_boxes("voc", write_voc(tmp_path / "voc", images))
 
 
