@@ -30,6 +30,8 @@ class BoxSourceName(StrEnum):
 
     percentile = "percentile"
     multi = "multi"
+    proposals = "proposals"
+    snapped = "snapped"
 
 
 class GeometryChoice(StrEnum):
@@ -78,7 +80,7 @@ def localize(
     percentile: Annotated[float, typer.Option("--percentile", min=0, max=100, help="Of the boxes scored.")] = 90,
     percentiles: Annotated[str, typer.Option("--percentiles", help="Of the quality table.")] = "75,80,85,90,95",
     boxes: Annotated[
-        BoxSourceName, typer.Option("--boxes", help="Boxes of one percentile, or fused from many.")
+        BoxSourceName, typer.Option("--boxes", help="Boxes of a percentile, fused from many, of image regions, or moved onto them.")
     ] = BoxSourceName.percentile,
     morphology: Annotated[
         MorphologyName, typer.Option("--morphology", help="Clean the mask before it is boxed.")

@@ -17,7 +17,7 @@ from clipfast.datasets.box_records import BoxSet
 from clipfast.errors import DataError
 from clipfast.runtime.batching import batches
 from clipfast.runtime.session import available_cores
-from clipfast.surgery.box_sources import scored_boxes
+from clipfast.surgery.box_sources import ImageRegions, scored_boxes
 from clipfast.surgery.boxes import Boxes, boxes_at
 from clipfast.surgery.heatmap import unit_range
 from clipfast.surgery.localise_options import LocaliseOptions
@@ -95,6 +95,7 @@ def measure_sample(maps: SampleMaps, classes: tuple[str, ...], options: Localise
     labels = np.array(sample.labels, dtype=object)
     present = tuple(name for name in classes if (~sample.difficult[labels == name]).any())
     wanted = classes if options.all_classes else present
+    regions = ImageRegions(maps.pixels)
     measures: dict[str, list[MapMeasures]] = {}
     found: dict[str, tuple[Doubles, Doubles, tuple[str, ...]]] = {}
     for path in options.paths:
@@ -103,7 +104,7 @@ def measure_sample(maps: SampleMaps, classes: tuple[str, ...], options: Localise
             heat = maps.heat(path, classes.index(name))
             ranked = unit_range(heat) if options.scores == "unit" else heat
             levels = boxes_at(ranked, options.levels, options=options.boxes) if name in present else ()
-            kept = scored_boxes(ranked, levels, options)
+            kept = scored_boxes(ranked, levels, regions, options)
             boxes.append(maps.to_image(kept.xyxy))
             scores.append(kept.scores)
             names += [name] * len(kept)

@@ -14,7 +14,7 @@ from clipfast.surgery.paths import FROM_ONE_FORWARD, Path
 
 __all__ = ["BoxSource", "LocaliseOptions", "ScoreScale", "phrase_of"]
 
-BoxSource: TypeAlias = Literal["percentile", "multi"]
+BoxSource: TypeAlias = Literal["percentile", "multi", "proposals", "snapped"]
 ScoreScale: TypeAlias = Literal["raw", "unit"]
 
 
@@ -27,7 +27,9 @@ class LocaliseOptions:
         iou_thresholds: IoU from which a box counts as found, 0 < t <= 1.
         percentile: Of the boxes that are scored, 0 to 100.
         percentiles: Of the quality table, which also has `percentile`.
-        box_source: "percentile" takes the boxes of `percentile`; "multi" fuses many thresholds (`fused_boxes`).
+        box_source: "percentile" takes the boxes of `percentile`; "multi" fuses many thresholds (`fused_boxes`);
+            "proposals" takes regions of the image that stand out of the map, "snapped" moves the boxes of "multi" onto
+            them; both need scikit-image.
         boxes: How a mask becomes boxes.
         maps: How maps are made: templates, geometry ("squash" if it names none: boxes need the whole image), scales.
         phrases: What a class is called in the prompts, by class, where its name does not say it.

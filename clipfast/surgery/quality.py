@@ -47,4 +47,4 @@ def activated_shares(heat: NDArray[Any], percentiles: Sequence[float]) -> Double
     """
     ascending = np.sort(heat, axis=None)
     below = np.searchsorted(ascending, rank_values(heat, percentiles).astype(heat.dtype), side="left")
-    return 1 - below / heat.size
+    return (heat.size - below) / heat.size

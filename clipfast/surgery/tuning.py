@@ -20,14 +20,14 @@ from clipfast.metrics.detection import voc_average_precision_score
 from clipfast.metrics.detection_data import Detections, GroundTruths
 from clipfast.runtime.batching import batches
 from clipfast.runtime.session import available_cores
-from clipfast.surgery.box_fusion import FusionOptions, fused_boxes
+from clipfast.surgery.box_sources import ImageRegions, scored_boxes
 from clipfast.surgery.boxes import Boxes, BoxOptions, Morphology, boxes_at
 from clipfast.surgery.geometry import GeometryName
 from clipfast.surgery.heatmap import unit_range
 from clipfast.surgery.localise_options import BoxSource, LocaliseOptions
 from clipfast.surgery.map_stream import SampleMaps, stream_maps
 from clipfast.surgery.paths import Path
-from clipfast.types import TokenEncoder
+from clipfast.types import Floats, TokenEncoder
 
 __all__ = ["Choice", "SearchSpace", "Tuning", "tune"]
 
@@ -47,7 +47,7 @@ class SearchSpace:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One setting; percentile and morphology do not matter where the box source is "multi" (0 and "none")."""
+    """One setting; percentile and morphology (0 and "none") do not matter where boxes come from elsewhere."""
 
     path: Path
     geometry: GeometryName
@@ -183,13 +183,14 @@ class _Job:
         labels = np.array(sample.labels, dtype=object)
         present = [name for name in self.classes if (~sample.difficult[labels == name]).any()]
         found: dict[Choice, list[tuple[str, Boxes]]] = {}
+        regions = ImageRegions(maps.pixels)
         for path in options.paths:
             for choice in self._choices(path):
                 found[choice] = []
             for name in self.classes if options.all_classes else present:
                 heat = maps.heat(path, self.classes.index(name))
                 ranked = unit_range(heat) if options.scores == "unit" else heat
-                for choice, each in self._of_map(path, ranked).items():
+                for choice, each in self._of_map(path, ranked, regions).items():
                     found[choice].append((name, each))
         return {
             choice: (
@@ -213,13 +214,14 @@ class _Job:
             if "percentile" in space.box_sources
         ]
         several = [
-            Choice(path, self.geometry, "multi", 0.0, "none", size)
+            Choice(path, self.geometry, source, 0.0, "none", size)
+            for source in space.box_sources
             for size in space.min_sizes
-            if "multi" in space.box_sources
+            if source != "percentile"
         ]
         return list(dict.fromkeys([*own, *single, *several]))
 
-    def _of_map(self, path: Path, heat: NDArray[Any]) -> dict[Choice, Boxes]:
+    def _of_map(self, path: Path, heat: Floats, regions: ImageRegions) -> dict[Choice, Boxes]:
         options: BoxOptions = self.options.boxes
         wanted = self._choices(path)
         found: dict[Choice, Boxes] = {}
@@ -231,11 +233,8 @@ class _Job:
                 if choice.box_source == "percentile" and choice.morphology == morphology:
                     found[choice] = _at_least(by_level[choice.percentile], choice.min_size)
         for choice in wanted:
-            if choice.box_source == "multi":
-                fusion = FusionOptions(
-                    min_size_hw=(choice.min_size, choice.min_size), connectivity=options.connectivity
-                )
-                found[choice] = fused_boxes(heat, options=fusion)
+            if choice.box_source != "percentile":
+                found[choice] = scored_boxes(heat, (), regions, choice.applied(self.options))
         return found
 
 

@@ -14,11 +14,13 @@ from clipfast.datasets.box_samples import read_boxes
 from clipfast.errors import DataError, ImageError
 from clipfast.kernels import box_iou
 from clipfast.runtime.clip import Clip
+from clipfast.surgery.box_sources import ImageRegions
 from clipfast.surgery.evaluate import evaluate_localisation, measure_sample
 from clipfast.surgery.geometry import GeometryName
-from clipfast.surgery.localise_options import LocaliseOptions, phrase_of
+from clipfast.surgery.localise_options import BoxSource, LocaliseOptions, phrase_of
 from clipfast.surgery.map_stream import sample_digest, stream_maps
 from clipfast.surgery.options import MapOptions
+from clipfast.surgery.tuning import SearchSpace, tune
 from reference.box_folders import write_voc
 from reference.localise_cases import dataset, measured, planted, sample
 
@@ -91,6 +93,22 @@ def test_many_thresholds_are_one_more_source_of_boxes() -> None:
     truth = np.array([[50.0, 50, 110, 110]])
     better = box_iou(many.paths["standard"].detections.boxes, truth).max()
     assert better > box_iou(one.paths["standard"].detections.boxes, truth).max()
+
+
+@pytest.mark.parametrize("source", ["proposals", "snapped"])
+def test_regions_of_the_image_are_a_source_of_boxes(mini: Clip, fabrics: BoxSet, source: BoxSource) -> None:
+    """Corners lie on edges of the image, and tuning takes them as it takes others."""
+    pytest.importorskip("skimage", reason="needs the extra proposals")
+    one = replace(fabrics, samples=fabrics.samples[:1])
+    options = LocaliseOptions(paths=("vv_vv",), box_source=source)
+    found = evaluate_localisation(mini, one, options).paths["vv_vv"].detections
+    space = SearchSpace((90,), ("squash",), ("none",), (6,), (source,))
+
+    assert len(found.scores) > 0
+    assert tune(mini, one, options, space).chosen.box_source == source
+    if source == "proposals":
+        known = ImageRegions(np.asarray(one.samples[0].image)).proposals.boxes.tolist()
+        assert all(box in known for box in found.boxes.tolist())
 
 
 def test_the_scored_percentile_joins_the_table() -> None:
@@ -221,7 +239,7 @@ def test_digests_tell_pixels_boxes_and_classes_apart() -> None:
         ({"iou_thresholds": (0.5, 0.5)}, "once each"),
         ({"percentiles": ()}, "0 to 100"),
         ({"percentile": 101.0}, "0 to 100"),
-        ({"box_source": "magic"}, "percentile, multi; got 'magic'"),
+        ({"box_source": "magic"}, "percentile, multi, proposals, snapped; got 'magic'"),
         ({"scores": "log"}, "raw, unit; got 'log'"),
         ({"tolerance": -1.0}, "at least 0 pixels"),
         ({"maps": MapOptions(templates=("a photo",))}, "must have {}"),
