@@ -80,7 +80,8 @@ def localize(
     percentile: Annotated[float, typer.Option("--percentile", min=0, max=100, help="Of the boxes scored.")] = 90,
     percentiles: Annotated[str, typer.Option("--percentiles", help="Of the quality table.")] = "75,80,85,90,95",
     boxes: Annotated[
-        BoxSourceName, typer.Option("--boxes", help="Boxes of a percentile, fused from many, of image regions, or moved onto them.")
+        BoxSourceName,
+        typer.Option("--boxes", help="Boxes of a percentile, fused from many, of image regions, or moved onto them."),
     ] = BoxSourceName.percentile,
     morphology: Annotated[
         MorphologyName, typer.Option("--morphology", help="Clean the mask before it is boxed.")
@@ -106,6 +107,10 @@ def localize(
     tune_limit: Annotated[int, typer.Option("--tune-limit", min=1, help="At most so many images to tune on.")] = 200,
     predictions: Annotated[
         Path | None, typer.Option("--predictions", help="Score the boxes of this JSON instead of a model's.")
+    ] = None,
+    grad_cam: Annotated[
+        Path | None,
+        typer.Option("--grad-cam", help="Checkpoint of the model: one more row by Grad-CAM; needs the export extra."),
     ] = None,
     figures: Annotated[
         str, typer.Option("--figures", help="How many samples are drawn: a number, all or none.")
@@ -154,6 +159,7 @@ def localize(
         tune_split=tune_split,
         tune_limit=tune_limit if tune or tune_split is not None else None,
         predictions=predictions,
+        grad_cam=grad_cam,
     )
     show(run, run.run(options, clip_options), json=json)
 

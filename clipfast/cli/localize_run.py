@@ -13,7 +13,7 @@ from clipfast.cli.clip_options import ClipOptions
 from clipfast.cli.console import note, out, print_json, progress_bar
 from clipfast.datasets.box_samples import BoxFormat, BoxSet, read_boxes
 from clipfast.datasets.box_splits import split_by_source
-from clipfast.errors import DataError
+from clipfast.errors import DataError, MissingExtraError
 from clipfast.provenance import Provenance, digest
 from clipfast.report.localise_figures import FigureWriter
 from clipfast.report.localise_report import LocaliseReport
@@ -25,6 +25,7 @@ from clipfast.surgery.evaluate import evaluate_localisation
 from clipfast.surgery.localise_options import LocaliseOptions
 from clipfast.surgery.localise_records import Records
 from clipfast.surgery.localise_scores import score_records
+from clipfast.surgery.map_stream import FurtherMaps
 from clipfast.surgery.predictions import read_predictions, records_of_predictions
 from clipfast.surgery.tuning import tune
 from clipfast.types import TokenEncoder
@@ -58,6 +59,7 @@ class LocalizeRun:
         tune_split: Split to tune on; None chooses one.
         tune_limit: At most so many images to tune on; None does not tune.
         predictions: Boxes to score instead of a model's.
+        grad_cam: Checkpoint of the model, for one more row; None has none.
     """
 
     dataset: Path
@@ -70,6 +72,7 @@ class LocalizeRun:
     tune_split: str | None
     tune_limit: int | None
     predictions: Path | None
+    grad_cam: Path | None = None
 
     def run(self, options: LocaliseOptions, clip_options: ClipOptions) -> Finished:
         """Do it all.
@@ -131,10 +134,11 @@ class LocalizeRun:
 
     def _evaluate(self, clip: Any, data: BoxSet, options: LocaliseOptions, tuning: dict[str, Any] | None) -> Finished:
         figures = FigureWriter(self.out, data.classes, self.figures) if self.figures != 0 else None
+        further = {} if self.grad_cam is None else {"grad_cam": _grad_cam(clip, self.grad_cam)}
         started = time.perf_counter()
         encoder: TokenEncoder = clip
         with progress_bar("Evaluating") as progress:
-            records = evaluate_localisation(encoder, data, options, watch=figures, progress=progress)
+            records = evaluate_localisation(encoder, data, options, further=further, watch=figures, progress=progress)
         if figures is not None:
             figures.finish()
         model = {
@@ -170,6 +174,16 @@ class LocalizeRun:
         files = report.write(self.out)
         seconds = {"evaluate": evaluated - started, "score": time.perf_counter() - evaluated}
         return Finished(report, (*files, *written), seconds)
+
+
+def _grad_cam(clip: Any, checkpoint: Path) -> FurtherMaps:
+    try:
+        from clipfast.export.grad_cam import GradCam
+        from clipfast.export.reverify import source_of
+    except ImportError as error:
+        raise MissingExtraError.of(error.name or "torch", extra="cpu,export") from error
+    maps: FurtherMaps = GradCam(source_of(clip.artifact, checkpoint)).maps
+    return maps
 
 
 def _image_hash(image: Any) -> str:

@@ -6,7 +6,7 @@ the cores while the next images are read. Nothing depends on the number of threa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,7 +22,7 @@ from clipfast.surgery.boxes import Boxes, boxes_at
 from clipfast.surgery.heatmap import unit_range
 from clipfast.surgery.localise_options import LocaliseOptions
 from clipfast.surgery.localise_records import MapMeasures, Records, RecordsBuilder, SampleRecord
-from clipfast.surgery.map_stream import SampleMaps, stream_maps
+from clipfast.surgery.map_stream import FurtherMaps, SampleMaps, stream_maps
 from clipfast.surgery.quality import activated_shares, best_overlaps
 from clipfast.surgery.response import RESPONSE_FIELDS, map_response
 from clipfast.types import Floats, TokenEncoder
@@ -40,6 +40,7 @@ def evaluate_localisation(
     data: BoxSet,
     options: LocaliseOptions | None = None,
     *,
+    further: Mapping[str, FurtherMaps] | None = None,
     watch: Watch | None = None,
     progress: Progress | None = None,
 ) -> Records:
@@ -49,6 +50,7 @@ def evaluate_localisation(
         clip: A model with the graphs that the paths need.
         data: Images with boxes.
         options: What is asked for.
+        further: Maps that the model's graphs do not give, such as Grad-CAM, by name: they are measured as paths are.
         watch: Called with each image's maps and numbers, in order, before the maps are let go; figures are drawn here.
         progress: Called with images done and in all.
 
@@ -59,8 +61,8 @@ def evaluate_localisation(
     chosen = options or LocaliseOptions()
     if not data.classes:
         raise DataError("the data set must name a class to look for; it has none.")
-    builder = RecordsBuilder(chosen.paths, len(chosen.levels))
-    stream = stream_maps(clip, data.samples, chosen.texts(data.classes), chosen)
+    builder = RecordsBuilder((*chosen.paths, *(further or {})), len(chosen.levels))
+    stream = stream_maps(clip, data.samples, chosen.texts(data.classes), chosen, further)
     for maps, record in _measured(stream, data.classes, chosen):
         builder.add(record)
         if watch is not None:
@@ -98,7 +100,7 @@ def measure_sample(maps: SampleMaps, classes: tuple[str, ...], options: Localise
     regions = ImageRegions(maps.pixels)
     measures: dict[str, list[MapMeasures]] = {}
     found: dict[str, tuple[Doubles, Doubles, tuple[str, ...]]] = {}
-    for path in options.paths:
+    for path in maps.maps:
         rows, boxes, scores, names = [], [np.zeros((0, 4))], [np.zeros(0)], []
         for name in wanted:
             heat = maps.heat(path, classes.index(name))

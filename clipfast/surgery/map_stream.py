@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
 from clipfast.datasets.box_records import BoxSample, Doubles
+from clipfast.errors import DataError
 from clipfast.provenance import digest
 from clipfast.runtime.batching import batches, prefetch
 from clipfast.runtime.images import load_pixels
@@ -21,7 +23,10 @@ from clipfast.surgery.upsample import resize_maps
 from clipfast.surgery.views import window_maps
 from clipfast.types import Floats, ImageSource, Pixels, TokenEncoder
 
-__all__ = ["SampleMaps", "sample_digest", "stream_maps"]
+__all__ = ["FurtherMaps", "SampleMaps", "sample_digest", "stream_maps"]
+
+FurtherMaps: TypeAlias = Callable[[Pixels, Floats], Floats]
+"""Maps from elsewhere: pixels that the model takes (n, h, w, 3) and unit rows of texts (t, e) give (n, t, gh, gw)."""
 
 _FINEST = 512  # longer side of maps that are put together from windows
 
@@ -73,7 +78,11 @@ class _Framed:
 
 
 def stream_maps(
-    clip: TokenEncoder, samples: Iterable[BoxSample], texts: Sequence[str], options: LocaliseOptions
+    clip: TokenEncoder,
+    samples: Iterable[BoxSample],
+    texts: Sequence[str],
+    options: LocaliseOptions,
+    further: Mapping[str, FurtherMaps] | None = None,
 ) -> Iterator[SampleMaps]:
     """Compute the maps of every sample, all paths from one forward.
 
@@ -84,22 +93,28 @@ def stream_maps(
         samples: Images with boxes; read `2 * batch_size` ahead.
         texts: What to look for.
         options: Paths, and how maps are made.
+        further: Maps that the model's graphs do not give, by name.
 
     Raises:
-        DataError: No text, an unknown path or geometry.
+        DataError: No text, an unknown path or geometry, or further maps together with windows.
         ArtifactError: The artifact does not hold what a path reads.
         ImageError: An image cannot be read.
         ShapeError: An image has another size than when its annotation was read.
     """
     question = ask(clip, texts, options.paths, options.maps)
+    if options.maps.has_windows and further:
+        raise DataError(f"{', '.join(further)} cannot be made of windows. Leave the scales out.")
     if options.maps.has_windows:
         yield from (_windowed(question, sample) for sample in samples)
         return
     size = options.maps.batch_size
+    rows = clip.encode_texts(texts, options.maps.templates) if further else np.zeros((0, 0), np.float32)
     frame = partial(_framed, question, options)
     ahead = prefetch(frame, samples, workers=available_cores(), ahead=2 * size)
     for group in batches(ahead, size):
-        grids = question.grids(np.stack([each.taken for each in group]))
+        frames = np.stack([each.taken for each in group])
+        grids: dict[str, Floats] = {str(path): maps for path, maps in question.grids(frames).items()}
+        grids |= {name: make(frames, rows) for name, make in (further or {}).items()}
         for at, each in enumerate(group):
             yield _seen(each, {path: maps[at] for path, maps in grids.items()})
 
