@@ -37,7 +37,7 @@ _DEFINITIONS = {
     "pointing": "share of maps whose first highest pixel lies in a ground truth",
     "area": "mean share of a map inside the ground truth: pointing game and energy by chance",
     "energy": "share of (similarity - minimum of the map) inside the ground truth",
-    "interval": "percentile bootstrap over images",
+    "interval": "bootstrap over images, percentiles centred on the figure (clipfast/metrics/image_series.py says why)",
 }
 
 

@@ -1,6 +1,6 @@
 """From the records of an evaluation to its figures: mAP, the quality table, responses, intervals, comparisons.
 
-Intervals are percentiles over resampled images; all figures and differences share the same resamples. Where a figure
+Intervals come from resampled images; all figures and differences share the same resamples. Where a figure
 does not exist it is None, and so is an interval that does not.
 """
 

@@ -120,6 +120,35 @@ def test_differences_are_those_of_the_paired_bootstrap() -> None:
     assert (swapped.difference, swapped.p_value) == (-found.difference, found.p_value)
 
 
+def _rare_classes(rng: np.random.Generator, images: int, classes: int) -> PrecisionSeries:
+    """An image a class: mostly found, beside four false positives of lower scores."""
+    kinds = rng.integers(0, classes, images)
+    positives = np.zeros((classes, images))
+    positives[kinds, np.arange(images)] = 1
+    right = np.tile([True, False, False, False, False], (images, 1))
+    right[:, 0] = rng.random(images) < 0.85
+    scores = rng.normal(1.2 * right, 1).ravel()
+    image, kind = np.repeat(np.arange(images), 5), np.repeat(kinds, 5)
+    order = np.lexsort((-scores, kind))
+    return PrecisionSeries(image[order], kind[order], right.ravel()[order], positives)
+
+
+def test_intervals_of_precision_hold_what_they_promise() -> None:
+    """They hold their own figure, and the expected one in about 95 % of all cases."""
+    rng = np.random.default_rng(0)
+    cases = [_rare_classes(rng, 100, 12) for _ in range(80)]
+    found = [series_interval(case, image_weights(100, 200, seed)) for seed, case in enumerate(cases)]
+    expected = np.mean([each.estimate for each in found])
+
+    assert all(0 <= each.low <= each.estimate <= each.high <= 1 for each in found)
+    assert {each.method for each in found} == {"centred percentile"}
+    assert 0.88 <= np.mean([each.low <= expected <= each.high for each in found]) <= 1.0
+    biases = [
+        case.at(image_weights(100, 200, seed)).mean() - case.at(np.ones((1, 100)))[0] for seed, case in enumerate(cases)
+    ]
+    assert np.mean(biases) > 0.01  # what is centred away
+
+
 def test_what_is_undefined_is_said() -> None:
     """A figure of one image is undefined in resamples that miss it; weights must fit."""
     series = RatioSeries.of(np.array([1.0]), np.array([0]), 3)
