@@ -4,7 +4,7 @@ from clipfast.similarity import feature_surgery
 from clipfast.surgery.attention import attention_entropy, attention_maps, class_attention
 from clipfast.surgery.depth import depth_maps
 from clipfast.surgery.fusion import fuse_maps
-from clipfast.surgery.geometry import GEOMETRIES, Geometry, centre_crop, letterbox, squash
+from clipfast.surgery.geometry import GEOMETRIES, Geometry, centre_crop, fit_geometry, letterbox, squash
 from clipfast.surgery.heatmap import heatmaps, heatmaps_by_path, unit_range
 from clipfast.surgery.options import MapOptions
 from clipfast.surgery.paths import FROM_ONE_FORWARD, PATHS, Path
@@ -27,6 +27,7 @@ __all__ = [
     "depth_maps",
     "edge_aware",
     "feature_surgery",
+    "fit_geometry",
     "fuse_maps",
     "heatmaps",
     "heatmaps_by_path",

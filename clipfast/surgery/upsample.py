@@ -88,8 +88,8 @@ def edge_aware(maps: Floats, pixels: Pixels, options: EdgeAware, *, patch: float
         raise ShapeError(f"pixels must be {(*maps.shape[-2:], 3)} for these maps; got {pixels.shape}. Resize them.")
     guide: Floats = (luminance(pixels) if options.guide == "luminance" else pixels.astype(np.float32)) / np.float32(255)
     radius = options.radius if options.radius is not None else max(1, round(patch))
-    known = np.isfinite(maps).reshape(-1, *maps.shape[-2:]).all(axis=0, keepdims=True)[0]
-    rows, columns = (_span(np.flatnonzero(known.any(axis=axis, keepdims=True))) for axis in (1, 0))
+    known: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(maps).reshape(-1, *maps.shape[-2:]), axis=0)
+    rows, columns = (_span(np.flatnonzero(np.logical_or.reduce(known, axis=axis))) for axis in (1, 0))
     out = np.full(maps.shape, np.nan, np.float32)
     if known.any():
         out[..., rows, columns] = guided_filter(

@@ -311,6 +311,9 @@ def test_depths_are_the_sweep(tiny: Clip) -> None:
         assert np.abs(fused - (0.25 * every[:, 1] + 0.75 * every[:, 5])).max() < 1e-5
         with pytest.raises(DataError, match="at most 7"):
             heatmaps(tiny, pixels, TEXTS, path, options=MapOptions(depths=(8,)))
+    mixed = heatmaps_by_path(tiny, pixels, TEXTS, options=MapOptions(depths=(6,)))  # of the tokens' and dense's graphs
+    for path in FROM_ONE_FORWARD:
+        assert np.abs(mixed[path] - heatmaps(tiny, pixels, TEXTS, path)).max() < 1e-4
     with pytest.raises(DataError, match="takes no geometry"):
         depth_maps(tiny, pixels, TEXTS, options=MapOptions(geometry="squash"))
 
