@@ -6,7 +6,7 @@ from clipfast.surgery.box_fusion import FusionOptions, fused_boxes
 from clipfast.surgery.boxes import Boxes, BoxOptions, boxes, boxes_at
 from clipfast.surgery.depth import depth_maps
 from clipfast.surgery.fusion import fuse_maps
-from clipfast.surgery.geometry import GEOMETRIES, Geometry, centre_crop, letterbox, squash
+from clipfast.surgery.geometry import GEOMETRIES, Geometry, centre_crop, fit_geometry, letterbox, squash
 from clipfast.surgery.heatmap import heatmaps, heatmaps_by_path, unit_range
 from clipfast.surgery.options import MapOptions
 from clipfast.surgery.paths import FROM_ONE_FORWARD, PATHS, Path
@@ -43,6 +43,7 @@ __all__ = [
     "depth_maps",
     "edge_aware",
     "feature_surgery",
+    "fit_geometry",
     "fuse_maps",
     "fused_boxes",
     "heatmaps",

@@ -86,10 +86,10 @@ def edge_aware(maps: Floats, pixels: Pixels, options: EdgeAware, *, patch: float
 
     if pixels.shape != (*maps.shape[-2:], 3):
         raise ShapeError(f"pixels must be {(*maps.shape[-2:], 3)} for these maps; got {pixels.shape}. Resize them.")
-    guide = luminance(pixels) / np.float32(255) if options.guide == "luminance" else pixels / np.float32(255)
+    guide: Floats = (luminance(pixels) if options.guide == "luminance" else pixels.astype(np.float32)) / np.float32(255)
     radius = options.radius if options.radius is not None else max(1, round(patch))
-    known: NDArray[np.bool_] = np.isfinite(maps).reshape(-1, *maps.shape[-2:]).all(axis=0)
-    rows, columns = _span(known.any(axis=1)), _span(known.any(axis=0))
+    known: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(maps).reshape(-1, *maps.shape[-2:]), axis=0)
+    rows, columns = (_span(np.flatnonzero(np.logical_or.reduce(known, axis=axis))) for axis in (1, 0))
     out = np.full(maps.shape, np.nan, np.float32)
     if known.any():
         out[..., rows, columns] = guided_filter(
@@ -98,10 +98,9 @@ def edge_aware(maps: Floats, pixels: Pixels, options: EdgeAware, *, patch: float
     return out
 
 
-def _span(known: NDArray[np.bool_]) -> slice:
+def _span(known: NDArray[np.intp]) -> slice:
     """From the first to the last that is known."""
-    at = np.flatnonzero(known)
-    return slice(int(at[0]), int(at[-1]) + 1) if len(at) else slice(0, 0)
+    return slice(int(known[0]), int(known[-1]) + 1) if len(known) else slice(0, 0)
 
 
 def _weights(size: int, at: NDArray[np.float64]) -> Floats:

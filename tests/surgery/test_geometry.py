@@ -37,7 +37,9 @@ def test_boxes_come_back_exactly(
     corners = np.random.default_rng(seed).random((5, 2, 2)) * (width, height)
     boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
 
-    np.testing.assert_allclose(plan.to_original(plan.to_model(boxes)), boxes, rtol=1e-12, atol=1e-9 * max(width, height))
+    np.testing.assert_allclose(
+        plan.to_original(plan.to_model(boxes)), boxes, rtol=1e-12, atol=1e-9 * max(width, height)
+    )
 
 
 @settings(deadline=None, max_examples=150)
@@ -124,9 +126,7 @@ def test_bars_are_cut_off_and_crops_are_not_made_up() -> None:
 def test_squash_and_crop_are_the_models_own_rules(mode: str, size_hw: tuple[int, int]) -> None:
     """Grey, alpha, CMYK, palette, 16-bit and 1-bit images too: the pixels that `preprocess` gives."""
     image = Image.fromarray(noise(*size_hw))
-    image = (
-        Image.fromarray(noise(*size_hw)[..., 0].astype(np.uint16) * 256) if mode == "I;16" else image.convert(mode)
-    )
+    image = Image.fromarray(noise(*size_hw)[..., 0].astype(np.uint16) * 256) if mode == "I;16" else image.convert(mode)
     squashed = ImageSpec(size_hw=(32, 32), mean=SPEC.mean, std=SPEC.std, resize="squash")
 
     assert (squash(size_hw, (32, 32)).apply(image) == preprocess(image, squashed)).all()

@@ -196,5 +196,3 @@ def test_10_boxes_of_percentiles_ignore_scale_and_shift(mini: Clip, pictures: li
     assert once.counts.tolist() == again.counts.tolist()
     assert (once.boxes == again.boxes).all()
     assert once.counts.sum() >= 3
-
-

@@ -14,7 +14,7 @@ from clipfast.runtime.clip import Clip
 from clipfast.surgery import MapOptions, Windows, heatmaps, window_boxes
 from clipfast.surgery.geometry import squash
 from clipfast.surgery.windows import Blend
-from clipfast.types import Floats, Ints, Pixels
+from clipfast.types import DenseTokens, Floats, Images, Ints, Pixels
 
 sides = st.integers(1, 60)
 
@@ -123,6 +123,26 @@ def test_batches_of_windows_do_not_show(mini: Clip) -> None:
     ]
 
     assert np.abs(maps[0] - maps[1]).max() < 1e-5
+
+
+def test_no_forward_is_larger_than_a_batch(mini: Clip) -> None:
+    """However many windows there are, only so many are in work at a time."""
+    sizes = []
+
+    class Watched:
+        manifest, exif, max_pixels = mini.manifest, mini.exif, mini.max_pixels
+        encode_texts, encode_images = staticmethod(mini.encode_texts), staticmethod(mini.encode_images)
+        encode_presets, fingerprint = staticmethod(mini.encode_presets), staticmethod(mini.fingerprint)
+
+        def encode_dense(self, images: Images, alpha: float = 0.5) -> DenseTokens:
+            sizes.append(len(np.asarray(images)))
+            return mini.encode_dense(images, alpha)
+
+    image = np.random.default_rng(1).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    heatmaps(Watched(), image, ["denim"], "vv_vv", (50, 50), MapOptions(windows=Windows(side=80), batch_size=4))
+
+    assert sum(sizes) == len(window_boxes((200, 200), (80, 80), 0.5)) == 16
+    assert max(sizes) == 4
 
 
 def test_scales_are_averaged(mini: Clip, photo: Pixels) -> None:
