@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
+from clipfast.datasets.box_records import BoxLog
 from clipfast.datasets.folders import IMAGE_SUFFIXES
 from clipfast.errors import DataError
 
@@ -56,15 +57,19 @@ def inside(name: str, source: Path) -> PurePosixPath:
     return path
 
 
-def list_by_stem(folders: Iterable[Path], suffixes: frozenset[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
+def list_by_stem(
+    folders: Iterable[Path], suffixes: frozenset[str] = IMAGE_SUFFIXES, log: BoxLog | None = None
+) -> dict[str, Path]:
     """Return the files of these suffixes by name without suffix, in code-point order; the first of equal names.
 
-    Hidden files are passed over. Folders are not searched below.
+    Hidden files are passed over. Folders are not searched below. Further files of a name are counted in `log`.
     """
     found: dict[str, Path] = {}
     for folder in folders:
         for path in sorted(folder.iterdir()):
             if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file():
+                if path.stem in found and log is not None:
+                    log.add("same_name", f"{found[path.stem].name}, {path.name}")
                 found.setdefault(path.stem, path)
     return dict(sorted(found.items()))
 

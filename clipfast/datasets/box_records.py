@@ -24,6 +24,7 @@ PROBLEMS = {
     "degenerate": "had no area (x2 <= x1 or y2 <= y1) and were left out",
     "other_class": "were of classes not asked for and were left out",
     "no_annotation": "images had no annotation file and were left out: nobody said that they are empty",
+    "same_name": "images have the name of another but for folder or suffix and were left out",
     "no_image": "annotations named an image that is not there and were left out",
     "size_differs": "annotations gave another image size than the file has; the file's was taken",
     "no_boxes": "images have an annotation without a box that counts; they stay",

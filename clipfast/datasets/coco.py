@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -87,6 +88,7 @@ def read_coco(
     for stranger in sorted(map(str, by_image.keys() - {image.id for image in held.images})):
         log.add("no_image", f"image_id {stranger}")
     wanted = None if classes is None else frozenset(kept)
+    stems = Counter(_stem(image) for image in held.images)
     samples: list[BoxSample] = []
     for image in sorted(held.images, key=lambda i: i.file_name):
         if limit is not None and len(samples) >= limit:
@@ -95,7 +97,13 @@ def read_coco(
         if path is None:
             log.add("no_image", image.file_name)
             continue
-        samples.append(clean_boxes(_sample(image, path, by_image.get(image.id, []), names, log), log, wanted))
+        # Two images that differ in their suffix only keep it in their ids.
+        key = _stem(image) if stems[_stem(image)] == 1 else image.file_name.replace("\\", "/")
+        sample = _sample(key, path, by_image.get(image.id, []), names)
+        if (image.height, image.width) not in ((0, 0), sample.size_hw):
+            height, width = sample.size_hw
+            log.add("size_differs", f"{key}: {image.width} x {image.height}, file {width} x {height}")
+        samples.append(clean_boxes(sample, log, wanted))
     if not samples:
         raise DataError(f"{source} must name images that lie in {root}; found none of {len(held.images)}.")
     return BoxSet("coco", split, kept, samples, log.report())
@@ -126,11 +134,12 @@ def _find_image(root: Path, source: Path, name: PurePosixPath, split: str | None
     return next((place / name for place in places if (place / name).is_file()), None)
 
 
-def _sample(image: _Image, path: Path, annotations: list[_Annotation], names: dict[int, str], log: BoxLog) -> BoxSample:
+def _stem(image: _Image) -> str:
+    return PurePosixPath(image.file_name.replace("\\", "/")).with_suffix("").as_posix()
+
+
+def _sample(key: str, path: Path, annotations: list[_Annotation], names: dict[int, str]) -> BoxSample:
     size_hw = image_size_hw(path)
-    key = PurePosixPath(image.file_name.replace("\\", "/")).with_suffix("").as_posix()
-    if (image.height, image.width) not in ((0, 0), size_hw):
-        log.add("size_differs", f"{key}: {image.width} x {image.height}, file {size_hw[1]} x {size_hw[0]}")
     if strangers := {a.category_id for a in annotations} - names.keys():
         raise DataError(f"{key} must have categories of the file; got category_id {sorted(strangers)}.")
     sides = np.array([a.bbox for a in annotations], np.float64).reshape(-1, 4)

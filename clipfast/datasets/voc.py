@@ -118,8 +118,8 @@ def _listed(layout: VocLayout, split: str | None) -> list[str] | None:
 def _read(
     layout: VocLayout, ids: list[str] | None, split: str | None, classes: Sequence[str] | None, limit: int | None
 ) -> BoxSet:
-    images, annotations = list_by_stem(layout.images), list_by_stem([layout.annotations], _XML)
     log = BoxLog()
+    images, annotations = list_by_stem(layout.images, log=log), list_by_stem([layout.annotations], _XML)
     raw: list[BoxSample] = []
     for name in sorted(images.keys() | annotations.keys()) if ids is None else ids:
         if limit is not None and len(raw) >= limit:

@@ -53,7 +53,7 @@ def read_yolo(
     names = described.names or tuple(classes or ())
     log = BoxLog()
     raw: list[BoxSample] = []
-    for key, image, label in _pairs(folder, places):
+    for key, image, label in _pairs(folder, places, log):
         if limit is not None and len(raw) >= limit:
             break
         if label is None:
@@ -102,12 +102,12 @@ def _with_labels(pair: tuple[Path, Path]) -> bool:
     return any(stem in images for stem in list_by_stem([pair[1]], _TXT))
 
 
-def _pairs(folder: Path, places: list[tuple[Path, Path]]) -> list[tuple[str, Path, Path | None]]:
+def _pairs(folder: Path, places: list[tuple[Path, Path]], log: BoxLog) -> list[tuple[str, Path, Path | None]]:
     """Return ids, images and text files of all places, by id."""
     found = []
     for images, labels in places:
         texts = list_by_stem([labels], _TXT)
-        for stem, image in list_by_stem([images]).items():
+        for stem, image in list_by_stem([images], log=log).items():
             part = images.relative_to(folder).as_posix().replace("images", "").strip("/.")
             found.append((f"{part}/{stem}" if part and len(places) > 1 else stem, image, texts.get(stem)))
     return sorted(found, key=lambda pair: pair[0])

@@ -212,6 +212,23 @@ def test_missing_files_are_counted(tmp_path: Path) -> None:
     assert read_boxes("yolo", yolo, classes=["cat", "dog"]).report.counts["no_annotation"] == 1
 
 
+def test_images_of_one_name(tmp_path: Path) -> None:
+    """The second is left out and counted; COCO names its files, so there both stay."""
+    for format_ in ("voc", "yolo"):
+        root = _folder(format_, tmp_path / format_)
+        write_image((root / "JPEGImages" if format_ == "voc" else root) / "a.jpg")
+        found = read_boxes(format_, root)  # type: ignore[arg-type]
+
+        assert len(found) == 3
+        assert found.report.counts["same_name"] == 1
+    root = write_coco(tmp_path / "coco", {"a": SCENES["a"], "b": SCENES["b"]})
+    file = root / "annotations" / "instances_val.json"
+    content = json.loads(file.read_text())
+    content["images"][1]["file_name"] = write_image(root / "images" / "a.jpg").name
+    file.write_text(json.dumps(content))
+    assert [sample.id for sample in read_boxes("coco", root)] == ["a.jpg", "a.png"]
+
+
 def test_difficult_and_size(tmp_path: Path) -> None:
     """`difficult` is kept, a wrong size is counted, a person's parts are no objects."""
     write_image(tmp_path / "JPEGImages" / "a.jpg", (40, 60))
