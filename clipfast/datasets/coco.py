@@ -88,17 +88,18 @@ def read_coco(
     for stranger in sorted(map(str, by_image.keys() - {image.id for image in held.images})):
         log.add("no_image", f"image_id {stranger}")
     wanted = None if classes is None else frozenset(kept)
-    stems = Counter(_stem(image) for image in held.images)
+    files = sorted(((inside(image.file_name, source), image) for image in held.images), key=lambda f: f[0].as_posix())
+    stems = Counter(name.with_suffix("") for name, _ in files)
     samples: list[BoxSample] = []
-    for image in sorted(held.images, key=lambda i: i.file_name):
+    for name, image in files:
         if limit is not None and len(samples) >= limit:
             break
-        path = _find_image(root, source, inside(image.file_name, source), split)
+        path = _find_image(root, source, name, split)
         if path is None:
             log.add("no_image", image.file_name)
             continue
         # Two images that differ in their suffix only keep it in their ids.
-        key = _stem(image) if stems[_stem(image)] == 1 else image.file_name.replace("\\", "/")
+        key = (name.with_suffix("") if stems[name.with_suffix("")] == 1 else name).as_posix()
         sample = _sample(key, path, by_image.get(image.id, []), names)
         if (image.height, image.width) not in ((0, 0), sample.size_hw):
             height, width = sample.size_hw
@@ -132,10 +133,6 @@ def _find_image(root: Path, source: Path, name: PurePosixPath, split: str | None
     part = split or source.stem.removeprefix("instances_")
     places = (source.parent, root, root / "images", root / part, root / "images" / part)
     return next((place / name for place in places if (place / name).is_file()), None)
-
-
-def _stem(image: _Image) -> str:
-    return PurePosixPath(image.file_name.replace("\\", "/")).with_suffix("").as_posix()
 
 
 def _sample(key: str, path: Path, annotations: list[_Annotation], names: dict[int, str]) -> BoxSample:
