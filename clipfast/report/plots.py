@@ -22,6 +22,8 @@ Doubles = NDArray[np.float64]
 _TRUTH, _FOUND = "lime", "red"
 _WIDTHS = (1.0, 1.14, 1.0)  # the middle column has a colour bar
 _OPACITY = 0.5
+_COLUMN, _HEADING = 3.9, 0.3  # inches
+_FLATTEST, _TALLEST = 0.3, 1.6  # height of an image, in parts of its width
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +69,7 @@ def localisation_figure(panels: Sequence[LocalisationPanel], *, dpi: int = 80) -
 
     Args:
         panels: One row each, at least one.
-        dpi: Dots per inch; a row is 4 inches high.
+        dpi: Dots per inch; a column is 4 inches wide, and a row as high as its image then is.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -79,11 +81,13 @@ def localisation_figure(panels: Sequence[LocalisationPanel], *, dpi: int = 80) -
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12.6, 4.2 * len(panels)), dpi=dpi)
-    axes = figure.subplots(len(panels), 3, squeeze=False, width_ratios=_WIDTHS)
+    rows = [_HEADING + _COLUMN * min(max(_tallness(panel), _FLATTEST), _TALLEST) for panel in panels]
+    figure = Figure(figsize=(3 * _COLUMN + 0.9, sum(rows)), dpi=dpi)
+    axes = figure.subplots(len(panels), 3, squeeze=False, width_ratios=_WIDTHS, height_ratios=rows)
     for row, panel in zip(axes, panels, strict=True):
         _draw(row, panel)
-    figure.subplots_adjust(left=0.01, right=0.99, top=1 - 0.32 / (4.2 * len(panels)), bottom=0.01, wspace=0.12)
+    top = 1 - _HEADING / sum(rows)
+    figure.subplots_adjust(left=0.01, right=0.99, top=top, bottom=0.01, wspace=0.12, hspace=_HEADING / max(rows))
     encoded = io.BytesIO()
     canvas: Any = FigureCanvasAgg(figure)  # its print_png has no annotations
     canvas.print_png(encoded, metadata={"Software": "clipfast"})
@@ -113,3 +117,8 @@ def _outline(axis: Any, boxes: Doubles, colour: str, style: str) -> None:
         axis.add_patch(
             Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linestyle=style, linewidth=1.5)
         )
+
+
+def _tallness(panel: LocalisationPanel) -> float:
+    left, top, right, bottom = panel.extent
+    return (bottom - top) / (right - left)
