@@ -78,8 +78,10 @@ class MapOptions:
         return self.windows is not None or bool(self.scales)
 
     def _check_depths(self) -> None:
-        if any(depth < 1 for depth in self.depths) or len(set(self.depths)) < len(self.depths):
-            raise ShapeError(f"depths must be different numbers from 1; got {tuple(self.depths)}.")
+        if any(not isinstance(depth, int) or depth < 1 for depth in self.depths) or len(set(self.depths)) < len(
+            self.depths
+        ):
+            raise ShapeError(f"depths must be different whole numbers from 1; got {tuple(self.depths)}.")
         if self.depth_weights is not None:
             shares_of(self.depth_weights, len(self.depths))
 

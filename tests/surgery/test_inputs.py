@@ -55,6 +55,9 @@ def test_a_text_beyond_the_context_is_said_to_be_cut(
     assert "red star on blue denim" in cut[0]
     assert "of 80 tokens are lost" in cut[0]
     assert np.isfinite(maps).all()
+    with caplog.at_level("WARNING"):
+        heatmaps(mini, photo, [long], "vv_vv")  # in 85 templates
+    assert 2 <= sum("was cut" in record.getMessage() for record in caplog.records) <= 3  # one for each batch of prompts
 
 
 @pytest.mark.parametrize("options", VIEWS.values(), ids=VIEWS)

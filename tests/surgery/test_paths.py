@@ -218,6 +218,7 @@ def test_a_model_that_gives_surgery_tokens_only(mini: Clip, photo: Pixels) -> No
         ({"batch_size": 0}, "standard", ShapeError, "batch_size"),
         ({"depths": (0,)}, "vv_vv", ShapeError, "from 1"),
         ({"depths": (2, 2)}, "vv_vv", ShapeError, "different"),
+        ({"depths": (1.5,)}, "vv_vv", ShapeError, "whole numbers"),
         ({"depths": (1, 2), "depth_weights": (1,)}, "vv_vv", ShapeError, "2 positive numbers"),
         ({"geometry": "fit"}, "vv_vv", DataError, "squash, centre_crop, letterbox; got 'fit'"),
     ],

@@ -28,9 +28,11 @@ def test_it_is_the_guided_filter_of_the_image() -> None:
     grey: Floats = luminance(IMAGE) / np.float32(255)
     colour: Floats = IMAGE.astype(np.float32) / np.float32(255)
 
-    assert (edge_aware(MAPS, IMAGE, EdgeAware(), patch=3.6) == guided_filter(MAPS, grey, radius=4)).all()
-    assert (edge_aware(MAPS, IMAGE, EdgeAware(radius=2, eps=0.1)) == guided_filter(MAPS, grey, radius=2, eps=0.1)).all()
-    assert (edge_aware(MAPS, IMAGE, EdgeAware(guide="colour")) == guided_filter(MAPS, colour, radius=1)).all()
+    assert (edge_aware(MAPS, IMAGE, EdgeAware(), patch=3.6) == guided_filter(MAPS, colour, radius=4)).all()
+    assert (
+        edge_aware(MAPS, IMAGE, EdgeAware(radius=2, eps=0.1)) == guided_filter(MAPS, colour, radius=2, eps=0.1)
+    ).all()
+    assert (edge_aware(MAPS, IMAGE, EdgeAware(guide="luminance")) == guided_filter(MAPS, grey, radius=1)).all()
 
 
 def test_constant_maps_stay_constant() -> None:
