@@ -39,7 +39,7 @@ TINY = {
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1},
 }
 HELD_OUT = 5  # one image in five is held out, where no split is named for it
-RATE, ADAPTER_RATE = 5e-5, 1e-3
+RATE, ADAPTER_RATE = 1e-4, 2e-3
 
 
 @dataclass(frozen=True)

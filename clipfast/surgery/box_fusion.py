@@ -5,9 +5,11 @@ components of many thresholds are pooled. Each is scored by its contrast: its me
 Of components that lie on each other, which are mostly the same place at other thresholds, the one of the most contrast
 stays (the idea of maximally stable regions, Matas et al., 2002, with contrast for stability).
 
-Contrast tells the right size of a place. How sure the place is, is told better by contrast times the height of its peak
-above the map's mean, in units of the map's standard deviation, which becomes the score. Both were chosen among a dozen
-on 200 rendered pictures and held on 200 others; `docs/boxes.md` has the figures.
+Contrast tells the right size of a place, but not how sure it is: a speck has more of it than a large object, and a map
+of something that is not there has specks as well. The score is therefore the contrast in standard deviations of the
+map, times the root of two things together: the height of the peak above the map's mean, which is low where nothing is,
+and the root of the place's share of the map. It was chosen among some thirty on 200 rendered pictures, and held on 200
+others: `docs/boxes.md`.
 """
 
 from __future__ import annotations
@@ -84,10 +86,11 @@ def fused_boxes(heatmap: ArrayLike, *, options: FusionOptions | None = None) -> 
         options: Thresholds, and what counts as one place.
 
     Returns:
-        Boxes from the highest score down. Scores are contrast times height of the peak in standard deviations of the
-        map: positive, in units of the map, and comparable between maps of one model and path. What is not brighter
-        than what is around it is no box; a constant map has none. A positive affine change of the map multiplies
-        scores by its factor and, but for rounding where two components stand out alike, leaves the boxes.
+        Boxes from the highest score down. Scores are positive and comparable between maps of one model and path: with
+        d the contrast, s the standard deviation, p the height of the peak above the mean of the map and a the share of
+        the map, d / s * sqrt(p * sqrt(a)). What is not brighter than what is around it is no box; a constant map has
+        none. A positive affine change of the map multiplies scores by the root of its factor and, but for rounding
+        where two components stand out alike, leaves the boxes.
 
     Raises:
         ShapeError: If the map is not (h, w) real and finite numbers, or a percentile lies outside 0 to 100.
@@ -125,8 +128,9 @@ def standing_out(values: NDArray[Any], regions: Regions, options: FusionOptions)
     kept = fit[_one_a_place(regions.boxes[fit], contrasts[fit], options.most_overlap)]
     spread = float(values.std(dtype=np.float64))
     peaks = np.array([values[y1:y2, x1:x2].max() for x1, y1, x2, y2 in regions.boxes[kept].tolist()], np.float64)
-    heights = np.maximum(peaks - sums.mean, 0) / spread
-    return Boxes.ranked(regions.boxes[kept], contrasts[kept] * heights)
+    heights = np.maximum(peaks - sums.mean, 0)
+    shares = regions.areas[kept] / values.size
+    return Boxes.ranked(regions.boxes[kept], contrasts[kept] / spread * np.sqrt(heights * np.sqrt(shares)))
 
 
 def _one_a_place(boxes: Ints, scores: Doubles, most_overlap: float) -> Ints:

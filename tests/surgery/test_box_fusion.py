@@ -39,15 +39,16 @@ def naive_fusion(heatmap: NDArray[Any], options: FusionOptions) -> list[tuple[li
             rx, ry = max(round((x2 - x1) * options.margin), 1), max(round((y2 - y1) * options.margin), 1)
             frame = heatmap[max(y1 - ry, 0) : y2 + ry, max(x1 - rx, 0) : x2 + rx]
             if frame.size > area:
-                found.append(([x1, y1, x2, y2], total / area - (frame.sum() - total) / (frame.size - area)))
-    kept: list[tuple[list[int], float]] = []
-    for box, contrast in sorted(found, key=lambda pair: -pair[1]):
-        if contrast > 0 and all(_common(box, other) <= options.most_overlap for other, _ in kept):
-            kept.append((box, contrast))
+                contrast = total / area - (frame.sum() - total) / (frame.size - area)
+                found.append(([x1, y1, x2, y2], contrast, area / heatmap.size))
+    kept: list[tuple[list[int], float, float]] = []
+    for box, contrast, share in sorted(found, key=lambda row: -row[1]):
+        if contrast > 0 and all(_common(box, other) <= options.most_overlap for other, _, _ in kept):
+            kept.append((box, contrast, share))
     scored = []
-    for (x1, y1, x2, y2), contrast in kept:
-        height = (heatmap[y1:y2, x1:x2].max() - heatmap.mean()) / heatmap.std()
-        scored.append(([x1, y1, x2, y2], contrast * height))
+    for (x1, y1, x2, y2), contrast, share in kept:
+        height = heatmap[y1:y2, x1:x2].max() - heatmap.mean()
+        scored.append(([x1, y1, x2, y2], contrast / heatmap.std() * (height * share**0.5) ** 0.5))
     return sorted(scored, key=lambda pair: -pair[1])
 
 
@@ -85,12 +86,12 @@ def test_a_place_is_found_once() -> None:
 
 
 def test_an_affine_change_scales_scores_and_moves_no_box() -> None:
-    """By powers of two, so that nothing is rounded."""
+    """By the root of the factor; powers of two, so that nothing is rounded."""
     heat = np.round(bumps((30, 40, 8, 1.0), (80, 70, 12, 0.7)) * 1024) / 1024
     one, other = fused_boxes(heat), fused_boxes(heat * 8 - 2)
 
     assert one.xyxy.tolist() == other.xyxy.tolist()
-    assert np.allclose(other.scores, 8 * one.scores, rtol=1e-9)
+    assert np.allclose(other.scores, 8**0.5 * one.scores, rtol=1e-9)
 
 
 def test_what_does_not_stand_out_is_no_box() -> None:
