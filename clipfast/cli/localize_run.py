@@ -85,7 +85,9 @@ class LocalizeRun:
             raise DataError("predictions have no settings to tune. Leave --tune out.")
         if self.figures != 0 and self.predictions is None:
             require_matplotlib()  # before the work, not after it
-        data = self._read(self.split, self.limit if self.tune_limit is None else None)
+        # Half of the sources is the half of all images, whatever the limit; a split of its own needs no more than that.
+        halves = self.tune_limit is not None and self._split_to_tune_on() is None
+        data = self._read(self.split, None if halves else self.limit)
         for sentence in data.report.sentences():
             note(f"annotations: {sentence}")
         if self.predictions is not None:
@@ -94,28 +96,31 @@ class LocalizeRun:
             tuning = None
             if self.tune_limit is not None:
                 training, data, source = self._training(data, options.seed)
+                known = tuple(pair for pair in options.phrases if pair[0] in training.classes)
                 with progress_bar("Tuning") as progress:
-                    found = tune(clip, training, options, progress=progress)
+                    found = tune(clip, training, replace(options, phrases=known), progress=progress)
                 options, tuning = found.chosen.applied(options), found.as_json(source)
             return self._evaluate(clip, data, options, tuning)
 
     def _read(self, split: str | None, limit: int | None) -> BoxSet:
         return read_boxes(self.format, self.dataset, split=split, classes=self.classes, limit=limit)
 
+    def _split_to_tune_on(self) -> str | None:
+        """Return the split named, else "train" where another is scored; None where the data set has to be halved."""
+        scored = self.split or ("test" if self.format == "fabricworld" else None)
+        return self.tune_split or ("train" if scored not in {None, "train"} else None)
+
     def _training(self, data: BoxSet, seed: int) -> tuple[BoxSet, BoxSet, str]:
         """Return training images, images to be scored, and where the former come from."""
-        split = self.tune_split
-        if split is None and data.split is not None and data.split != "train":
-            split = "train"
+        split = self._split_to_tune_on()
         if split is None:
             training, data = split_by_source(data, _TUNED_SHARE, seed)
+            data = replace(data, samples=data.samples[: self.limit])
             source = f"about half of the sources, drawn with seed {seed}; the rest is scored"
+        elif split == data.split:
+            raise DataError(f"tuning must not see what is scored; both are the split {split!r}.")
         else:
-            if split == data.split:
-                raise DataError(f"tuning must not see what is scored; both are the split {split!r}.")
-            # The classes that are scored are those that are tuned: others have no box to be found.
             training, source = self._read(split, self.tune_limit), f"split {split}"
-        data = replace(data, samples=data.samples[: self.limit])
         scored = {_image_hash(sample.image) for sample in data.samples}
         fresh = [sample for sample in training.samples[: self.tune_limit] if _image_hash(sample.image) not in scored]
         if dropped := min(len(training), self.tune_limit or 0) - len(fresh):
