@@ -65,8 +65,8 @@ class Data:
         part = self.held_out_split or ("val" if self.format == "fabricworld" else None)
         first = list(islice(load_samples(self.format, self.folder, self.split, self.limit), self.limit))
         if part is None:
-            held = [sample for sample in first if _drawn(sample.id)]
-            return [sample for sample in first if not _drawn(sample.id)], held
+            held = [sample for sample in first if _is_held_out(sample.id)]
+            return [sample for sample in first if not _is_held_out(sample.id)], held
         held = list(islice(load_samples(self.format, self.folder, part, self.limit), self.limit))
         if both := {sample.id for sample in first} & {sample.id for sample in held}:
             raise SystemExit(f"{len(both)} images are in both splits, such as {min(both)}. Name two that differ.")
@@ -169,7 +169,7 @@ def _tiny(folder: Path) -> str:
     return str(path)
 
 
-def _drawn(name: str) -> bool:
+def _is_held_out(name: str) -> bool:
     """Tell by its name whether an image is held out: the same ones in every run, wherever the folder lies."""
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) % HELD_OUT == 0
 

@@ -50,7 +50,7 @@ class MapSums:
         """Sum up a map (h, w)."""
         mean = float(values.mean(dtype=np.float64))
         table = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
-        np.cumsum(values - mean, axis=0, out=table[1:, 1:], dtype=np.float64)
+        np.cumsum(np.subtract(values, mean, dtype=np.float64), axis=0, out=table[1:, 1:])
         np.cumsum(table[1:, 1:], axis=1, out=table[1:, 1:])
         return cls(table, mean)
 

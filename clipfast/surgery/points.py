@@ -6,12 +6,13 @@ Source: xmed-lab/CLIP_Surgery, clip/clip.py `similarity_map_to_points`, restated
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from clipfast.errors import ShapeError
-from clipfast.surgery.box_scores import require_map
+from clipfast.surgery.box_scores import Doubles, require_map
 from clipfast.surgery.heatmap import resize_maps
 from clipfast.types import Ints
 
@@ -67,17 +68,23 @@ def points(
         raise ShapeError(f"threshold must be above 0 and at most 1; got {threshold}.")
     if down_sample < 1:
         raise ShapeError(f"down_sample must be 1 or more; got {down_sample}.")
-    values = require_map(heatmap).astype(np.float32)
+    values = require_map(heatmap)
     height, width = size_hw or values.shape
     if min(height, width) < 1:
         raise ShapeError(f"size_hw must be positive; got {size_hw}.")
     rows, columns = (max(side // down_sample, 1) for side in values.shape)
-    cells = resize_maps(values, (rows, columns)).ravel()
-    span = cells.max() - cells.min()
-    reached = (cells - cells.min()) / span >= threshold if span > 0 else np.zeros(len(cells), np.bool_)
-    count = min(int(reached.sum()), len(cells) // 2)
+    cells = resize_maps(_unit(values).astype(np.float32), (rows, columns)).ravel()
+    count = min(int((_unit(cells) >= threshold).sum()), len(cells) // 2)
     order = np.argsort(cells, kind="stable")
     chosen = np.concatenate([order[len(order) - count :], order[:count]])
     x = np.minimum((chosen % columns + 0.5) * width / columns, width - 1)
     y = np.minimum((chosen // columns + 0.5) * height / rows, height - 1)
     return Points(np.stack([x, y], axis=1).astype(np.int64), np.repeat(np.array([1, 0]), count))
+
+
+def _unit(values: NDArray[Any]) -> Doubles:
+    """Scale to 0..1 in float64, in halves so that no difference of two finite numbers overflows; flat ones become 0."""
+    halves = values.astype(np.float64) / 2
+    span = halves.max() - halves.min()
+    scaled: Doubles = (halves - halves.min()) / (span if span > 0 else 1)
+    return scaled

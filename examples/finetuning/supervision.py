@@ -95,7 +95,7 @@ class Examples:
         Raises:
             SystemExit: If there is no image with a box.
         """
-        squeezed = replace_resize(image)
+        squeezed = _squeezed(image)
         side_hw = np.array(image.size_hw, np.float64)
         ids, pixels, boxes, names = [], [], [], []
         for sample in samples:
@@ -150,7 +150,7 @@ def patch_shares(boxes: NDArray[np.float64], grid_hw: tuple[int, int], patch: in
     return shares.reshape(len(boxes), -1)
 
 
-def replace_resize(image: ImageSpec) -> ImageSpec:
+def _squeezed(image: ImageSpec) -> ImageSpec:
     """Return the same input with the whole image squeezed into it."""
     return ImageSpec(size_hw=image.size_hw, mean=image.mean, std=image.std, resize="squash")
 

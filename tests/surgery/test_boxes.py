@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from clipfast.errors import DataError, ShapeError
 from clipfast.kernels import sweep_percentiles
 from clipfast.kernels.morphology import close_then_open
-from clipfast.surgery import BoxOptions, boxes, boxes_at
+from clipfast.surgery import Boxes, BoxOptions, boxes, boxes_at
 from clipfast.surgery.box_scores import MapSums
 from clipfast.surgery.boxes import PERCENTILES, rank_values
 from clipfast.surgery.heatmap import resize_maps
@@ -177,6 +177,25 @@ def test_sums_lose_no_digits_far_from_zero() -> None:
     assert np.allclose(far.means(corners) - 2.0**20, near.means(corners), atol=1e-8)
     assert np.allclose(far.contrasts(corners), near.contrasts(corners), atol=1e-8)
     assert near.contrasts(corners)[1] == 0
+
+
+def test_means_of_single_precision_maps_are_exact() -> None:
+    """The mean of the map is not rounded to the map's type: one part in ten million would reorder equal boxes."""
+    heatmap = (np.random.default_rng(0).normal(size=(40, 50)) + 100).astype(np.float32)
+    corners = np.array([[3, 4, 10, 20], [0, 0, 50, 40]])
+    exact = [heatmap[y1:y2, x1:x2].mean(dtype=np.float64) for x1, y1, x2, y2 in corners]
+
+    assert np.allclose(MapSums.of(heatmap).means(corners), exact, rtol=0, atol=1e-11)
+
+
+def test_rows_can_be_taken() -> None:
+    """By a bool for each box, or by index."""
+    found = Boxes.ranked(np.arange(12).reshape(3, 4), np.array([0.1, 0.3, 0.2]))
+
+    assert found.scores.tolist() == [0.3, 0.2, 0.1]
+    assert found.take(found.scores > 0.15).xyxy.tolist() == [[4, 5, 6, 7], [8, 9, 10, 11]]
+    assert found.take(np.array([2])).scores.tolist() == [0.1]
+    assert len(found.take(np.zeros(3, bool))) == 0
 
 
 def test_contrast_is_inside_less_around() -> None:

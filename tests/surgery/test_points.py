@@ -74,6 +74,15 @@ def test_without_a_size_points_lie_on_the_map() -> None:
     assert points(heat).xy.tolist()[0] == [5, 3]
 
 
+def test_the_scale_of_the_map_does_not_count() -> None:
+    """Not even where float32 cannot hold it."""
+    grid = np.random.default_rng(0).integers(0, 1000, (10, 12)) / 1024
+    expected = points(grid, (100, 120)).xy.tolist()
+
+    assert points(grid * 2.0**1000, (100, 120)).xy.tolist() == expected
+    assert points((grid - 0.5) * 2.0**1024 * 0.99, (100, 120)).xy.tolist() == expected
+
+
 @pytest.mark.parametrize("grid", [np.full((6, 6), 2.5), np.array([[1.0, 2.0]])])
 def test_maps_without_a_choice_give_no_points(grid: NDArray[Any]) -> None:
     """A constant map, where the original divides 0 by 0, and one that shrinks to a single cell."""
