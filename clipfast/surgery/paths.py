@@ -8,14 +8,24 @@ from typing import Literal
 
 import numpy as np
 
-from clipfast.errors import DataError
+from clipfast.errors import DataError, ShapeError
 from clipfast.similarity import class_cosine, cosine_map, feature_surgery
 from clipfast.surgery.fusion import fuse_maps
 from clipfast.surgery.options import MapOptions
 from clipfast.surgery.texts import TextRows
 from clipfast.types import Floats
 
-__all__ = ["FROM_ONE_FORWARD", "PATHS", "Path", "Scoring", "SurgeryPath", "checked_paths", "score_patches"]
+__all__ = [
+    "FROM_ONE_FORWARD",
+    "PATHS",
+    "Path",
+    "Scoring",
+    "SurgeryPath",
+    "checked_paths",
+    "needs_embedding",
+    "score_patches",
+    "stream_of",
+]
 
 Path = Literal[
     "standard", "vv_qk", "vv_vv", "vv_mixed",
@@ -148,11 +158,14 @@ def score_patches(
 
     Raises:
         DataError: A depth that the model has not.
+        ShapeError: No embedding for a path that needs it.
     """
     score = _SCORES[PATHS[path].scoring]
     graph_stream = stream_of(path, options)[1]
     tokens = streams[graph_stream]
-    image = embedding if embedding is not None else np.zeros((len(tokens), tokens.shape[-1]), np.float32)
+    if embedding is None and needs_embedding(path):
+        raise ShapeError(f"the path {path} needs the image's embedding; got None. Pass the rows of encode_images().")
+    image = embedding if embedding is not None else np.zeros((0, tokens.shape[-1]), np.float32)  # not read
     if graph_stream != "sweep":
         return score(tokens, image, texts, options)
     if max(options.depths) > tokens.shape[1]:

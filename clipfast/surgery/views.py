@@ -57,7 +57,7 @@ def window_maps(question: Question, source: ImageSource, size_hw: SizeHW) -> Map
     windows = options.windows or Windows()
     side = windows.side if windows.side is not None else max(manifest.image.size_hw)
     sides = [max(1, round(min(pixels.shape[:2]) / scale)) for scale in options.scales] or [side]
-    looks = [_blended(question, pixels, Windows(each, windows.overlap), size_hw) for each in sides]
+    looks = [_blended(question, pixels, each, windows.overlap, size_hw) for each in sides]
     fused = {path: fuse_maps([look[path] for look in looks], options.scale_weights) for path in question.paths}
     if options.edge_aware is not None:
         patch = min(sides) / max(manifest.model.grid_hw) * size_hw[0] / pixels.shape[0]
@@ -66,10 +66,10 @@ def window_maps(question: Question, source: ImageSource, size_hw: SizeHW) -> Map
     return {path: maps[None] for path, maps in fused.items()}
 
 
-def _blended(question: Question, pixels: Pixels, windows: Windows, size_hw: SizeHW) -> MapsByPath:
+def _blended(question: Question, pixels: Pixels, side: int, overlap: float, size_hw: SizeHW) -> MapsByPath:
     """Return the maps of one image at one window size, (t, h, w)."""
-    whole, side = image_hw(pixels), windows.side or 1
-    boxes = window_boxes(whole, (side, side), windows.overlap)
+    whole = image_hw(pixels)
+    boxes = window_boxes(whole, (side, side), overlap)
     spec = question.tower.manifest.image
     plan = fit_geometry(question.options.geometry or "squash", (min(side, whole[0]), min(side, whole[1])), spec)
     blends = {path: Blend(whole, question.count, size_hw) for path in question.paths}

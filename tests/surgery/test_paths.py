@@ -28,6 +28,8 @@ from clipfast.surgery import (
     heatmaps_by_path,
 )
 from clipfast.surgery.paths import Path as PathName
+from clipfast.surgery.paths import score_patches
+from clipfast.surgery.texts import TextRows
 from clipfast.types import DenseEncoder, DenseTokens, Floats, Images, Pixels
 
 TEXTS = ["denim", "a red star", "lace"]
@@ -229,6 +231,16 @@ def test_options_that_make_no_sense_are_refused(
     """When they are said, or with the path that cannot use them."""
     with pytest.raises(error, match=message):
         heatmaps(mini, photo, TEXTS, path, options=MapOptions(**options))
+
+
+def test_scores_without_the_embedding_that_they_need(mini: Clip, photo: Pixels) -> None:
+    """Nothing takes its place."""
+    rows = mini.encode_texts(TEXTS)
+    texts, vv = TextRows(rows, 3, None, rows[0]), mini.encode_dense(photo).vv
+
+    assert score_patches("vv_vv", {"vv": vv}, None, texts, MapOptions()).shape == (1, 196, 3)
+    with pytest.raises(ShapeError, match="needs the image's embedding"):
+        score_patches("standard", {"vv": vv}, None, texts, MapOptions())
 
 
 def test_no_path_is_refused(mini: Clip, photo: Pixels) -> None:
