@@ -1,7 +1,7 @@
 """Patches against texts: cosine similarity, feature surgery, redundant-text removal. NumPy only.
 
 Source of feature surgery: xmed-lab/CLIP_Surgery, clip/clip.py `clip_feature_surgery`, restated so that it takes
-O(n p t) memory and any batch size.
+O(n p t) memory and any batch size. Nothing here copies the tokens: products come first, lengths are divided out after.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from clipfast.errors import ShapeError
 from clipfast.types import Floats
 
-__all__ = ["cosine_map", "feature_surgery"]
+__all__ = ["class_cosine", "cosine_map", "feature_surgery"]
 
 _TEMPERATURE = 2.0  # fixed in the original too: its argument `t` is not used
 
@@ -21,16 +21,40 @@ def cosine_map(tokens: Floats, texts: Floats) -> Floats:
 
     Args:
         tokens: Patch tokens, (n, p, e); normalised here.
-        texts: Unit rows, (t, e).
+        texts: Unit rows, (t, e); or any directions, such as differences of two texts, whose length then counts.
 
     Returns:
-        (n, p, t) float32 in [-1, 1].
+        (n, p, t) float32; of unit rows in [-1, 1]. A token without length gives 0.
 
     Raises:
         ShapeError: Shapes do not fit.
     """
     _check(tokens, texts)
-    out: Floats = _unit(tokens) @ texts.T
+    lengths = np.sqrt(np.vecdot(tokens, tokens))[..., None]  # over channels: copies of the original made before
+    out: Floats = tokens @ texts.T  # 2025-03 took the lengths over the token axis by mistake
+    out /= np.maximum(lengths, np.finfo(np.float32).tiny)
+    return out
+
+
+def class_cosine(embedding: Floats, texts: Floats) -> Floats:
+    """Return how well each whole image fits each text, shaped to be added to its maps.
+
+    Args:
+        embedding: Image embeddings, unit rows (n, e).
+        texts: Unit rows, (t, e), or any directions.
+
+    Returns:
+        (n, 1, t) float32.
+
+    Raises:
+        ShapeError: Shapes do not fit.
+    """
+    if embedding.ndim != 2 or texts.ndim != 2 or embedding.shape[1] != texts.shape[1]:
+        raise ShapeError(
+            f"embedding must be (n, e) and texts (t, e); got {embedding.shape} and {texts.shape}. "
+            "Pass the rows of encode_images() and encode_texts()."
+        )
+    out: Floats = (embedding @ texts.T)[:, None, :]
     return out
 
 
@@ -45,7 +69,7 @@ def feature_surgery(tokens: Floats, embedding: Floats, texts: Floats, redundant:
         tokens: Patch tokens, (n, p, e); normalised here.
         embedding: Image embeddings, unit rows (n, e); not used with `redundant`.
         texts: Unit rows, (t, e).
-        redundant: A unit row (e,) of a text that says nothing, usually the ensemble of "".
+        redundant: A unit row (e,) of a text that says nothing, usually the ensemble of "", for one text or several.
 
     Returns:
         Similarities, (n, p, t) float32. They sum to 0 over the texts unless `redundant` is given.
@@ -74,16 +98,10 @@ def feature_surgery(tokens: Floats, embedding: Floats, texts: Floats, redundant:
     logits = _TEMPERATURE * (embedding @ texts.T)  # (n, t)
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     weights /= weights.mean(axis=1, keepdims=True)
-    weighted = (_unit(tokens) @ texts.T) * weights[:, None, :].astype(np.float32)
+    out = cosine_map(tokens, texts)
+    out *= weights[:, None, :].astype(np.float32)
     # A difference of near-equal numbers: it must stay in fp32.
-    out: Floats = weighted - weighted.mean(axis=2, keepdims=True, dtype=np.float32)
-    return out
-
-
-def _unit(tokens: Floats) -> Floats:
-    """Unit rows over the channel axis (copies of the original made before 2025-03 used the token axis by mistake)."""
-    norms = np.linalg.norm(tokens, axis=-1, keepdims=True)
-    out: Floats = tokens / np.maximum(norms, np.finfo(np.float32).tiny)
+    out -= out.mean(axis=2, keepdims=True, dtype=np.float32)
     return out
 
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from clipfast.artifact import Manifest
 
 __all__ = [
     "DenseEncoder",
@@ -31,6 +33,7 @@ __all__ = [
     "PatchFeatures",
     "Pixels",
     "TextEncoder",
+    "TokenEncoder",
 ]
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -130,4 +133,28 @@ class DenseEncoder(TextEncoder, Protocol):
 
     def encode_dense(self, images: Images, alpha: float = 0.5) -> DenseTokens:
         """Return the class embedding and the patch tokens of all streams."""
+        ...
+
+
+@runtime_checkable
+class TokenEncoder(DenseEncoder, ImageEncoder, Protocol):
+    """Anything that also gives the tokens of the unmodified tower and its presets, and says how it reads images."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the artifact says about itself: graphs, streams, input size, patch grid."""
+        ...
+
+    @property
+    def exif(self) -> Literal["apply", "ignore"]:
+        """What is done with the orientation that cameras store."""
+        ...
+
+    @property
+    def max_pixels(self) -> int:
+        """The largest image that is decoded, in pixels."""
+        ...
+
+    def encode_presets(self, images: Images) -> Mapping[str, Floats]:
+        """Return patch tokens by name, "plain" among them, each (n, p, e), not normalised; "sweep" is (n, L, p, e)."""
         ...

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-NEEDS_TORCH = {"export_your_checkpoint.py"}
+NEEDS_TORCH = {"export_your_checkpoint.py", "finetune_localisation.py"}
 
 
 def _parameters() -> list[object]:

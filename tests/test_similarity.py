@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from clipfast.errors import ShapeError
-from clipfast.similarity import cosine_map, feature_surgery
+from clipfast.similarity import class_cosine, cosine_map, feature_surgery
 from clipfast.types import Floats
 from reference import naive
 
@@ -71,6 +73,29 @@ def test_tokens_are_normalised_over_channels() -> None:
 def test_a_zero_token_gives_zero_not_nan() -> None:
     """A token without direction resembles nothing."""
     assert cosine_map(np.zeros((1, 1, 16), np.float32), TEXTS).tolist() == [[[0.0] * 5]]
+
+
+def test_memory_is_that_of_the_result() -> None:
+    """59 texts on 1,024 patches: nowhere near the (p, t, e) products of the original, nor a copy of the tokens."""
+    tokens, embedding, texts = _rows(1, 1024, 512), _rows(1, 512), _rows(59, 512)
+    feature_surgery(tokens, embedding, texts)
+    tracemalloc.start()
+    try:
+        result = feature_surgery(tokens, embedding, texts)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 3 * result.nbytes < tokens.nbytes
+
+
+def test_the_whole_image_beside_its_patches() -> None:
+    """One similarity for each image and text, shaped to be added to maps."""
+    expected = np.einsum("ne,te->nt", EMBEDDING, TEXTS)[:, None, :]
+
+    assert np.abs(class_cosine(EMBEDDING, TEXTS) - expected).max() < 1e-6
+    with pytest.raises(ShapeError, match=r"embedding must be \(n, e\)"):
+        class_cosine(EMBEDDING, TEXTS[:, :8])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,17 @@ import numpy as np
 
 import clipfast
 from clipfast.retrieval import Ranked, rank_by_retrieval
-from clipfast.surgery import feature_surgery, heatmaps
+from clipfast.surgery import (
+    Geometry,
+    MapOptions,
+    feature_surgery,
+    heatmaps,
+    heatmaps_by_path,
+    letterbox,
+)
+from clipfast.surgery import (
+    Path as MapPath,
+)
 from clipfast.types import DenseTokens, Floats, JointFeatures, PatchFeatures
 
 clip = clipfast.Clip.load("mini", provider="cpu", precision="fp32", threads=2)
@@ -34,5 +44,8 @@ assert_type(ranked[0].score, float)
 assert_type(rank_by_retrieval("photo.jpg", topk=5), list[Ranked])
 
 assert_type(heatmaps(clip, ["photo.jpg"], ["linen", "denim"], path="vv_vv", size_hw=(224, 224)), Floats)
+options = MapOptions(geometry="letterbox", labels=["lace"])
+assert_type(heatmaps_by_path(clip, "photo.jpg", ["linen"], ("standard", "plain"), None, options), dict[MapPath, Floats])
+assert_type(letterbox((480, 640), (224, 224)), Geometry)
 dense = clip.encode_dense("photo.jpg")
 assert_type(feature_surgery(dense.vv, dense.embedding, clip.encode_texts(["linen", "denim"])), Floats)

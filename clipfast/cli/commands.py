@@ -16,6 +16,8 @@ COMMANDS = {
     "verify": ("clipfast.cli.verify", "Prove an artifact again, here: checksums and parity."),
     "bank": ("clipfast.cli.bank", "Build, change and search a bank of reference photos."),
     "heatmap": ("clipfast.cli.heatmap", "Where in an image is this text? Writes an overlay."),
+    "localize": ("clipfast.cli.localize", "How well do heat maps find what is boxed in a data set?"),
+    "compare": ("clipfast.cli.compare", "Two result directories on the same samples, paired."),
 }
 
 

@@ -13,10 +13,11 @@ from clipfast.errors import ArtifactError
 from clipfast.export import parity
 from clipfast.export.options import ExportOptions
 from clipfast.export.pipeline import load_source
+from clipfast.export.weights import LoadedModel
 from clipfast.runtime.parity import require
 from clipfast.runtime.session import open_session
 
-__all__ = ["verify_against"]
+__all__ = ["source_of", "verify_against"]
 
 
 def verify_against(
@@ -28,6 +29,19 @@ def verify_against(
         ArtifactError: The artifact was made from other weights, or the checkpoint cannot be read.
         ParityError: An output is outside the limits.
         ProviderError: The provider cannot run here.
+    """
+    manifest, source = artifact.manifest, source_of(artifact, checkpoint)
+    open_graph = partial(open_session, artifact, provider=provider, precision=precision, threads=threads)
+    rows = parity.measure(manifest, source, open_graph)
+    require(rows)
+    return rows
+
+
+def source_of(artifact: Artifact, checkpoint: Path) -> LoadedModel:
+    """Load the PyTorch model that an artifact was made from.
+
+    Raises:
+        ArtifactError: The artifact was made from other weights, or the checkpoint cannot be read.
     """
     manifest = artifact.manifest
     with tempfile.TemporaryDirectory() as folder:
@@ -46,8 +60,4 @@ def verify_against(
             f"{artifact.path} was not made from {checkpoint}: its weights have SHA-256 "
             f"{manifest.source.weights_sha256[:16]}…, the checkpoint's {source.weights_sha256[:16]}…."
         )
-    source = replace(source, image=manifest.image)  # a tag may bring its own mean and std
-    open_graph = partial(open_session, artifact, provider=provider, precision=precision, threads=threads)
-    rows = parity.measure(manifest, source, open_graph)
-    require(rows)
-    return rows
+    return replace(source, image=manifest.image)  # a tag may bring its own mean and std

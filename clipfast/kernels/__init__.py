@@ -9,6 +9,7 @@ from clipfast.kernels.boxes import MergedBoxes, merge_boxes, non_maximum_suppres
 from clipfast.kernels.component_structure import label_structure
 from clipfast.kernels.component_sweep import ComponentSweep, sweep_percentiles, sweep_thresholds
 from clipfast.kernels.components import Components, ComponentStack, label_components, label_stack
+from clipfast.kernels.guided import guided_filter
 from clipfast.kernels.overlap import box_iou, mask_iou
 from clipfast.kernels.resize import resize_bicubic
 
@@ -18,6 +19,7 @@ __all__ = [
     "Components",
     "MergedBoxes",
     "box_iou",
+    "guided_filter",
     "label_components",
     "label_stack",
     "label_structure",

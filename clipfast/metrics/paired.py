@@ -20,7 +20,7 @@ from clipfast.metrics.resampling import (
     seeded,
 )
 
-__all__ = ["PairedDifference", "paired_bootstrap", "paired_t_test", "permutation_test"]
+__all__ = ["PairedDifference", "difference_of_draws", "paired_bootstrap", "paired_t_test", "permutation_test"]
 
 Doubles = NDArray[np.float64]
 
@@ -91,15 +91,27 @@ def paired_bootstrap(
     if chosen.method == "bca":
         ours_left, theirs_left = (evaluate(statistic, system, resampler.without_each(0)) for system in systems)
         folds = [ours_left - theirs_left]
-    difference, draws = ours - theirs, ours_drawn - theirs_drawn
-    low, high = bootstrap_ends(draws, difference, folds, chosen.confidence)
+    return difference_of_draws((ours, theirs), (ours_drawn, theirs_drawn), folds, chosen)
+
+
+def difference_of_draws(
+    figures: tuple[float, float], draws: tuple[Doubles, Doubles], folds: list[Doubles] | None, options: BootstrapOptions
+) -> PairedDifference:
+    """Compare two figures by their values on the same resamples, (b,) each, as `paired_bootstrap` says.
+
+    Raises:
+        UndefinedMetricError: If BCa does not exist.
+    """
+    ours, theirs = figures
+    difference, drawn = ours - theirs, draws[0] - draws[1]
+    low, high = bootstrap_ends(drawn, difference, folds, options.confidence)
     # Sums in another order may differ in the last bits; those count as equal.
-    beyond = np.abs(draws - difference) >= abs(difference) - 1e-12 * max(abs(ours), abs(theirs))
+    beyond = np.abs(drawn - difference) >= abs(difference) - 1e-12 * max(abs(ours), abs(theirs))
     return PairedDifference(
         difference=difference,
-        p_value=(1 + int(np.count_nonzero(beyond))) / (1 + len(draws)),
-        interval=Interval(difference, low, high, chosen.confidence, chosen.method),
-        method=f"paired bootstrap, {chosen.method}",
+        p_value=(1 + int(np.count_nonzero(beyond))) / (1 + len(drawn)),
+        interval=Interval(difference, low, high, options.confidence, options.method),
+        method=f"paired bootstrap, {options.method}",
     )
 
 

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from clipfast.errors import ShapeError
 from clipfast.storage import atomic_write
 from clipfast.types import Floats, Pixels
 
-__all__ = ["colourise", "contact_sheet", "overlay", "save_png"]
+__all__ = ["colourise", "contact_sheet", "draw_boxes", "overlay", "save_png"]
 
 # Eight stops from dark blue over white to dark red: readable in print and for most colour-blind eyes.
 _STOPS = np.array(
@@ -44,6 +45,23 @@ def overlay(pixels: Pixels, heat: Floats, *, opacity: float = 0.55) -> Pixels:
     share = (opacity * (0.45 + 0.55 * np.clip(heat, 0, 1)))[..., None]
     blend: Pixels = np.rint(pixels * (1 - share) + colourise(heat) * share).astype(np.uint8)
     return blend
+
+
+def draw_boxes(pixels: Pixels, boxes: NDArray[np.float64], colour: tuple[int, int, int], *, width: int = 2) -> Pixels:
+    """Outline boxes xyxy, (m, 4), on a copy of an image, (h, w, 3) uint8; parts outside of it are not drawn.
+
+    >>> draw_boxes(np.zeros((3, 3, 3), np.uint8), np.array([[0.0, 0, 3, 3]]), (9, 9, 9), width=1)[:, :, 0].tolist()
+    [[9, 9, 9], [9, 0, 9], [9, 9, 9]]
+    """
+    drawn = np.array(pixels)
+    height, across = pixels.shape[:2]
+    for x1, y1, x2, y2 in np.rint(boxes).astype(np.int64).tolist():
+        rows, columns = slice(max(y1, 0), min(y2, height)), slice(max(x1, 0), min(x2, across))
+        for left, right in ((x1, x1 + width), (x2 - width, x2)):
+            drawn[rows, max(left, columns.start) : max(min(right, columns.stop), 0)] = colour
+        for top, bottom in ((y1, y1 + width), (y2 - width, y2)):
+            drawn[max(top, rows.start) : max(min(bottom, rows.stop), 0), columns] = colour
+    return drawn
 
 
 def contact_sheet(tiles: Sequence[Pixels], captions: Sequence[str], *, columns: int) -> Pixels:

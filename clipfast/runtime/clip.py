@@ -111,6 +111,11 @@ class Clip:
         """What is done with the orientation that cameras store; a bank reads its photos in the same way."""
         return self._images.exif
 
+    @property
+    def max_pixels(self) -> int:
+        """The largest image that is decoded, in pixels."""
+        return self._images.max_pixels
+
     def fingerprint(self, output: str = "embedding") -> str:
         """Return the identity of one output's vectors; equal strings mean comparable vectors."""
         return self.manifest.fingerprint(output)

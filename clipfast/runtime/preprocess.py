@@ -14,7 +14,7 @@ from clipfast.errors import ImageError
 from clipfast.runtime.images import DEFAULT_MAX_PIXELS
 from clipfast.types import Pixels
 
-__all__ = ["load_kernel", "preprocess"]
+__all__ = ["covering_window", "load_kernel", "preprocess"]
 
 _PILLOW = int(PIL.__version__.split(".")[0])
 _KERNEL = "clipfast.kernels.resize"
@@ -55,13 +55,15 @@ def preprocess(image: Image.Image | Pixels, spec: ImageSpec) -> Pixels:
         image = _eight_bits(image)
     size_hw = image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width)
     height, width = spec.size_hw
-    new_h, new_w = spec.size_hw if spec.resize == "squash" else _covering(size_hw, spec.size_hw)
+    if spec.resize == "squash":
+        (new_h, new_w), (top, left) = spec.size_hw, (0, 0)
+    else:
+        (new_h, new_w), (top, left) = covering_window(size_hw, spec.size_hw)
     if new_h * new_w > max(DEFAULT_MAX_PIXELS, height * width):
         raise ImageError(
             f"an image of {size_hw[1]:,} x {size_hw[0]:,} is too narrow: {new_w:,} x {new_h:,} pixels would be "
             f"computed to keep {width} x {height}. Crop it to the part that matters."
         )
-    top, left = round((new_h - height) / 2), round((new_w - width) / 2)
     if _KERNEL in sys.modules and _is_kernels(image, size_hw, (new_h, new_w)):
         return _resized(np.asarray(image), (new_h, new_w), (top, left, height, width))
     if isinstance(image, np.ndarray):
@@ -95,15 +97,30 @@ def _resized(pixels: Pixels, size_hw: tuple[int, int], crop: tuple[int, int, int
     return window
 
 
-def _covering(size_hw: tuple[int, int], target_hw: tuple[int, int]) -> tuple[int, int]:
-    """Return the size to scale to: torchvision truncates the long side, timm's rule for oblongs rounds both."""
+def covering_window(size_hw: tuple[int, int], target_hw: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the size that `shortest` scales an image to, and where its centre crop begins in that size.
+
+    torchvision truncates the long side, timm's rule for oblongs rounds both.
+
+    Args:
+        size_hw: Of the image.
+        target_hw: Of the crop.
+
+    Returns:
+        (height, width) that covers the target, and (top, left) of the crop.
+
+    >>> covering_window((480, 640), (224, 224))
+    ((224, 298), (0, 37))
+    """
     (rows, columns), (height, width) = size_hw, target_hw
     if height != width:
         ratio = min(rows / height, columns / width)
-        return round(rows / ratio), round(columns / ratio)
-    if columns <= rows:
-        return int(height * rows / columns), width
-    return height, int(width * columns / rows)
+        scaled = round(rows / ratio), round(columns / ratio)
+    elif columns <= rows:
+        scaled = int(height * rows / columns), width
+    else:
+        scaled = height, int(width * columns / rows)
+    return scaled, (round((scaled[0] - height) / 2), round((scaled[1] - width) / 2))
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -115,7 +115,7 @@ class Tokenizer:
         """Return one row of ids per text: start, words, end, then zeros up to the longest row.
 
         A text of more than `spec.context_length` tokens is cut as open_clip cuts it, so that its last id is the end
-        token, and a warning is logged.
+        token. One warning is logged for all texts of a call that are cut: a long name in 85 templates is one mistake.
 
         Args:
             texts: The texts; one string is one text.
@@ -128,6 +128,10 @@ class Tokenizer:
         """
         items = [texts] if isinstance(texts, str) else list(texts)
         rows = [self._row(index, text) for index, text in enumerate(items)]
+        length = self.spec.context_length
+        if cut := [index for index, row in enumerate(rows) if len(row) > length]:
+            self._warn_of_cuts(items[cut[0]], cut[0], len(rows[cut[0]]), others=len(cut) - 1)
+            rows = [row if len(row) <= length else [*row[: length - 1], self.end] for row in rows]
         ids = np.zeros((len(rows), max(map(len, rows), default=0)), np.int64)
         for row, target in zip(rows, ids, strict=True):
             target[: len(row)] = row
@@ -149,19 +153,19 @@ class Tokenizer:
     def _row(self, index: int, text: str) -> list[int]:
         if not isinstance(text, str):
             raise DataError(f"texts must be strings; got {type(text).__name__} at {index}. Pass a list of str.")
-        row = [self.start, *self.encode(text), self.end]
+        return [self.start, *self.encode(text), self.end]
+
+    def _warn_of_cuts(self, text: str, index: int, tokens: int, *, others: int) -> None:
         length = self.spec.context_length
-        if len(row) <= length:
-            return row
         _log.warning(
-            "Text %d, %r, was cut: its last %d of %d tokens are lost. The model reads %d between start and end.",
+            "Text %d, %r, was cut: its last %d of %d tokens are lost. The model reads %d between start and end.%s",
             index,
             text if len(text) <= 60 else f"{text[:60]}…",
-            len(row) - max(length, 2),
-            len(row) - 2,
+            tokens - max(length, 2),
+            tokens - 2,
             max(length - 2, 0),
+            f" So were {others} others of this call." if others else "",
         )
-        return [*row[: length - 1], self.end]
 
     def _merge(self, word: str) -> tuple[int, ...]:
         symbols = "".join([_SYMBOLS[byte] for byte in word.encode()])

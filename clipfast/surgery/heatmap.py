@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from clipfast.errors import DataError, ShapeError
-from clipfast.prompts import SURGERY
-from clipfast.similarity import cosine_map, feature_surgery
-from clipfast.types import DenseEncoder, DenseTokens, Floats, Images
+from clipfast.runtime.reading import each_image
+from clipfast.surgery.evidence import Question, ask
+from clipfast.surgery.options import MapOptions
+from clipfast.surgery.paths import FROM_ONE_FORWARD, PATHS, Path
+from clipfast.surgery.upsample import resize_maps
+from clipfast.surgery.views import direct_maps, framed_maps, window_maps
+from clipfast.types import DenseEncoder, Floats, Images
 
-__all__ = ["PATHS", "Path", "heatmaps", "resize_maps", "unit_range"]
-
-Path = Literal["standard", "vv_qk", "vv_vv", "vv_mixed"]
-
-
-def _standard(dense: DenseTokens, texts: Floats, empty: Floats) -> Floats:
-    """CLIP Surgery as published: value-value tokens, then feature surgery; one text is compared with the empty one."""
-    return feature_surgery(dense.vv, dense.embedding, texts, redundant=empty if len(texts) == 1 else None)
-
-
-# How each path scores patches; all four come from one forward.
-PATHS: dict[Path, Callable[[DenseTokens, Floats, Floats], Floats]] = {
-    "standard": _standard,
-    "vv_qk": lambda dense, texts, _: cosine_map(dense.qk, texts),
-    "vv_vv": lambda dense, texts, _: cosine_map(dense.vv, texts),
-    "vv_mixed": lambda dense, texts, _: cosine_map(dense.mixed, texts),
-}
+__all__ = ["PATHS", "Path", "heatmaps", "heatmaps_by_path", "resize_maps", "unit_range"]
 
 
 def heatmaps(
@@ -37,63 +24,95 @@ def heatmaps(
     texts: Sequence[str],
     path: Path = "standard",
     size_hw: tuple[int, int] | None = None,
+    options: MapOptions | None = None,
 ) -> Floats:
     """Compute one map per image and text.
 
     Args:
-        clip: A model with a `dense` graph.
-        images: One image or an iterable of them. The maps cover what the model sees: the centre square, for models
-            that crop.
-        texts: Names ("denim") or phrases; each is put into CLIP Surgery's 85 templates.
-        path: "standard" is CLIP Surgery: value-value tokens with feature surgery, which compares the texts with each
-            other. "vv_vv", "vv_qk" and "vv_mixed" are the plain cosine of that stream with each text.
-        size_hw: Bilinear resize to this many pixels; None keeps the patch grid.
+        clip: A model with the graph that the path reads.
+        images: One image or an iterable of them. Without a geometry the maps cover what the model sees: the centre
+            square, for models that crop.
+        texts: Names ("denim") or phrases, different from each other; each is put into the options' templates, CLIP
+            Surgery's 85 if nothing else is said. What is longer than the model's context is cut, with a log warning.
+        path: A key of `PATHS`, which says what each reads and is good for. "standard" is CLIP Surgery: it compares the
+            texts with each other. Most others are the plain cosine of a token stream with each text.
+        size_hw: This many pixels, whatever the images' sizes; None keeps the patch grid.
+        options: Templates, labels, geometry, windows, scales, depths, edges; see `MapOptions`.
 
     Returns:
         Similarities, (n, t, h, w) float32, higher where the text fits better; not scaled to a range (`unit_range`).
+        NaN where a centre crop let the model see nothing.
 
     Raises:
-        DataError: No text, or an unknown path.
+        DataError: No text, a blank one or one twice; an unknown path; options that do not fit it.
+        ArtifactError: The artifact does not hold what the path reads; the message says how to export it.
+
+    >>> from clipfast import Clip
+    >>> heatmaps(Clip.load("mini"), np.zeros((60, 90, 3), np.uint8), ["denim", "linen"]).shape
+    (1, 2, 14, 14)
     """
-    names = [texts] if isinstance(texts, str) else list(texts)
-    if not names:
-        raise DataError("heatmaps needs at least one text; got none.")
-    if path not in PATHS:
-        raise DataError(f"path must be one of {', '.join(PATHS)}; got {path!r}.")
-    rows = clip.encode_texts([*names, ""], SURGERY)
-    dense = clip.encode_dense(images)
-    scores = PATHS[path](dense, rows[:-1], rows[-1])  # (n, p, t)
-    n, _, t = scores.shape
-    maps: Floats = scores.transpose(0, 2, 1).reshape(n, t, *dense.grid_hw)
-    return maps if size_hw is None else resize_maps(maps, size_hw)
+    return heatmaps_by_path(clip, images, texts, (path,), size_hw, options)[path]
 
 
-def resize_maps(maps: Floats, size_hw: tuple[int, int]) -> Floats:
-    """Resize maps (..., gh, gw) to (..., h, w), bilinear with half-pixel centres (align_corners=False)."""
-    if min(size_hw) < 1:
+def heatmaps_by_path(
+    clip: DenseEncoder,
+    images: Images,
+    texts: Sequence[str],
+    paths: Sequence[Path] = FROM_ONE_FORWARD,
+    size_hw: tuple[int, int] | None = None,
+    options: MapOptions | None = None,
+) -> dict[Path, Floats]:
+    """Compute the maps of several paths, each graph run once an image.
+
+    `dense` gives all of `FROM_ONE_FORWARD`, `tokens` all presets of the artifact.
+
+    Args:
+        clip: As for `heatmaps`.
+        images: As for `heatmaps`; long iterables are read in batches, tokens are not kept.
+        texts: As for `heatmaps`.
+        paths: Keys of `PATHS`.
+        size_hw: As for `heatmaps`.
+        options: As for `heatmaps`; labels and depths serve the paths that use them.
+
+    Returns:
+        By path, in the order asked, what `heatmaps` returns.
+
+    Raises:
+        DataError: As for `heatmaps`.
+        ArtifactError: As for `heatmaps`.
+    """
+    options = options if options is not None else MapOptions()
+    if size_hw is not None and min(size_hw) < 1:
         raise ShapeError(f"size_hw must be positive; got {size_hw}.")
-    rows = _bilinear(maps.shape[-2], size_hw[0])
-    columns = _bilinear(maps.shape[-1], size_hw[1])
-    out: Floats = (rows @ maps @ columns.T).astype(np.float32, copy=False)
-    return out
+    if size_hw is None and (options.has_windows or options.edge_aware is not None):
+        raise DataError(
+            "windows, scales and edge_aware have no patch grid to keep: say size_hw, such as the image's own size."
+        )
+    question = ask(clip, texts, paths, options)
+    parts = list(_parts(question, images, size_hw)) or [_nothing(question, size_hw)]
+    return {path: np.concatenate([part[path] for part in parts]) for path in question.paths}
+
+
+def _parts(question: Question, images: Images, size_hw: tuple[int, int] | None) -> Iterator[dict[Path, Floats]]:
+    """Yield the maps of batches of images, looked at as the options say."""
+    sources, options = each_image(images), question.options
+    if options.has_windows and size_hw is not None:
+        return (window_maps(question, source, size_hw) for source in sources)
+    if options.geometry is not None or options.edge_aware is not None or len(question.graphs) > 1:
+        return framed_maps(question, sources, size_hw)
+    return direct_maps(question, sources, size_hw)
+
+
+def _nothing(question: Question, size_hw: tuple[int, int] | None) -> dict[Path, Floats]:
+    """The maps of no image, in their right shape."""
+    grids = question.grids([])
+    return grids if size_hw is None else {path: resize_maps(maps, size_hw) for path, maps in grids.items()}
 
 
 def unit_range(maps: Floats) -> Floats:
-    """Scale each map (..., h, w) to [0, 1]; a constant map becomes 0 everywhere."""
-    low = maps.min(axis=(-2, -1), keepdims=True)
-    span = maps.max(axis=(-2, -1), keepdims=True) - low
+    """Scale each map (..., h, w) to [0, 1]; a constant map becomes 0 everywhere, and NaN stays NaN."""
+    low = np.fmin.reduce(maps, axis=(-2, -1), keepdims=True)
+    span = np.fmax.reduce(maps, axis=(-2, -1), keepdims=True) - low
     scaled = (maps - low) / np.where(span > 0, span, 1)  # a flat map: 0 / 1
     out: Floats = scaled.astype(np.float32)
     return out
-
-
-def _bilinear(size: int, new: int) -> Floats:
-    """Weights (new, size) of linear interpolation along one axis."""
-    at = np.clip((np.arange(new) + 0.5) * size / new - 0.5, 0, size - 1)
-    low = np.minimum(at.astype(np.int64), max(size - 2, 0))
-    share = (at - low).astype(np.float32)
-    weights = np.zeros((new, size), np.float32)
-    weights[np.arange(new), low] = 1 - share
-    if size > 1:
-        weights[np.arange(new), low + 1] += share
-    return weights

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,10 @@ from clipfast import Clip
 from clipfast.kernels import label_components
 from clipfast.metrics.ranking import auroc_score
 from clipfast.similarity import cosine_map
-from clipfast.surgery.heatmap import PATHS, Path, resize_maps, unit_range
+from clipfast.surgery.heatmap import resize_maps, unit_range
+from clipfast.surgery.options import MapOptions
+from clipfast.surgery.paths import FROM_ONE_FORWARD, Path, score_patches
+from clipfast.surgery.texts import TextRows
 from clipfast.types import DenseTokens, Floats
 from figures import Figure, Found, auroc, average_precision, region_overlap, share
 from patches import nearest_distances, streams
@@ -31,7 +33,7 @@ def objects(clip: Clip, truths: Sequence[Truth]) -> list[Figure]:
     rows = clip.encode_texts([*names, *(f"a {shape}" for shape in SHAPE_NAMES), ""])
     named, shapes, empty = rows[: len(names)], rows[len(names) : -1], rows[-1]
     figures = []
-    paths: tuple[Literal["plain"] | Path, ...] = ("plain", *PATHS)
+    paths: tuple[Path, ...] = ("plain", *FROM_ONE_FORWARD)
     for path in paths:
         overlaps, hits, pictures = [], [], []
         for number, truth in enumerate(truths):
@@ -117,9 +119,11 @@ def _detect(truth: Truth, maps: Floats) -> Found:
     return Found(boxes, shown, joined[:, :4], kinds, joined[:, 4])
 
 
-def _scores(path: Literal["plain"] | Path, one: DenseTokens, plain: Floats, texts: Floats, empty: Floats) -> Floats:
+def _scores(path: Path, one: DenseTokens, plain: Floats, texts: Floats, empty: Floats) -> Floats:
     """Return maps (t, 224, 224) of one picture."""
-    scores = cosine_map(plain[None], texts) if path == "plain" else PATHS[path](one, texts, empty)
+    streams = {"plain": plain[None], "qk": one.qk, "vv": one.vv, "mixed": one.mixed}
+    rows = TextRows(texts, len(texts), None, empty)
+    scores = score_patches(path, streams, one.embedding, rows, MapOptions())
     return resize_maps(np.ascontiguousarray(scores[0].T).reshape(-1, 14, 14), (SIDE, SIDE))
 
 

@@ -140,6 +140,16 @@ def test_long_text_is_cut_with_a_warning(small: Tokenizer, caplog: pytest.LogCap
     ]
 
 
+def test_many_long_texts_are_one_warning(small: Tokenizer, caplog: pytest.LogCaptureFixture) -> None:
+    """A long name in many templates is one mistake: the first is named, the others are counted."""
+    with caplog.at_level(logging.WARNING):
+        rows = small(["cat " * 10, "dog", *["cat " * 9] * 4])
+    assert rows[:, -1].tolist() == [END, 0, *[END] * 4]
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith("Text 0, ")
+    assert message.endswith("So were 4 others of this call.")
+
+
 def test_text_of_exactly_the_context_is_not_cut(small: Tokenizer, caplog: pytest.LogCaptureFixture) -> None:
     """Six words, start and end fill a context of eight without a warning."""
     assert small(["cat " * 6])[0].tolist() == [START, *[513] * 6, END]

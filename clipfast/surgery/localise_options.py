@@ -1,0 +1,119 @@
+"""What an evaluation of localisation is asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_args
+
+from clipfast.errors import DataError, ShapeError
+from clipfast.surgery.boxes import PERCENTILES, BoxOptions
+from clipfast.surgery.geometry import GeometryName
+from clipfast.surgery.options import MapOptions
+from clipfast.surgery.paths import FROM_ONE_FORWARD, Path
+
+__all__ = ["BoxSource", "LocaliseOptions", "ScoreScale", "phrase_of"]
+
+BoxSource: TypeAlias = Literal["percentile", "multi", "proposals", "snapped"]
+ScoreScale: TypeAlias = Literal["raw", "unit"]
+
+
+@dataclass(frozen=True, slots=True)
+class LocaliseOptions:
+    """How heat maps are made, boxed and scored.
+
+    Attributes:
+        paths: Which maps.
+        iou_thresholds: IoU from which a box counts as found, 0 < t <= 1.
+        percentile: Of the boxes that are scored, 0 to 100.
+        percentiles: Of the quality table, which also has `percentile`.
+        box_source: "percentile" takes the boxes of `percentile`; "multi" fuses many thresholds (`fused_boxes`);
+            "proposals" takes regions of the image that stand out of the map, "snapped" moves the boxes of "multi" onto
+            them; both need scikit-image.
+        boxes: How a mask becomes boxes.
+        maps: How maps are made: templates, geometry ("squash" if it names none: boxes need the whole image), scales.
+        phrases: What a class is called in the prompts, by class, where its name does not say it.
+        scores: Scale on which boxes of different maps are ranked: "raw" similarity, so that a map of nothing ranks low,
+            or "unit", each map scaled from 0 to 1 as in the owner's first system.
+        all_classes: Whether boxes of every class are looked for in every image (detection), or only of those that are
+            there (localisation given the class).
+        tolerance: Of the pointing game, in pixels of the map.
+        resamples: Of the bootstrap over images, at least 100.
+        confidence: Of intervals, in (0, 1).
+        seed: Of the bootstrap.
+
+    Raises:
+        DataError: If a choice is not in its list, or a path is named twice.
+        ShapeError: If a number is out of range.
+    """
+
+    paths: tuple[Path, ...] = FROM_ONE_FORWARD
+    iou_thresholds: tuple[float, ...] = (0.1, 0.3, 0.5)
+    percentile: float = 90.0
+    percentiles: tuple[float, ...] = PERCENTILES
+    box_source: BoxSource = "percentile"
+    boxes: BoxOptions = field(default_factory=BoxOptions)
+    maps: MapOptions = field(default_factory=lambda: MapOptions(geometry="squash", batch_size=16))
+    phrases: tuple[tuple[str, str], ...] = ()
+    scores: ScoreScale = "raw"
+    all_classes: bool = False
+    tolerance: float = 0.0
+    resamples: int = 1000
+    confidence: float = 0.95
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.paths or len(set(self.paths)) < len(self.paths):
+            raise DataError(f"paths must be named, each once; got {', '.join(self.paths) or 'none'}.")
+        for name, given, known in (
+            ("box_source", self.box_source, get_args(BoxSource)),
+            ("scores", self.scores, get_args(ScoreScale)),
+        ):
+            if given not in known:
+                raise DataError(f"{name} must be one of {', '.join(known)}; got {given!r}.")
+        if not self.iou_thresholds or not all(0 < t <= 1 for t in self.iou_thresholds):
+            raise ShapeError(f"iou_thresholds must be numbers with 0 < t <= 1; got {self.iou_thresholds}.")
+        if len(set(self.iou_thresholds)) < len(self.iou_thresholds):
+            raise ShapeError(f"iou_thresholds must be given once each; got {self.iou_thresholds}.")
+        levels = (self.percentile, *self.percentiles)
+        if not self.percentiles or not all(0 <= p <= 100 for p in levels):
+            raise ShapeError(f"percentiles must be numbers from 0 to 100; got {levels}.")
+        if self.tolerance < 0:
+            raise ShapeError(f"tolerance must be at least 0 pixels; got {self.tolerance}.")
+        templates = self.maps.templates or ()
+        if bad := [template for template in templates if "{}" not in template]:
+            raise DataError(f"a prompt must have {{}} where the class goes; got {bad[0]!r}.")
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Percentiles that are measured, ascending: those of the table, and the one that is scored."""
+        return tuple(sorted({*self.percentiles, self.percentile}))
+
+    @property
+    def geometry(self) -> GeometryName:
+        """How an image becomes the model's square."""
+        return self.maps.geometry or "squash"
+
+    def texts(self, classes: Sequence[str]) -> list[str]:
+        """Return what each class is called in the prompts.
+
+        Raises:
+            DataError: If a phrase is of no class, or two classes are called alike: their maps would be the same.
+        """
+        named = dict(self.phrases)
+        if strangers := sorted(named.keys() - set(classes)):
+            raise DataError(f"phrases must be of classes of the data set; got {', '.join(strangers)}.")
+        said = [named.get(name, phrase_of(name)) for name in classes]
+        if len(set(said)) < len(said):
+            twice = sorted({text for text in said if said.count(text) > 1})
+            raise DataError(f"classes must be called differently; got {', '.join(twice)} twice. Give one a phrase.")
+        return said
+
+
+def phrase_of(name: str) -> str:
+    """Return a class's name as words.
+
+    >>> phrase_of("Expressway-Service-area"), phrase_of("storage_tank")
+    ('Expressway Service area', 'storage tank')
+    """
+    return " ".join(name.replace("_", " ").replace("-", " ").split())

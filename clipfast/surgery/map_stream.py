@@ -1,0 +1,172 @@
+"""Heat maps of a data set, image by image, in bounded memory: one forward gives all paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from clipfast.datasets.box_records import BoxSample, Doubles
+from clipfast.errors import DataError
+from clipfast.provenance import digest
+from clipfast.runtime.batching import batches, prefetch
+from clipfast.runtime.images import load_pixels
+from clipfast.runtime.session import available_cores
+from clipfast.surgery.evidence import Question, ask
+from clipfast.surgery.geometry import Geometry, fit_geometry, scaled_rgb, squash
+from clipfast.surgery.localise_options import LocaliseOptions
+from clipfast.surgery.upsample import resize_maps
+from clipfast.surgery.views import window_maps
+from clipfast.types import Floats, ImageSource, Pixels, TokenEncoder
+
+__all__ = ["FurtherMaps", "SampleMaps", "sample_digest", "stream_maps"]
+
+FurtherMaps: TypeAlias = Callable[[Pixels, Floats], Floats]
+"""Maps from elsewhere: pixels that the model takes (n, h, w, 3) and unit rows of texts (t, e) give (n, t, gh, gw)."""
+
+_FINEST = 512  # longer side of maps that are put together from windows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SampleMaps:
+    """One image as the model sees it, and its maps.
+
+    Attributes:
+        sample: The image and its boxes.
+        digest: SHA-256 of its bytes and its boxes.
+        pixels: What the model sees of the image, without bars, (h, w, 3) uint8.
+        plan: How pixels of the image become those of the model.
+        origin_xy: Where `pixels` begins in what the model takes: behind the bars of a letterbox.
+        patch_hw: Size of a patch of the model, in `pixels`.
+        maps: By path, raw similarity, (t, gh, gw) on the patch grid, or finer where windows were looked at.
+    """
+
+    sample: BoxSample
+    digest: str
+    pixels: Pixels
+    plan: Geometry
+    origin_xy: tuple[int, int]
+    patch_hw: tuple[float, float]
+    maps: Mapping[str, Floats]
+
+    def heat(self, path: str, text: int) -> Floats:
+        """Return one map over `pixels`, (h, w) float32, bilinear."""
+        (left, top), (height, width) = self.origin_xy, self.pixels.shape[:2]
+        whole = resize_maps(self.maps[path][text], self.plan.model_hw)
+        return np.ascontiguousarray(whole[top : top + height, left : left + width])
+
+    def to_pixels(self, boxes: Doubles) -> Doubles:
+        """Return boxes of the image, (m, 4), in `pixels`; parts that the model does not see lie outside."""
+        moved: Doubles = self.plan.to_model(boxes) - np.tile(self.origin_xy, 2)
+        return moved
+
+    def to_image(self, boxes: Doubles) -> Doubles:
+        """Return boxes in `pixels`, (m, 4), in the image."""
+        return self.plan.to_original(boxes + np.tile(self.origin_xy, 2))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Framed:
+    sample: BoxSample
+    digest: str
+    plan: Geometry
+    taken: Pixels
+
+
+def stream_maps(
+    clip: TokenEncoder,
+    samples: Iterable[BoxSample],
+    texts: Sequence[str],
+    options: LocaliseOptions,
+    further: Mapping[str, FurtherMaps] | None = None,
+) -> Iterator[SampleMaps]:
+    """Compute the maps of every sample, all paths from one forward.
+
+    Images are read as they are stored, without a turn by EXIF: that is what boxes refer to.
+
+    Args:
+        clip: The model.
+        samples: Images with boxes; read `2 * batch_size` ahead.
+        texts: What to look for.
+        options: Paths, and how maps are made.
+        further: Maps that the model's graphs do not give, by name.
+
+    Raises:
+        DataError: No text, an unknown path or geometry, or further maps together with windows.
+        ArtifactError: The artifact does not hold what a path reads.
+        ImageError: An image cannot be read.
+        ShapeError: An image has another size than when its annotation was read.
+    """
+    question = ask(clip, texts, options.paths, options.maps)
+    if options.maps.has_windows and further:
+        raise DataError(f"{', '.join(further)} cannot be made of windows. Leave the scales out.")
+    if options.maps.has_windows:
+        yield from (_windowed(question, sample) for sample in samples)
+        return
+    size = options.maps.batch_size
+    rows = clip.encode_texts(texts, options.maps.templates) if further else np.zeros((0, 0), np.float32)
+    frame = partial(_framed, question, options)
+    ahead = prefetch(frame, samples, workers=available_cores(), ahead=2 * size)
+    for group in batches(ahead, size):
+        frames = np.stack([each.taken for each in group])
+        grids: dict[str, Floats] = {str(path): maps for path, maps in question.grids(frames).items()}
+        grids |= {name: make(frames, rows) for name, make in (further or {}).items()}
+        for at, each in enumerate(group):
+            yield _seen(each, {path: maps[at] for path, maps in grids.items()})
+
+
+def _source(sample: BoxSample) -> bytes | Pixels:
+    return sample.image.read_bytes() if isinstance(sample.image, Path) else sample.image
+
+
+def _framed(question: Question, options: LocaliseOptions, sample: BoxSample) -> _Framed:
+    source = _source(sample)
+    image = load_pixels(source, max_pixels=question.tower.max_pixels, exif="ignore")
+    plan = fit_geometry(options.geometry, sample.size_hw, question.tower.manifest.image)
+    return _Framed(sample, sample_digest(sample, source), plan, plan.apply(image))
+
+
+def _windowed(question: Question, sample: BoxSample) -> SampleMaps:
+    """Put the maps of one image together from windows, over the whole of it."""
+    source = _source(sample)
+    image = load_pixels(source, max_pixels=question.tower.max_pixels, exif="ignore")
+    shrink = min(1.0, _FINEST / max(sample.size_hw))
+    height, width = (max(1, round(side * shrink)) for side in sample.size_hw)
+    given: ImageSource = image
+    maps: dict[str, Floats] = {path: found[0] for path, found in window_maps(question, given, (height, width)).items()}
+    pixels, plan = scaled_rgb(image, (height, width)), squash(sample.size_hw, (height, width))
+    return SampleMaps(
+        sample, sample_digest(sample, source), pixels, plan, (0, 0), _window_patch(question, sample, shrink), maps
+    )
+
+
+def _window_patch(question: Question, sample: BoxSample, shrink: float) -> tuple[float, float]:
+    """Return the size of the smallest patches, those of the smallest windows."""
+    options, manifest = question.options, question.tower.manifest
+    whole, input_side = min(sample.size_hw), max(manifest.image.size_hw)
+    side = options.windows.side if options.windows is not None and options.windows.side is not None else input_side
+    smallest = whole / max(options.scales) if options.scales else min(side, whole)
+    patch = smallest * shrink / max(manifest.model.grid_hw)
+    return patch, patch
+
+
+def _seen(framed: _Framed, maps: Mapping[str, Floats]) -> SampleMaps:
+    """Cut the bars off: they belong to no image, and would take part in percentiles and means."""
+    plan = framed.plan
+    (top, left), (scaled_h, scaled_w), (height, width) = plan.offset_yx, plan.scaled_hw, plan.model_hw
+    y1, x1 = max(top, 0), max(left, 0)
+    y2, x2 = min(top + scaled_h, height), min(left + scaled_w, width)
+    rows, columns = next(iter(maps.values())).shape[-2:]
+    patch_hw = (height / rows, width / columns)
+    return SampleMaps(framed.sample, framed.digest, framed.taken[y1:y2, x1:x2], plan, (x1, y1), patch_hw, maps)
+
+
+def sample_digest(sample: BoxSample, source: bytes | Pixels) -> str:
+    """Return the SHA-256 of an image's bytes (of pixels, where there is no file), its boxes and their classes."""
+    data = source if isinstance(source, bytes) else np.ascontiguousarray(source).tobytes()
+    flags = sample.difficult.astype(np.uint8).tobytes()
+    return digest([data, sample.boxes.astype("<f8").tobytes(), *sample.labels, flags])

@@ -1,0 +1,96 @@
+"""What a heat map is asked for beyond image, text and path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from clipfast.errors import DataError, ShapeError
+from clipfast.prompts import SURGERY
+from clipfast.surgery.fusion import shares_of
+from clipfast.surgery.geometry import GeometryName
+from clipfast.surgery.upsample import EdgeAware
+from clipfast.surgery.windows import Windows
+
+__all__ = ["MapOptions"]
+
+_LARGEST_SCALE = 32.0
+
+
+@dataclass(frozen=True, slots=True)
+class MapOptions:
+    """Options of `heatmaps`; each has its default, and what does not go together is refused.
+
+    Attributes:
+        templates: Strings with `{}` that each text is put into; the rows of one text are averaged. None takes the
+            text as it is.
+        redundant: A text whose map is subtracted from every other, such as "" or "a photo". None subtracts nothing,
+            except that `standard` compares a single text with "".
+        labels: What else may be in the images. `standard` compares the texts with these too; they get no maps.
+        alpha: Share of `vv_qk` in `vv_mixed`, 0 to 1.
+        class_share: What part of the whole image's similarity `segearth` adds to each text's map.
+        depths: Surgery depths whose maps are averaged, numbered from 1, for paths that read the v-v tokens. Empty
+            takes the artifact's own depth. The artifact must hold the `sweep`.
+        depth_weights: One for each depth; None counts all alike.
+        geometry: How an image becomes the model's square: "squash", "centre_crop" or "letterbox"; the maps then cover
+            the whole image. None leaves it to the model's preprocessing: the maps cover what the model sees.
+        windows: Look at an image piece by piece, at its own resolution.
+        scales: Look at it at several: scale s cuts windows whose side is 1/s of the image's shorter side, and the maps
+            of all scales are averaged.
+        scale_weights: One for each scale; None counts all alike.
+        edge_aware: Let maps follow the edges of the image; None is plain bilinear.
+        batch_size: Images or windows of one forward, which bounds memory.
+    """
+
+    templates: Sequence[str] | None = SURGERY
+    redundant: str | None = None
+    labels: Sequence[str] = ()
+    alpha: float = 0.5
+    class_share: float = -0.3
+    depths: Sequence[int] = ()
+    depth_weights: Sequence[float] | None = None
+    geometry: GeometryName | None = None
+    windows: Windows | None = None
+    scales: Sequence[float] = ()
+    scale_weights: Sequence[float] | None = None
+    edge_aware: EdgeAware | None = None
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        if self.geometry is not None and self.geometry not in get_args(GeometryName):
+            raise DataError(f"geometry must be one of {', '.join(get_args(GeometryName))}; got {self.geometry!r}.")
+        if not 0 <= self.alpha <= 1 or not -10 <= self.class_share <= 10 or self.batch_size < 1:
+            raise ShapeError(
+                "alpha must be in [0, 1], class_share in [-10, 10] and batch_size 1 or more; "
+                f"got {self.alpha}, {self.class_share} and {self.batch_size}."
+            )
+        if self.redundant is not None and self.labels:
+            raise DataError("redundant and labels are two ways to say what a text is compared with: choose one.")
+        if isinstance(self.labels, str):
+            raise DataError(f"labels must be a sequence of texts; got {self.labels!r}.")
+        self._check_depths()
+        self._check_windows()
+
+    @property
+    def has_windows(self) -> bool:
+        """Whether images are looked at piece by piece."""
+        return self.windows is not None or bool(self.scales)
+
+    def _check_depths(self) -> None:
+        if any(not isinstance(depth, int) or depth < 1 for depth in self.depths) or len(set(self.depths)) < len(
+            self.depths
+        ):
+            raise ShapeError(f"depths must be different whole numbers from 1; got {tuple(self.depths)}.")
+        if self.depth_weights is not None:
+            shares_of(self.depth_weights, len(self.depths))
+
+    def _check_windows(self) -> None:
+        if not all(1 <= scale <= _LARGEST_SCALE for scale in self.scales):
+            raise ShapeError(f"scales must be from 1 to {_LARGEST_SCALE:g}; got {tuple(self.scales)}.")
+        if self.scale_weights is not None:
+            shares_of(self.scale_weights, len(self.scales))
+        if self.scales and self.windows is not None and self.windows.side is not None:
+            raise DataError("a side of windows and scales both say how large windows are: choose one.")
+        if self.has_windows and self.geometry == "centre_crop":
+            raise DataError("windows must be seen whole: their geometry may be squash or letterbox, not centre_crop.")

@@ -1,0 +1,177 @@
+"""Figures of known maps: perfect, inverted, constant; intervals, comparisons, undefined figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from clipfast.datasets.box_records import BoxSet, Doubles
+from clipfast.surgery.diagnosis import diagnose
+from clipfast.surgery.localise_options import LocaliseOptions
+from clipfast.surgery.localise_scores import score_records
+from clipfast.surgery.quality import activated_shares, best_overlaps
+from reference.localise_cases import dataset, measured, sample
+
+OPTIONS = LocaliseOptions(paths=("standard", "plain"), percentile=94, resamples=200)
+PATHS = {"standard": lambda truth: truth, "plain": lambda truth: 0.2 - 0.1 * truth}
+
+
+def _data(count: int = 6) -> BoxSet:
+    rng = np.random.default_rng(5)
+    return dataset(
+        *(
+            sample(f"i{at}", {("cat", "dog")[at % 2]: (x, y, x + 100, y + 75)})
+            for at, (x, y) in enumerate(rng.integers(20, (280, 205), (count, 2)).tolist())
+        )
+    )
+
+
+def test_a_true_and_an_inverted_map() -> None:
+    """The one finds everything, the other nothing, and the detector says which is which."""
+    records = measured(_data(), PATHS, OPTIONS)
+    scores = score_records(records, OPTIONS)
+    true, inverted = scores.paths["standard"], scores.paths["plain"]
+
+    assert [row.map.value for row in true.thresholds] == [1.0, 1.0, 1.0]
+    assert [row.map_eleven_point for row in true.thresholds] == [1.0, 1.0, 1.0]
+    assert true.thresholds[0].by_class == {"cat": 1.0, "dog": 1.0}
+    assert (true.thresholds[0].true_positives, true.thresholds[0].false_positives) == (6, 0)
+    assert inverted.thresholds[2].map.value == 0.0
+    assert true.response is not None
+    assert inverted.response is not None
+    assert (true.response.verdict, inverted.response.verdict) == ("upright", "inverted")
+    assert inverted.response.inverted_share == 1.0
+    assert true.response.inside_mean is not None
+    assert true.response.background is not None
+    assert true.response.inside_mean > 0.9
+    assert true.response.background < 0.1
+    assert true.response.area == pytest.approx(1 / 16, abs=0.01)
+    assert true.pointing is not None
+    assert inverted.pointing is not None
+    assert (true.pointing.value, inverted.pointing.value) == (1.0, 0.0)
+    assert [row.reached for row in true.quality if row.percentile == 94] == [6]
+
+
+def test_comparisons_are_paired_and_adjusted() -> None:
+    """A difference in every image has an interval without 0; Holm never lowers a p-value."""
+    scores = score_records(measured(_data(), PATHS, OPTIONS), OPTIONS)
+    rows = {row.metric: row for row in scores.comparisons}
+
+    assert {"map@0.1", "map@0.3", "map@0.5", "pointing", "energy", "truth_iou@94"} <= set(rows)
+    assert rows["pointing"].difference.value == 1.0
+    assert rows["energy"].difference.low is not None
+    assert rows["energy"].difference.low > 0
+    for row in scores.comparisons:
+        assert row.p_value is not None
+        assert row.p_holm is not None
+        assert row.p_value <= row.p_holm
+
+
+def test_the_same_seed_gives_the_same_figures() -> None:
+    """And another seed other intervals around the same values."""
+    records = measured(_data(), PATHS, OPTIONS)
+    first, again = score_records(records, OPTIONS), score_records(records, OPTIONS)
+    other = score_records(records, replace(OPTIONS, seed=1))
+
+    assert first.paths == again.paths
+    assert first.comparisons == again.comparisons
+    assert other.paths["standard"].energy is not None
+    assert first.paths["standard"].energy is not None
+    assert other.paths["standard"].energy.value == first.paths["standard"].energy.value
+
+
+def test_one_image_has_figures_and_no_intervals() -> None:
+    """What does not exist is None and counted."""
+    scores = score_records(measured(_data(1), PATHS, OPTIONS), OPTIONS)
+    first = scores.paths["standard"].thresholds[0].map
+
+    assert (first.value, first.low, first.high) == (1.0, None, None)
+    assert scores.undefined > 0
+    assert scores.paths["standard"].response is not None
+    assert scores.paths["standard"].response.verdict == "undecided"
+
+
+def test_constant_maps_have_no_boxes_and_no_nan() -> None:
+    """mAP 0, energy the share of the area."""
+    paths = {"standard": np.zeros_like}
+    options = replace(OPTIONS, paths=("standard",))
+    scores = score_records(measured(_data(), paths, options), options).paths["standard"]
+
+    assert [row.map.value for row in scores.thresholds] == [0.0, 0.0, 0.0]
+    assert scores.boxes_per_image == 0.0
+    assert scores.energy is not None
+    assert scores.response is not None
+    assert scores.energy.value == pytest.approx(scores.response.area)
+    assert scores.response.effect is None
+
+
+def test_a_class_without_ground_truth_is_left_out_of_the_mean() -> None:
+    """Boxes of it are false positives of a class that has no recall."""
+    data = dataset(
+        sample("a", {"cat": (0, 0, 100, 75)}), sample("b", {"cat": (50, 50, 150, 125), "hard": (0, 0, 9, 9)})
+    )
+    options = replace(OPTIONS, paths=("standard",), all_classes=True)
+    scores = score_records(measured(data, {"standard": lambda truth: truth}, options), options).paths["standard"]
+
+    assert scores.thresholds[0].by_class["hard"] is None
+    assert scores.thresholds[0].map.value == scores.thresholds[0].by_class["cat"]
+
+
+# --- quality -------------------------------------------------------------------------------------------------------
+
+
+def test_overlaps_by_percentile() -> None:
+    """The best box of any ground truth, and the sum of each one's best; none without boxes."""
+    truths = np.array([[0.0, 0, 10, 10], [20, 0, 30, 10]])
+    found = [np.array([[0.0, 0, 10, 5], [20, 0, 30, 10]]), np.zeros((0, 4))]
+    best, total = best_overlaps(found, truths)
+
+    assert best.tolist() == [1.0, 0.0]
+    assert total.tolist() == [1.5, 0.0]
+
+
+def test_activated_shares_count_ties() -> None:
+    """All pixels that equal the threshold are at or above it."""
+    heat = np.array([[0.0, 1.0], [1.0, 1.0]], np.float32)
+
+    assert activated_shares(heat, [0, 50, 100]).tolist() == [1.0, 0.75, 0.75]
+
+
+# --- diagnosis -----------------------------------------------------------------------------------------------------
+
+
+def _codes(options: LocaliseOptions, paths: Mapping[str, Callable[[Doubles], Doubles]], data: BoxSet) -> set[str]:
+    records = measured(data, paths, options)
+    return {found.code for found in diagnose(records, score_records(records, options), options)}
+
+
+def test_each_finding_follows_from_its_numbers() -> None:
+    """A finding appears where its cause was planted."""
+    small = dataset(*(sample(f"i{at}", {"cat": (at, at, at + 15, at + 11)}) for at in range(3)))
+    two = replace(OPTIONS, paths=("standard", "vv_vv"))
+    true = {"standard": lambda truth: truth}
+    alike = {"standard": lambda truth: truth, "vv_vv": lambda truth: truth}
+    one = replace(OPTIONS, paths=("standard",))
+    specks = {"standard": lambda truth: truth + (np.indices(truth.shape).sum(axis=0) % 5 == 0) * 2.0}
+
+    assert "inverted" in _codes(OPTIONS, PATHS, _data())
+    assert "same_maps" in _codes(two, alike, _data())
+    assert "few_images" in _codes(one, true, _data())
+    assert "few_images" not in _codes(one, true, _data(30))
+    assert {"small_objects", "area_mismatch"} <= _codes(replace(one, percentile=75), true, small)
+    assert "small_objects" not in _codes(one, true, _data())
+    flat = {"standard": np.zeros_like}
+    assert {"unreachable", "merged", "weak_response"} <= _codes(one, flat, _data())
+    assert "fragmented" in _codes(replace(one, percentile=75), specks, _data())
+
+
+def test_a_sound_evaluation_says_so() -> None:
+    """No rule applies to true maps of enough images."""
+    one = replace(OPTIONS, paths=("standard",))
+    records = measured(_data(30), {"standard": lambda truth: truth}, one)
+    found = diagnose(records, score_records(records, one), one)
+
+    assert [each.code for each in found] == ["sound"]
