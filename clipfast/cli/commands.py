@@ -14,6 +14,7 @@ COMMANDS = {
     "info": ("clipfast.cli.info", "What an artifact holds, or what can run on this machine."),
     "export": ("clipfast.export.cli", "Build an artifact from open_clip weights (extra: export)."),
     "verify": ("clipfast.cli.verify", "Prove an artifact again, here: checksums and parity."),
+    "bench": ("clipfast.cli.bench", "Your own figures, stage by stage, one request at a time and several."),
     "bank": ("clipfast.cli.bank", "Build, change and search a bank of reference photos."),
     "heatmap": ("clipfast.cli.heatmap", "Where in an image is this text? Writes an overlay."),
     "localize": ("clipfast.cli.localize", "How well do heat maps find what is boxed in a data set?"),

@@ -282,8 +282,10 @@ class Clip:
         return (np.stack(group) for group in batches(ahead, options.batch_size))
 
     def _pixels(self, source: ImageSource) -> Pixels:
-        image = load_pixels(source, max_pixels=self._images.max_pixels, exif=self._images.exif)
-        return preprocess(image, self.manifest.image)
+        options, spec = self._images, self.manifest.image
+        wanted_hw = spec.size_hw if options.decode == "fast" else None
+        image = load_pixels(source, max_pixels=options.max_pixels, exif=options.exif, wanted_hw=wanted_hw)
+        return preprocess(image, spec)
 
     def _embed_texts(self, texts: list[str], templates: tuple[str, ...] | None) -> Floats:
         prompts = texts if templates is None else expand(texts, templates)

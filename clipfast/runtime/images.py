@@ -27,7 +27,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from clipfast.errors import ImageError, ShapeError
-from clipfast.runtime.jpeg import decode_rgb
+from clipfast.runtime.jpeg import decode_rgb, reduction
 from clipfast.types import ImageSource, Pixels
 
 __all__ = ["DEFAULT_MAX_PIXELS", "load_image", "load_pixels"]
@@ -67,6 +67,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = {_UPRIGHT[number] for number in (5, 6, 7, 8)}
 
 
 def load_image(
@@ -103,7 +104,11 @@ def load_image(
 
 
 def load_pixels(
-    source: ImageSource, *, max_pixels: int = DEFAULT_MAX_PIXELS, exif: Literal["apply", "ignore"] = "apply"
+    source: ImageSource,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    exif: Literal["apply", "ignore"] = "apply",
+    wanted_hw: tuple[int, int] | None = None,
 ) -> Image.Image | Pixels:
     """Return what `load_image` returns, or the same pixels as an array where those are to be had sooner.
 
@@ -113,6 +118,9 @@ def load_pixels(
         source: As for `load_image`.
         max_pixels: As for `load_image`.
         exif: As for `load_image`.
+        wanted_hw: None decodes everything. A size lets JPEG files be decoded at a half, a quarter or an eighth, but
+            never below twice this size (`jpeg.reduction`): several times faster for photos of megapixels, and off by
+            about half a grey level once scaled.
 
     Returns:
         A decoded PIL image of any mode, or RGB (h, w, 3) uint8.
@@ -131,7 +139,12 @@ def load_pixels(
     name = _name(source)
     with _explained(name), _opened(source, name) as file:
         image = _header(file, name, max_pixels)
-        pixels = decode_rgb(image, file) if isinstance(image, JpegImageFile) else None
+        pixels = None
+        if isinstance(image, JpegImageFile):
+            factor = 1 if wanted_hw is None else reduction(_upright_hw(image, exif), wanted_hw)
+            pixels = decode_rgb(image, file, factor)
+            if pixels is None and factor > 1:
+                image.draft(image.mode, (image.width // factor, image.height // factor))
         if pixels is None:
             image.load()
     turn = _turn(image, exif)
@@ -238,6 +251,11 @@ def _turn(image: Image.Image, exif: Literal["apply", "ignore"]) -> Image.Transpo
         return _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG, 1))
     except _DAMAGE:  # damaged metadata does not make the pixels useless
         return None
+
+
+def _upright_hw(image: Image.Image, exif: Literal["apply", "ignore"]) -> tuple[int, int]:
+    size_hw = image.height, image.width
+    return size_hw[::-1] if _turn(image, exif) in _SIDEWAYS else size_hw
 
 
 def _turned(image: Image.Image, turn: Image.Transpose | None) -> Image.Image:

@@ -123,3 +123,87 @@ def test_real_photographs() -> None:
         pytest.skip("../shared/data has no photographs here")
     for photo in photos:
         assert np.array_equal(np.asarray(load_pixels(photo)), np.asarray(load_image(photo))), photo.name
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "wanted_hw", "factor"),
+    [
+        ((3000, 4000), (224, 224), 4),  # 750 rows are left; an eighth would leave 375, less than twice 224
+        ((1080, 1920), (224, 224), 2),
+        ((447, 4000), (224, 224), 1),  # the short side decides
+        ((448, 448), (112, 112), 2),  # twice the size exactly is enough
+        ((447, 448), (112, 112), 1),
+        ((8000, 8000), (224, 224), 8),
+        ((16, 16), (1, 1), 8),  # an eighth is the least that JPEG offers
+        ((1000, 4000), (100, 800), 2),  # oblong models: the side that shrinks less decides
+    ],
+)
+def test_reduction_leaves_twice_the_size(size_hw: tuple[int, int], wanted_hw: tuple[int, int], factor: int) -> None:
+    """The largest of 8, 4, 2 and 1 that leaves twice the wanted size on both sides."""
+    assert jpeg.reduction(size_hw, wanted_hw) == factor
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("subsampling", [0, 2])
+@pytest.mark.parametrize("size", [(401, 303), (399, 640), (256, 256), (1601, 1201)])
+def test_smaller_decoding_is_the_same_by_both_ways(mode: str, subsampling: int, size: tuple[int, int]) -> None:
+    """simplejpeg and Pillow give one picture, of the size of a fraction rounded up."""
+    pytest.importorskip("simplejpeg")
+    options = {} if mode == "L" else {"subsampling": subsampling}
+    data = encoded(mode, size, **options)
+    factor = jpeg.reduction((size[1], size[0]), (64, 64))
+    with pytest.MonkeyPatch.context() as patch:
+        found = np.asarray(load_pixels(data, wanted_hw=(64, 64)))
+        patch.setattr(jpeg, "_simplejpeg", lambda: None)
+        pillows = np.asarray(load_pixels(data, wanted_hw=(64, 64)))
+
+    assert factor > 1
+    assert found.shape[:2] == (-(-size[1] // factor), -(-size[0] // factor))
+    assert np.array_equal(found, pillows)
+
+
+def test_a_sideways_photo_is_judged_by_its_upright_size(route: str) -> None:
+    """Of an oblong model, the sides must not be mixed up."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(size=(400, 1200), exif=exif)  # upright it is 1200 wide and 400 high
+
+    assert np.asarray(load_pixels(data, wanted_hw=(50, 300))).shape[:2] == (200, 600)
+    assert np.asarray(load_pixels(data, wanted_hw=(50, 300), exif="ignore")).shape[:2] == (1200, 400)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_only_jpeg_files_are_decoded_smaller(kind: str) -> None:
+    """Other files have no smaller picture inside."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (900, 900), (1, 2, 3)).save(buffer, kind)
+
+    assert np.asarray(load_pixels(buffer.getvalue(), wanted_hw=(50, 50))).shape == (900, 900, 3)
+
+
+def test_fast_decoding_hardly_changes_what_the_model_sees(route: str) -> None:
+    """On a rendered cloth of a megapixel: half a grey level in the mean, a cosine of .998 at least."""
+    from clipfast.datasets.fabricworld import render
+    from clipfast.runtime.reading import ImageOptions
+
+    photos = []
+    for seed in range(4):
+        buffer = io.BytesIO()
+        Image.fromarray(render(500_000_700 + seed, size=1000).image).save(buffer, "JPEG", quality=90)
+        photos.append(buffer.getvalue())
+    with Clip.load("mini") as exact, Clip.load("mini", images=ImageOptions(decode="fast")) as fast:
+        pixels = [np.stack([clip._pixels(photo) for photo in photos]).astype(np.float64) for clip in (exact, fast)]
+        cosines = (exact.encode_images(photos) * fast.encode_images(photos)).sum(1)
+
+    assert not np.array_equal(*pixels)
+    assert np.abs(pixels[0] - pixels[1]).mean() <= 0.6
+    assert cosines.min() >= 0.998
+
+
+def test_an_unknown_way_to_decode_is_refused() -> None:
+    """The two ways are named."""
+    from clipfast.errors import ShapeError
+    from clipfast.runtime.reading import ImageOptions
+
+    with pytest.raises(ShapeError, match='"exact" or "fast"'):
+        ImageOptions(decode="draft")  # type: ignore[arg-type]
