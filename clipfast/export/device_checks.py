@@ -1,8 +1,8 @@
 """What can be proven of a GPU graph without a GPU.
 
-That it is valid and whole, that shapes are known for every batch of a profile, that the engines have every operation, and
-how large the numbers inside become. Precision is judged by running the fp16 modules in PyTorch (`HalfSession`): ONNX
-Runtime's CPU provider computes fp16 graphs in fp32, which proves validity only.
+That it is valid and whole, that shapes are known for every batch of a profile, that the engines have every operation,
+and how large the numbers inside become. Precision is judged by running the fp16 modules in PyTorch (`HalfSession`):
+ONNX Runtime's CPU provider computes fp16 graphs in fp32, which proves validity only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from clipfast.artifact import Flavour, Peak
@@ -77,7 +77,8 @@ def check_graph(path: Path, flavour: Flavour, batches: Iterable[int]) -> None:
     allowed = TENSORRT_OPS if flavour == "tensorrt" else CUDA_OPS
     if strangers := sorted({node.op_type for node in model.graph.node} - allowed):
         raise ParityError(
-            f"{path.name} holds {', '.join(strangers)}, which {flavour} cannot run at this opset. Please report the model."
+            f"{path.name} holds {', '.join(strangers)}, which {flavour} cannot run at this opset. "
+            "Please report the model."
         )
     _require_cast_pixels(model, path)
     for batch in batches:
@@ -152,7 +153,7 @@ def largest_value(plan: GraphPlan, feeds: Mapping[str, NDArray[Any]], head: str)
 
 
 class _SumsInFp32(TorchDispatchMode):
-    """Computes products of fp16 in fp32 and rounds the result: faster on CPUs than their own fp16, and closer to GPUs."""
+    """Computes products of fp16 in fp32 and rounds the result: quicker on CPUs than their fp16, and closer to GPUs."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         products = (torch.ops.aten.mm.default, torch.ops.aten.bmm.default, torch.ops.aten.addmm.default)
@@ -163,28 +164,36 @@ class _SumsInFp32(TorchDispatchMode):
 
 
 class _Watch(TorchDispatchMode):
-    """Sees every operation's result; `where` is the module that was entered last, and the operation."""
+    """Sees what enters each module and every operation's result; pixels before the first module are left out."""
 
     def __init__(self) -> None:
         super().__init__()
         self.largest, self.where = 0.0, ""
-        self._inside = "input"
+        self._inside: str | None = None
 
     def entering(self, name: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any) -> None:
+        """Return a hook that notes a module's name and its input."""
+
+        def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            self._inside = None
+            entered = inputs[0].abs().max().item()
             self._inside = name
+            self._note(entered, "input")
 
         return hook
 
+    def _note(self, value: float, what: str) -> None:
+        if value > self.largest or math.isnan(value):
+            self.largest, self.where = value, f"{self._inside} {what}"
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if any(isinstance(a, torch.Tensor) and a.dtype == torch.uint8 for a in args):
-            return out  # the pixels themselves
+        if self._inside is None:
+            return out
         for value in out if isinstance(out, tuple | list) else (out,):
             if isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel():
                 real = torch.where(value < _UNREAL, 0.0, value).abs().max().item()
-                if real > self.largest or math.isnan(real):
-                    self.largest, self.where = real, f"{self._inside} {func.__name__.split('.')[0]}"
+                self._note(real, func.__name__.split(".")[0])
         return out
 
 

@@ -4,7 +4,7 @@ What an engine asks of a graph, and what is done here about it:
 
 - TensorRT reads uint8 only where a Cast follows the input ("does not support UINT8 types for intermediate tensors"), so
   pixels are cast before they are cut into patches.
-- ONNX Runtime's CUDA provider puts what it computes of shapes on the CPU, which a session that forbids the CPU refuses.
+- ONNX Runtime's CUDA provider computes shapes on the CPU, which a session that forbids the CPU refuses.
   Nothing here needs the batch size as a number: the class token's row comes from arithmetic instead of Expand, and
   texts have the full context length.
 - In opset 20 the CUDA provider has no Pad, no Equal and no ReduceMax (its newest are of opset 13 and 18); they are not
@@ -12,8 +12,8 @@ What an engine asks of a graph, and what is done here about it:
 - `alpha` is one number per image, (n, 1), so that a server can put requests into one batch.
 
 **Types in fp16.** Products and attention are fp16: that is where the time goes, and the engines' fused attention wants
-fp16 on both sides of the softmax, which they compute in fp32 inside. Unit length is fp32, because squares overflow first.
-The flavours differ in the residual stream and the norms:
+fp16 on both sides of the softmax, which they compute in fp32 inside. Unit length is fp32: squares overflow first. The
+flavours differ in the residual stream and the norms:
 
 - "tensorrt": fp32, as in PyTorch's autocast. Norms in fp16 are TensorRT's known way to lose accuracy (NVIDIA/TensorRT
   issues 2564 and 4493), the stream never overflows, and TensorRT fuses the casts. Precision is written in the types, so
@@ -114,8 +114,8 @@ class DeviceTextTower(TextTower):
         places = 1 << math.ceil(math.log2(context))
         if vocabulary * places >= _EXACT_INTEGERS:
             raise DataError(
-                f"GPU text graphs count to {_EXACT_INTEGERS:,}; a vocabulary of {vocabulary} and a context of {context} "
-                "go beyond it. Leave text out of --heads."
+                f"GPU text graphs count to {_EXACT_INTEGERS:,}; a vocabulary of {vocabulary} and a context of {context} go "
+                "beyond it. Leave text out of --heads."
             )
         self.places = float(places)
         self.at = torch.arange(context, dtype=torch.float32)

@@ -21,7 +21,7 @@ from clipfast.export.device_graphs import DEVICE_FLAVOURS, DeviceFlavour, plan_d
 from clipfast.export.options import ExportOptions
 from clipfast.export.plan import plan_graphs
 from clipfast.export.weights import LoadedModel
-from clipfast.runtime.device import fit_feeds
+from clipfast.runtime.device_session import fit_feeds
 from clipfast.runtime.parity import require
 from clipfast.runtime.provider_options import ShapeProfile
 from clipfast.runtime.session import Session, available_cores, open_packaged

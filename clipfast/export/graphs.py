@@ -72,9 +72,7 @@ class _LayerNorm(nn.Module):
         self.eps = norm.eps
 
     def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.layer_norm(
-            x.to(self.weight.dtype), self.weight.shape, self.weight, self.bias, self.eps
-        )
+        return nn.functional.layer_norm(x.to(self.weight.dtype), self.weight.shape, self.weight, self.bias, self.eps)
 
 
 class Block(nn.Module):

@@ -41,9 +41,7 @@ def plan_graphs(source: LoadedModel, options: ExportOptions, flavour: Flavour = 
     return plan_on(tower, TextTower(source.model, quick_gelu=quick, flavour=flavour), source, options)
 
 
-def plan_on(
-    tower: VisionTower, text: TextTower, source: LoadedModel, options: ExportOptions
-) -> dict[str, GraphPlan]:
+def plan_on(tower: VisionTower, text: TextTower, source: LoadedModel, options: ExportOptions) -> dict[str, GraphPlan]:
     """Return the graphs of `options.heads` on towers that are there already."""
     depth, blocks = options.surgery_depth, feature_blocks(source, options)
     features = tuple(f"block_{number}" for number in blocks)

@@ -1,9 +1,9 @@
 """Engines on disk, one folder per engine, under a name that changes with everything the engine depends on.
 
 ONNX Runtime's own cache key leaves out the weights and fixed shapes, so two models of one architecture share an engine
-and answer with each other's numbers (microsoft/onnxruntime issues 6455 and 32254), and nothing notices another driver or
-GPU (22244). Here the folder's name is the SHA-256 of all of it, the folder appears by one rename when it is complete,
-and what is in it is checked against its own record before it is used.
+and answer with each other's numbers (microsoft/onnxruntime issues 6455 and 32254), and nothing notices another driver
+or GPU (22244). Here the folder's name is the SHA-256 of all of it, the folder appears by one rename when it is
+complete, and what is in it is checked against its own record before it is used.
 
     engines/
       3f9a…/embed.onnx   the context model: a graph of one node that names the engine file beside it
@@ -135,8 +135,8 @@ class EngineCache:
             make(temporary)
             if not (temporary / CONTEXT_MODEL).is_file():
                 raise ProviderError(
-                    f"TensorRT wrote no context model for {ingredients.head}; ONNX Runtime {ingredients.onnxruntime} may "
-                    "be too old (1.18 or later is needed)."
+                    f"TensorRT wrote no context model for {ingredients.head}; ONNX Runtime {ingredients.onnxruntime} "
+                    "may be too old (1.18 or later is needed)."
                 )
             _write_record(temporary, ingredients)
             return self._put_in_place(temporary, ingredients)

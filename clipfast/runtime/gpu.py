@@ -1,7 +1,7 @@
 """Which GPU and driver this machine has, asked of the driver itself.
 
-ONNX Runtime says nothing useful where a driver is missing, and an engine belongs to one GPU and one driver: both reasons
-to ask first. Only the driver's own libraries are used (libcuda, libnvidia-ml), so nothing needs to be installed.
+ONNX Runtime says nothing useful where a driver is missing, and an engine belongs to one GPU and one driver: both are
+reasons to ask first. Only the driver's own libraries are used (libcuda, libnvidia-ml), so nothing is to install.
 """
 
 from __future__ import annotations

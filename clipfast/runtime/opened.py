@@ -35,9 +35,7 @@ _of_parents: list[_State] = []
 class OpenedModel:
     """Opens the parts of an artifact when they are first asked for."""
 
-    def __init__(
-        self, artifact: Artifact, *, provider: str | ProviderOptions, precision: str, threads: int
-    ) -> None:
+    def __init__(self, artifact: Artifact, *, provider: str | ProviderOptions, precision: str, threads: int) -> None:
         self._artifact = artifact
         self._provider = provider
         self._precision = precision

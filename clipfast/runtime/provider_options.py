@@ -211,7 +211,9 @@ class TensorRtOptions:
         said["device_id"] = said.pop("trt_device_id")
         return said | {"trt_cuda_graph_enable": _text(self.fixed_batch is not None)}
 
-    def build_entries(self, shapes: tuple[str, str, str], precision: str, context: Path, timing: Path) -> dict[str, str]:
+    def build_entries(
+        self, shapes: tuple[str, str, str], precision: str, context: Path, timing: Path
+    ) -> dict[str, str]:
         """Return what ONNX Runtime is told when an engine is built, by option name.
 
         Args:

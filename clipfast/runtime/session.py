@@ -18,7 +18,17 @@ from numpy.typing import NDArray
 
 from clipfast.artifact import Artifact
 from clipfast.errors import ArtifactError, MissingExtraError, ProviderError
-from clipfast.runtime.device import Opening, forbid_cpu, open_device, open_file
+from clipfast.runtime.device import (
+    Opening,
+    forbid_cpu,
+    open_file,
+    preload,
+    require_device_graph,
+    require_memory,
+)
+from clipfast.runtime.device_session import DeviceSession
+from clipfast.runtime.engines import open_engine
+from clipfast.runtime.gpu import describe_gpu
 from clipfast.runtime.provider_options import (
     CpuOptions,
     CudaOptions,
@@ -128,8 +138,7 @@ def open_session(
     chosen = provider_options(provider)
     ort, ort_provider = _require_provider(chosen.name)
     if not isinstance(chosen, CpuOptions):
-        opening = Opening(ort, ort_provider, lambda: _options(ort, threads, chosen.name), PROVIDERS[chosen.name][1])
-        return open_device(artifact, graph, chosen, precision, opening)
+        return _open_on_gpu(artifact, graph, chosen, precision, _opening(ort, ort_provider, chosen.name, threads))
     graphs = artifact.manifest.graphs
     if graph not in graphs or graphs[graph].precision != precision:
         held = ", ".join(f"{name} ({spec.precision})" for name, spec in graphs.items())
@@ -143,7 +152,27 @@ def open_session(
     return OrtSession(inner, graphs[graph].outputs)
 
 
-def open_packaged(path: Path, outputs: Sequence[str], *, threads: int, provider: str | ProviderOptions = "cpu") -> Session:
+def _open_on_gpu(
+    artifact: Artifact, head: str, options: CudaOptions | TensorRtOptions, precision: str, opening: Opening
+) -> Session:
+    gpu = describe_gpu(options.device_id)
+    spec = require_device_graph(artifact, head, options, precision)
+    require_memory(artifact, spec, options, gpu)
+    if isinstance(options, TensorRtOptions):
+        preload(opening.ort)
+        inner = open_engine(artifact, head, options, spec, opening)
+    else:
+        inner = open_file(artifact.verified(spec.files)[0], options, opening)
+    return DeviceSession(opening.ort, inner, head, spec.outputs, options)
+
+
+def _opening(ort: Any, ort_provider: str, provider: str, threads: int) -> Opening:
+    return Opening(ort, ort_provider, lambda: _options(ort, threads, provider), PROVIDERS[provider][1])
+
+
+def open_packaged(
+    path: Path, outputs: Sequence[str], *, threads: int, provider: str | ProviderOptions = "cpu"
+) -> Session:
     """Open a graph that no manifest lists, such as one that comes with the package.
 
     Args:
@@ -162,8 +191,8 @@ def open_packaged(path: Path, outputs: Sequence[str], *, threads: int, provider:
     if isinstance(chosen, TensorRtOptions):
         raise ProviderError(f"{path.name} runs on cpu or cuda; got tensorrt.")
     if isinstance(chosen, CudaOptions):
-        opening = Opening(ort, ort_provider, lambda: _options(ort, threads, chosen.name), PROVIDERS[chosen.name][1])
-        return OrtSession(open_file(path, chosen, opening), outputs)
+        describe_gpu(chosen.device_id)
+        return OrtSession(open_file(path, chosen, _opening(ort, ort_provider, chosen.name, threads)), outputs)
     options = _options(ort, threads, "cpu")
     return OrtSession(ort.InferenceSession(str(path), sess_options=options, providers=[ort_provider]), outputs)
 
