@@ -114,8 +114,8 @@ class DeviceTextTower(TextTower):
         places = 1 << math.ceil(math.log2(context))
         if vocabulary * places >= _EXACT_INTEGERS:
             raise DataError(
-                f"GPU text graphs count to {_EXACT_INTEGERS:,}; a vocabulary of {vocabulary} and a context of {context} go "
-                "beyond it. Leave text out of --heads."
+                f"GPU text graphs count to {_EXACT_INTEGERS:,}; vocabulary {vocabulary} and context {context} "
+                "go beyond it. Leave text out of --heads."
             )
         self.places = float(places)
         self.at = torch.arange(context, dtype=torch.float32)

@@ -337,7 +337,7 @@ def test_inputs_are_brought_into_the_gpu_graphs_form() -> None:
 
 
 def test_fixed_buffers_give_each_image_its_own_result() -> None:
-    """Run here on buffers of the CPU: pieces of two, the last one filled up, and never the first image's result again."""
+    """Run here on the CPU's buffers: pieces of two, the last filled up, and never the first image's result again."""
     inner = onnxruntime.InferenceSession(str(MINI.path / "embed.onnx"), providers=["CPUExecutionProvider"])
     pixels = np.random.default_rng(0).integers(0, 256, (5, 224, 224, 3), dtype=np.uint8)
     expected = inner.run(["embedding"], {"pixels": pixels})[0]
@@ -397,7 +397,7 @@ class TestGpuWheel:
         assert plain.get_providers() == ["CPUExecutionProvider"]  # the silent way
 
         monkeypatch.setattr(session, "describe_gpu", lambda _: A100)
-        with pytest.raises(ProviderError, match="fallback to CPU EP has been explicitly disabled|did not load"):
+        with pytest.raises(ProviderError, match=r"fallback to CPU EP has been explicitly disabled|did not load"):
             open_session(BOTH, "text", provider="cuda", precision="fp32", threads=1)
 
     def test_the_committed_list_is_of_the_installed_wheel(self) -> None:
