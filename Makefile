@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check bench bench-save bench-compare bench-kernels real-check clean
+.PHONY: demo test check bench bench-save bench-compare bench-kernels real-check gpu-check gpu-options clean
 demo: .venv/.cpu
 	$(BIN)/clipfast demo
 
@@ -33,8 +33,17 @@ bench-kernels: .venv/.bench
 real-check: .venv/.test
 	$(BIN)/python -m clipfast.export.real_check $(CKPT)
 
+# on a machine with a GPU and `pip install 'clipfast[gpu,export]'`: parity, node assignment, speed; without one it exits 2
+gpu-check:
+	$(PYTHON) -m clipfast.export.gpu_check $(GPU_CHECK)
+
+# the option names that an onnxruntime-gpu wheel knows, read from its libraries in an environment of its own, and its tests
+gpu-options: .venv-gpu/.wheel
+	.venv-gpu/bin/python -m clipfast.export.gpu_options .venv-gpu/wheel/onnxruntime_gpu-*.whl
+	.venv-gpu/bin/python -m pytest -m gpuwheel tests/runtime/test_provider_options.py
+
 clean:
-	rm -rf .venv demo dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-gpu demo dist .pytest_cache .mypy_cache .ruff_cache
 
 # dependency groups need pip 25.1
 .venv/.pip: pyproject.toml
@@ -56,4 +65,11 @@ clean:
 
 .venv/.lint: .venv/.pip
 	$(PIP) --group lint
+	touch $@
+
+.venv-gpu/.wheel: pyproject.toml
+	test -x .venv-gpu/bin/python || $(PYTHON) -m venv .venv-gpu
+	rm -rf .venv-gpu/wheel
+	.venv-gpu/bin/python -m pip download --quiet --no-deps --dest .venv-gpu/wheel onnxruntime-gpu
+	.venv-gpu/bin/python -m pip install --quiet --editable . .venv-gpu/wheel/*.whl pytest pytest-timeout hypothesis
 	touch $@

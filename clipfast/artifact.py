@@ -25,13 +25,18 @@ __all__ = [
     "SCHEMA_VERSION",
     "Artifact",
     "FileSpec",
+    "Flavour",
     "GraphSpec",
     "ImageSpec",
     "Manifest",
     "ModelSpec",
     "Parity",
+    "Peak",
+    "Precision",
     "SourceSpec",
     "TokenizerSpec",
+    "graph_key",
+    "head_of",
     "require_fingerprint",
 ]
 
@@ -43,6 +48,8 @@ _MAX_MANIFEST_BYTES = 16 << 20
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
 Activation = Literal["gelu", "quick_gelu"]
+Precision = Literal["fp32", "fp16"]
+Flavour = Literal["fused", "cuda", "tensorrt"]
 Triple = tuple[float, float, float]
 _NO_SEAL = "0" * 64
 
@@ -116,13 +123,25 @@ class ModelSpec(_Spec, frozen=True):
 
 
 class GraphSpec(_Spec, frozen=True):
-    """One ONNX graph. `files` names every file that opening it reads, the graph itself first."""
+    """One ONNX graph. `files` names every file that opening it reads, the graph itself first.
+
+    Flavours: "fused" for CPUs (fused attention), "cuda" (the same without shape arithmetic, which would land on the
+    CPU), "tensorrt" (plain ops only). Inputs and outputs are fp32 and integers in every precision.
+    """
 
     files: tuple[str, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    precision: Literal["fp32"] = "fp32"
-    flavour: Literal["fused", "plain"] = "fused"
+    precision: Precision = "fp32"
+    flavour: Flavour = "fused"
+
+
+class Peak(_Spec, frozen=True):
+    """The largest absolute value that a head computed in fp32 on sample inputs, and where: fp16 ends at 65,504."""
+
+    head: str
+    where: str
+    largest: float
 
 
 class Parity(_Spec, frozen=True):
@@ -156,7 +175,13 @@ class Manifest(_Spec, frozen=True):
     parity: tuple[Parity, ...]
     made_with: dict[str, str]
     notice: str | None = None
+    peaks: tuple[Peak, ...] = ()
     seal: Sha256 = _NO_SEAL
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the graphs without precision and flavour, such as "embed"."""
+        return tuple(dict.fromkeys(head_of(key) for key in self.graphs))
 
     def fingerprint(self, output: str = "embedding") -> str:
         """Return the identity of one output's vectors.
@@ -173,6 +198,21 @@ class Manifest(_Spec, frozen=True):
             output,
         )
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def graph_key(head: str, precision: Precision = "fp32", flavour: Flavour = "fused") -> str:
+    """Return the name under which a manifest lists a graph.
+
+    >>> graph_key("embed"), graph_key("embed", "fp16", "tensorrt")
+    ('embed', 'embed.fp16.tensorrt')
+    """
+    kinds = [kind for kind, ordinary in ((precision, "fp32"), (flavour, "fused")) if kind != ordinary]
+    return ".".join([head, *kinds])
+
+
+def head_of(key: str) -> str:
+    """Return the head of a graph's name: "embed" of "embed.fp16.tensorrt"."""
+    return key.partition(".")[0]
 
 
 class _SchemaOnly(msgspec.Struct):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.artifact import require_fingerprint
-from clipfast.errors import ArtifactError, DataError, MissingExtraError, ShapeError
+from clipfast.errors import ArtifactError, DataError, MissingExtraError, ProviderError, ShapeError
 from clipfast.storage import load_sealed_npz, save_sealed_npz
 from clipfast.types import Floats, Ints
 
@@ -30,6 +30,7 @@ NORM_TOLERANCE = 1e-3
 _MOST_HITS = 1 << 28
 _QUERIES_PER_CALL = 16
 _ROWS_PER_CHECK = 1 << 16
+_WIDEST_ON_GPU = 2048  # of FAISS's GPU selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,10 @@ class VectorIndex:
     Args:
         dim: Width of the rows.
         fingerprint: Identity of the vectors, kept in the file; empty when there is none.
+        gpu: Which GPU holds the rows, from 0; None is the CPU. Needs faiss-gpu; not yet run on a GPU.
+
+    Raises:
+        ProviderError: The installed faiss knows no GPUs, or there is no such GPU.
 
     >>> index = VectorIndex(4)
     >>> index.add(np.eye(4, dtype=np.float32))
@@ -66,13 +71,15 @@ class VectorIndex:
     array([[2]])
     """
 
-    def __init__(self, dim: int, *, fingerprint: str = "") -> None:
+    def __init__(self, dim: int, *, fingerprint: str = "", gpu: int | None = None) -> None:
         if dim < 1:
             raise ShapeError(f"dim must be at least 1; got {dim}. Pass the width of the embeddings.")
         self.dim = dim
         self.fingerprint = fingerprint
         self._ids: Ints = np.empty(0, dtype=np.int64)
-        self._flat = _faiss().IndexFlatIP(dim)
+        flat = _faiss().IndexFlatIP(dim)
+        self._widest = 1 << 62 if gpu is None else _WIDEST_ON_GPU
+        self._resources, self._flat = (None, flat) if gpu is None else _on_gpu(flat, gpu)
 
     def __len__(self) -> int:
         """How many rows it holds."""
@@ -149,12 +156,15 @@ class VectorIndex:
         save_sealed_npz(Path(path), {"vectors": self._rows(), "ids": self._ids, "meta": np.array(meta)})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, fingerprint: str | None = None) -> VectorIndex:
+    def load(
+        cls, path: str | os.PathLike[str], *, fingerprint: str | None = None, gpu: int | None = None
+    ) -> VectorIndex:
         """Read what `save` wrote and build the FAISS index again.
 
         Args:
             path: The file.
             fingerprint: Identity that the vectors must have; None accepts any.
+            gpu: Which GPU is to hold the rows; None is the CPU.
 
         Raises:
             ArtifactError: The file is missing, damaged or no index.
@@ -165,7 +175,7 @@ class VectorIndex:
         try:
             meta = msgspec.json.decode(str(arrays["meta"]), type=_Meta)
             vectors = arrays["vectors"]
-            index = cls(vectors.shape[-1] if vectors.ndim else 1, fingerprint=meta.fingerprint)
+            index = cls(vectors.shape[-1] if vectors.ndim else 1, fingerprint=meta.fingerprint, gpu=gpu)
             index.add(vectors, arrays["ids"])
         except (KeyError, msgspec.MsgspecError, ShapeError, DataError) as error:
             raise ArtifactError(f"{file} is not a readable index ({error}). Save it again.") from error
@@ -179,6 +189,11 @@ class VectorIndex:
         """Best `k` by (score, lowest id); looks further while the last place is tied with what may come after it."""
         wide = min(len(self), k + 8)
         while True:
+            if wide > self._widest:
+                raise ShapeError(
+                    f"On a GPU faiss finds at most {self._widest:,} rows, and {wide:,} are needed to tell equal scores "
+                    "apart. Ask for fewer, or build the index on the CPU (gpu=None)."
+                )
             scores, places = self._flat.search(queries, wide)
             if wide == len(self) or bool(np.all(scores[:, k - 1] > scores[:, -1])):
                 break
@@ -260,6 +275,22 @@ def _require_ids(ids: Ints) -> Ints:
 def _some(values: NDArray[Any]) -> str:
     shown = ", ".join(str(value) for value in values[:5])
     return f"{shown}, …" if len(values) > 5 else shown
+
+
+def _on_gpu(flat: Any, gpu: int) -> tuple[Any, Any]:
+    """Return FAISS's resources, which must live as long as the index, and the index on the GPU."""
+    faiss = _faiss()
+    if not hasattr(faiss, "StandardGpuResources"):
+        raise ProviderError(
+            "The installed faiss knows no GPUs. Install it: pip uninstall -y faiss-cpu && pip install 'clipfast[gpu]', "
+            "or use gpu=None."
+        )
+    if not 0 <= gpu < (count := faiss.get_num_gpus()):
+        raise ProviderError(
+            f"gpu must be below {count}, the GPUs that faiss sees; got {gpu}. Use gpu=None for the CPU."
+        )
+    resources = faiss.StandardGpuResources()
+    return resources, faiss.index_cpu_to_gpu(resources, gpu, flat)
 
 
 def _faiss() -> Any:

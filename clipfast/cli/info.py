@@ -77,7 +77,7 @@ def _memory_by_graph(clip: Clip) -> dict[str, float]:
 
     clip.warm_up([])
     megabytes = {}
-    for name in clip.manifest.graphs:
+    for name in clip.manifest.heads:
         before = resident()
         clip.warm_up([name])
         megabytes[name] = resident() - before

@@ -6,15 +6,20 @@ import logging
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from clipfast.artifact import Manifest
-from clipfast.cli.console import JsonOption, err, note, out, print_json, report_failure
+from clipfast.artifact import Artifact, Manifest, Precision
+from clipfast.cli.console import JsonOption, err, note, out, print_json, progress_bar, report_failure
 from clipfast.cli.parity_table import parity_table
 from clipfast.errors import ClipfastError, DataError, MissingExtraError
+
+if TYPE_CHECKING:
+    from clipfast.export.options import ExportOptions
+    from clipfast.export.triton_config import TritonOptions
+    from clipfast.runtime.provider_options import CudaOptions, TensorRtOptions
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -24,6 +29,14 @@ class Gelu(StrEnum):
 
     gelu = "gelu"
     quick_gelu = "quick_gelu"
+
+
+class EngineName(StrEnum):
+    """For which GPU provider engines are made."""
+
+    none = "none"
+    cuda = "cuda"
+    tensorrt = "tensorrt"
 
 
 @app.command()
@@ -45,6 +58,16 @@ def export(
         bool, typer.Option(help="Store int8 weights, rounding the model first (embedded models).")
     ] = False,
     notice: Annotated[str | None, typer.Option(help="One line shown whenever the model is used.")] = None,
+    precision: Annotated[
+        str, typer.Option(help="Also make GPU graphs in fp16: fp32,fp16. The CPU's fp32 graphs are always made.")
+    ] = "fp32",
+    engine: Annotated[EngineName, typer.Option(help="GPU provider to make graphs and engines for.")] = EngineName.none,
+    profile: Annotated[
+        str, typer.Option(help="Batches that TensorRT engines are built for: smallest,usual,largest.")
+    ] = "1,8,32",
+    engine_dir: Annotated[Path | None, typer.Option(help="Folder of engines; default: in the cache.")] = None,
+    device_id: Annotated[int, typer.Option(min=0, help="Which GPU builds engines.")] = 0,
+    triton: Annotated[Path | None, typer.Option(help="Also write a model repository for Triton here.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Build an artifact from open_clip weights and prove every graph against PyTorch."""
@@ -72,7 +95,11 @@ def export(
         seed=seed,
         compact=compact,
         notice=notice,
+        precisions=_precisions(precision),
+        engine=engine.value,  # type: ignore[arg-type]  # the enumeration holds its values
     )
+    device = _device(options, profile, engine_dir, device_id)
+    serving = _serving(options, triton, device)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("starting", total=None)
@@ -81,7 +108,8 @@ def export(
             out_dir,
             progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
         )
-    _report(artifact.manifest, out_dir, json=json)
+    said = _build(artifact, options, device, triton, serving)
+    _report(artifact.manifest, out_dir, said, json=json)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -95,13 +123,105 @@ def _numbers(text: str) -> tuple[int, ...]:
         raise DataError(f"--blocks must be numbers with commas, such as 3,8; got {text!r}.") from error
 
 
-def _report(manifest: Manifest, folder: Path, *, json: bool) -> None:
+def _precisions(text: str) -> tuple[Precision, ...]:
+    from clipfast.export.options import PRECISIONS
+
+    names = _names(text)
+    chosen = tuple(known for known in PRECISIONS if known in names)
+    if not names or len(chosen) != len(names):
+        raise DataError(f"--precision must be different names of {', '.join(PRECISIONS)}; got {text!r}.")
+    return chosen
+
+
+def _device(
+    options: ExportOptions, profile: str, engine_dir: Path | None, device_id: int
+) -> CudaOptions | TensorRtOptions | None:
+    from clipfast.runtime.provider_options import CudaOptions, ShapeProfile, TensorRtOptions
+
+    shapes = ShapeProfile.parse(profile)
+    if options.engine == "tensorrt":
+        return TensorRtOptions(device_id=device_id, profile=shapes, engines=engine_dir)
+    return CudaOptions(device_id=device_id) if options.engine == "cuda" else None
+
+
+def _serving(
+    options: ExportOptions, folder: Path | None, device: CudaOptions | TensorRtOptions | None
+) -> TritonOptions | None:
+    """Return how Triton is to serve, or refuse before an export that takes minutes."""
+    if folder is None:
+        return None
+    from clipfast.export.triton_config import TritonOptions
+    from clipfast.runtime.provider_options import TensorRtOptions
+
+    precision = options.precisions[-1]
+    if device is None and precision == "fp32":
+        raise DataError("--triton needs GPU graphs: add --precision fp16, or --engine cuda or tensorrt.")
+    if not isinstance(device, TensorRtOptions):
+        return TritonOptions(precision=precision)
+    largest = device.profile.largest
+    preferred = tuple(batch for batch in device.profile.batches if batch > 1)
+    return TritonOptions(backend="tensorrt", precision=precision, max_batch=largest, preferred=preferred)
+
+
+def _build(
+    artifact: Artifact,
+    options: ExportOptions,
+    device: CudaOptions | TensorRtOptions | None,
+    folder: Path | None,
+    serving: TritonOptions | None,
+) -> dict[str, Any]:
+    """Build engines where this machine can, write the repository, and return what is to be said about both."""
+    from clipfast.export.engines import build_engines, engine_folders, why_not_here
+    from clipfast.runtime.provider_options import TensorRtOptions
+
+    said: dict[str, Any] = {}
+    reason = None
+    if device is not None:
+        reason = why_not_here(device)
+        with progress_bar("engines") as tell:
+            built = (
+                ()
+                if reason
+                else build_engines(
+                    artifact, device, options.precisions, progress=lambda _what, done, total: tell(done, total)
+                )
+            )
+        said["engines"] = [one.graph for one in built]
+        said["engines_missing"] = reason
+    if folder is not None and serving is not None:
+        from clipfast.export.triton import write_repository
+
+        engines = None
+        if isinstance(device, TensorRtOptions) and reason is None:
+            engines = engine_folders(artifact, device, serving.precision)
+        lacking = write_repository(artifact, folder, serving, engines=engines)
+        said["triton"] = folder.as_posix()
+        said["triton_without_plan"] = list(lacking)
+    return said
+
+
+def _report(manifest: Manifest, folder: Path, said: dict[str, Any], *, json: bool) -> None:
     if json:
-        print_json({"artifact": folder.as_posix(), "fingerprint": manifest.fingerprint(), "parity": manifest.parity})
+        facts = {"artifact": folder.as_posix(), "fingerprint": manifest.fingerprint(), "parity": manifest.parity}
+        print_json(facts | said)
         return
     out.print(parity_table(manifest.name, manifest.parity))
     size = sum(file.bytes for file in manifest.files.values())
     out.print(f"Artifact {folder} ({size / 1e6:.1f} MB), activation {manifest.model.activation}, gate passed.")
+    if manifest.peaks:
+        peak = max(manifest.peaks, key=lambda one: one.largest)
+        out.print(
+            f"fp16: largest value on sample inputs {peak.largest:,.0f} ({peak.head}, {peak.where}), limit 32,768."
+        )
+    if said.get("engines"):
+        out.print(f"Engines: {', '.join(said['engines'])}.")
+    if reason := said.get("engines_missing"):
+        out.print(f"NO ENGINE WAS BUILT, everything else was. {reason}")
+        out.print("Copy the artifact to a machine with a GPU: its first use there builds the engines.")
+    if "triton" in said:
+        lacking = said["triton_without_plan"]
+        missing = f"; {', '.join(lacking)} still need model.plan (BUILD.txt beside it says how)" if lacking else ""
+        out.print(f"Triton repository {said['triton']}{missing}.")
 
 
 def run() -> None:

@@ -25,7 +25,7 @@ def _fused_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool) 
     """One `com.microsoft.MultiHeadAttention` node; exists in the graph only, torch cannot compute it."""
     attributes = {"num_heads": heads, "scale": (q.shape[-1] // heads) ** -0.5, "unidirectional": int(causal)}
     out: Tensor = torch.onnx.ops.symbolic(
-        "com.microsoft::MultiHeadAttention", [q, k, v], attributes, dtype=torch.float32, shape=q.shape, version=1
+        "com.microsoft::MultiHeadAttention", [q, k, v], attributes, dtype=q.dtype, shape=q.shape, version=1
     )
     return out
 
@@ -39,7 +39,9 @@ def plain_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool) -
 
     scores = (split(q) * width**-0.5) @ split(k).transpose(-1, -2)
     if causal:
-        scores = scores + torch.full(scores.shape[-2:], float("-inf")).triu(1)
+        # Half of the lowest number: exp() of it is 0 in fp32 and fp16, and no engine makes NaN of it as of -inf.
+        lowest = torch.finfo(scores.dtype).min / 2
+        scores = scores + torch.full(scores.shape[-2:], lowest, dtype=scores.dtype).triu(1)
     return (scores.softmax(-1) @ split(v)).transpose(1, 2).reshape(q.shape)
 
 
@@ -47,7 +49,7 @@ ATTENTION: dict[Flavour, Attend] = {"fused": _fused_attention, "plain": plain_at
 
 
 class _Linear(nn.Module):
-    """`x @ weight + bias` with the weight stored as (in, out)."""
+    """`x @ weight + bias` with the weight stored as (in, out), computed in the weight's type."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
@@ -55,11 +57,11 @@ class _Linear(nn.Module):
         self.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x @ self.weight + self.bias
+        return x.to(self.weight.dtype) @ self.weight + self.bias
 
     def part(self, x: Tensor, begin: int, end: int) -> Tensor:
         """Only the output columns `begin:end`; a slice of the one stored weight, folded when the graph is loaded."""
-        return x @ self.weight[:, begin:end] + self.bias[begin:end]
+        return x.to(self.weight.dtype) @ self.weight[:, begin:end] + self.bias[begin:end]
 
 
 class _LayerNorm(nn.Module):
@@ -70,7 +72,7 @@ class _LayerNorm(nn.Module):
         self.eps = norm.eps
 
     def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+        return nn.functional.layer_norm(x.to(self.weight.dtype), self.weight.shape, self.weight, self.bias, self.eps)
 
 
 class Block(nn.Module):
@@ -146,6 +148,10 @@ class VisionTower(nn.Module):
     def project(self, x: Tensor) -> Tensor:
         """Last norm and projection of every row, (..., c) to (..., e)."""
         return self.norm_post(x) @ self.projection
+
+    def blend(self, alpha: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """The share `alpha`, a scalar, of the first stream and the rest of the second, (b, p, c)."""
+        return alpha * first + (1.0 - alpha) * second
 
     def embedding(self, class_token: Tensor) -> Tensor:
         """(b, 1, c) to unit rows (b, e)."""

@@ -95,7 +95,7 @@ class DenseHead(nn.Module):
         """Give embedding (b, e), qk, vv and mixed (b, p, e), and if asked for class_attention (b, heads, 1 + p)."""
         run = surgery_pass(self.tower, pixels, self.depth)
         # The last norm is not linear: streams are blended before it.
-        mixed = alpha * run.z_qk + (1.0 - alpha) * run.z_vv
+        mixed = self.tower.blend(alpha, run.z_qk, run.z_vv)
         project = self.tower.project
         outputs = (self.tower.embedding(run.class_token), project(run.z_qk), project(run.z_vv), project(mixed))
         return (*outputs, self._attention(run)) if self.class_attention else outputs
@@ -105,7 +105,7 @@ class DenseHead(nn.Module):
         b, n, c = run.keys.shape
         q = run.query.reshape(b, heads, 1, c // heads)
         k = run.keys.reshape(b, n, heads, c // heads).permute(0, 2, 3, 1)
-        return (q @ k * (c // heads) ** -0.5).softmax(-1)[:, :, 0]
+        return (q @ k * (c // heads) ** -0.5).softmax(-1)[:, :, 0].to(torch.float32)
 
 
 class PatchesHead(nn.Module):
@@ -123,7 +123,7 @@ class PatchesHead(nn.Module):
         for number, block in enumerate(list(self.tower.blocks)[: max(self.numbers)], start=1):
             x = block(x)
             kept[number] = x[:, 1:]
-        return tuple(kept[number] for number in self.numbers)
+        return tuple(kept[number].to(torch.float32) for number in self.numbers)
 
 
 class JointHead(nn.Module):
@@ -138,4 +138,5 @@ class JointHead(nn.Module):
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """Give embedding (b, e), vv (b, p, e), and the patch tokens after each chosen block (b, p, c)."""
         run = surgery_pass(self.tower, pixels, self.depth, self.numbers)
-        return (self.tower.embedding(run.class_token), self.tower.project(run.z_vv), *run.features)
+        features = (tokens.to(torch.float32) for tokens in run.features)
+        return (self.tower.embedding(run.class_token), self.tower.project(run.z_vv), *features)

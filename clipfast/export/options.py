@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-from clipfast.artifact import Activation
+from clipfast.artifact import Activation, Precision
 from clipfast.errors import DataError, ShapeError
 
-__all__ = ["HEADS", "PRESET_NAMES", "ExportOptions"]
+__all__ = ["ENGINES", "HEADS", "PRECISIONS", "PRESET_NAMES", "Engine", "ExportOptions"]
 
 HEADS = ("embed", "dense", "text", "patches", "joint", "tokens")
 PRESET_NAMES = ("maskclip", "clearclip", "sclip", "naclip", "segearth", "gem", "sweep")
+Engine = Literal["none", "cuda", "tensorrt"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class ExportOptions:
         seed: Of random weights and of the parity inputs.
         compact: Store weights as int8 or fp16 where that loses nothing (bit for bit), for small embedded models.
         notice: One line shown whenever the model is used; None for none.
+        precisions: Of the graphs. The fp32 graphs for CPUs are always made; the others are measured against them.
+        engine: For which GPU provider graphs are made; "none" makes those of the other precisions for both.
     """
 
     architecture: str
@@ -44,6 +50,8 @@ class ExportOptions:
     seed: int = 0
     compact: bool = False
     notice: str | None = None
+    precisions: tuple[Precision, ...] = ("fp32",)
+    engine: Engine = "none"
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -52,8 +60,16 @@ class ExportOptions:
             raise ShapeError(f"surgery_depth must be 1 or more; got {self.surgery_depth}.")
         if self.image_size is not None and not 16 <= self.image_size <= 4096:
             raise ShapeError(f"image_size must be 16 to 4096; got {self.image_size}.")
-        for what, given, known in (("heads", self.heads, HEADS), ("presets", self.presets, PRESET_NAMES)):
+        choices = (
+            ("heads", self.heads, HEADS),
+            ("presets", self.presets, PRESET_NAMES),
+            ("precisions", self.precisions, PRECISIONS),
+            ("engine", (self.engine,), ENGINES),
+        )
+        for what, given, known in choices:
             if unknown := [name for name in given if name not in known] or (len(set(given)) < len(given) and ["twice"]):
                 raise DataError(f"{what} must be different names of {', '.join(known)}; got {', '.join(unknown)}.")
         if not self.heads:
             raise DataError(f"heads must name at least one of {', '.join(HEADS)}.")
+        if not self.precisions:
+            raise DataError(f"precisions must name at least one of {', '.join(PRECISIONS)}.")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clipfast.artifact import REFERENCE_NAME, Manifest, Parity
+from clipfast.artifact import REFERENCE_NAME, Manifest, Parity, head_of
 from clipfast.export import reference, reference_tokens
 from clipfast.export.weights import LoadedModel
 from clipfast.runtime.parity import compare, thin
@@ -67,7 +67,9 @@ def write_reference(manifest: Manifest, source: LoadedModel, folder: Path, *, se
     inputs = sample_inputs(manifest, 1, alpha=_ALPHAS[1], seed=seed)
     wanted = answers(manifest, source, inputs, manifest.graphs)
     stored = {
-        f"{graph}.{output}": thin(value) for graph, outputs in wanted.items() for output, value in outputs.items()
+        f"{head_of(graph)}.{output}": thin(value)
+        for graph, outputs in wanted.items()
+        for output, value in outputs.items()
     }
     save_sealed_npz(folder / REFERENCE_NAME, inputs | {"ids": _trimmed(inputs["ids"])} | stored)
 
@@ -128,7 +130,7 @@ def answers(
         return reference_tokens.preset_tokens(model, tokens, output, depth=depth)
 
     def answer(graph: str, output: str) -> torch.Tensor:
-        if graph == "text":
+        if head_of(graph) == "text":
             return reference.text_embedding(model, torch.from_numpy(inputs["ids"]))
         return vision(output)
 

@@ -23,13 +23,18 @@ from clipfast.artifact import (
     GraphSpec,
     Manifest,
     ModelSpec,
+    Peak,
     SourceSpec,
     TokenizerSpec,
+    graph_key,
+    head_of,
 )
 from clipfast.errors import ArtifactError
 from clipfast.export import parity
 from clipfast.export.compact import compact_graph, snap_to_int8
 from clipfast.export.convert import to_graph, write_graphs
+from clipfast.export.device_graphs import plan_device_graphs
+from clipfast.export.device_proof import device_kinds, half_peaks, kind_of, only_kind, prove_device_graphs
 from clipfast.export.options import ExportOptions
 from clipfast.export.plan import GraphPlan, feature_blocks, plan_graphs
 from clipfast.export.tokenizer import open_clip_bpe_path, tokenizer_json
@@ -110,35 +115,62 @@ def _convert(
     models = {}
     for step, (name, plan) in enumerate(plans.items(), start=1):
         tell(f"converting {name}", step, total)
-        models[name] = to_graph(
-            plan.module, list(plan.inputs.values()), names=(list(plan.inputs), plan.outputs), dynamic=plan.dynamic
-        )
+        models[name] = _to_graph(plan)
         if options.compact:
             compact_graph(models[name])
+    kinds = {"fp32": models}
+    for flavour, precision in device_kinds(options):
+        tell(f"converting for {flavour} in {precision}", total - 3, total)
+        device = plan_device_graphs(source, options, flavour, precision)
+        plans |= {graph_key(head, precision, flavour): plan for head, plan in device.items()}
+        kinds.setdefault(precision, {}).update(
+            (graph_key(head, precision, flavour), _to_graph(plan)) for head, plan in device.items()
+        )
     tell("writing", total - 2, total)
-    return _write(models, plans, folder)
+    return _write(kinds, plans, folder)
 
 
-def _write(models: Mapping[str, Any], plans: Mapping[str, GraphPlan], folder: Path) -> dict[str, GraphSpec]:
-    vision = {name: model for name, model in models.items() if name != "text"}
-    text = {name: model for name, model in models.items() if name == "text"}
-    files = write_graphs(vision, folder, "vision.weights") if vision else {}
-    files |= write_graphs(text, folder, "text.weights") if text else {}
+def _to_graph(plan: GraphPlan) -> Any:
+    return to_graph(
+        plan.module, list(plan.inputs.values()), names=(list(plan.inputs), plan.outputs), dynamic=plan.dynamic
+    )
+
+
+def _write(
+    kinds: Mapping[str, Mapping[str, Any]], plans: Mapping[str, GraphPlan], folder: Path
+) -> dict[str, GraphSpec]:
+    """Write the graphs of each precision, whose towers share one file of weights."""
+    files: dict[str, tuple[str, ...]] = {}
+    for precision, models in kinds.items():
+        ending = "weights" if precision == "fp32" else f"{precision}.weights"
+        vision = {name: model for name, model in models.items() if head_of(name) != "text"}
+        text = {name: model for name, model in models.items() if head_of(name) == "text"}
+        files |= write_graphs(vision, folder, f"vision.{ending}") if vision else {}
+        files |= write_graphs(text, folder, f"text.{ending}") if text else {}
     (folder / _TOKENIZER_FILE).write_bytes(tokenizer_json(open_clip_bpe_path()))
-    return {
-        name: GraphSpec(files=files[name], inputs=tuple(plan.inputs), outputs=plan.outputs)
-        for name, plan in plans.items()
-    }
+    specs = {}
+    for name, plan in plans.items():
+        precision, flavour = kind_of(name)
+        specs[name] = GraphSpec(
+            files=files[name], inputs=tuple(plan.inputs), outputs=plan.outputs, precision=precision, flavour=flavour
+        )
+    return specs
 
 
 def _prove(artifact: Artifact, source: LoadedModel, options: ExportOptions) -> None:
     """Measure, require, and write the reference, the file list and the manifest."""
     artifact.manifest = _with_files(artifact)
     open_graph = partial(open_session, artifact, provider="cpu", precision="fp32", threads=available_cores())
-    rows = parity.measure(artifact.manifest, source, open_graph, seed=options.seed)
+    ordinary = only_kind(artifact.manifest, "fp32", "fused")
+    rows = parity.measure(ordinary, source, open_graph, seed=options.seed)
     require(rows)
-    parity.write_reference(artifact.manifest, source, artifact.path, seed=options.seed)
-    artifact.manifest = msgspec.structs.replace(_with_files(artifact), parity=rows)
+    peaks: tuple[Peak, ...] = ()
+    if kinds := device_kinds(options):
+        peaks = half_peaks(artifact.manifest, source, options) if "fp16" in options.precisions else ()
+        for flavour, precision in kinds:
+            rows += prove_device_graphs(artifact, source, options, flavour, precision)
+    parity.write_reference(ordinary, source, artifact.path, seed=options.seed)
+    artifact.manifest = msgspec.structs.replace(_with_files(artifact), parity=rows, peaks=peaks)
     artifact.write_manifest()
 
 

@@ -14,7 +14,7 @@ from clipfast.export.options import ExportOptions
 from clipfast.export.token_heads import TokensHead
 from clipfast.export.weights import LoadedModel
 
-__all__ = ["GraphPlan", "feature_blocks", "plan_graphs"]
+__all__ = ["GraphPlan", "feature_blocks", "plan_graphs", "plan_on"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,11 @@ def plan_graphs(source: LoadedModel, options: ExportOptions, flavour: Flavour = 
     """Return the graphs of `options.heads` by name, all vision graphs on one tower."""
     quick = source.activation == "quick_gelu"
     tower = VisionTower(source.model.visual, source.image, quick_gelu=quick, flavour=flavour)
+    return plan_on(tower, TextTower(source.model, quick_gelu=quick, flavour=flavour), source, options)
+
+
+def plan_on(tower: VisionTower, text: TextTower, source: LoadedModel, options: ExportOptions) -> dict[str, GraphPlan]:
+    """Return the graphs of `options.heads` on towers that are there already."""
     depth, blocks = options.surgery_depth, feature_blocks(source, options)
     features = tuple(f"block_{number}" for number in blocks)
     attention = ("class_attention",) if options.class_attention else ()
@@ -56,7 +61,7 @@ def plan_graphs(source: LoadedModel, options: ExportOptions, flavour: Flavour = 
             [{0: "n"}, None],
         ),
         "text": GraphPlan(
-            TextTower(source.model, quick_gelu=quick, flavour=flavour),
+            text,
             {"ids": torch.zeros(2, 5, dtype=torch.int64)},
             ("embedding",),
             [{0: "t", 1: "l"}],

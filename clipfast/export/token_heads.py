@@ -65,7 +65,7 @@ class TokensHead(nn.Module):
         block = self.tower.blocks[number]
         _, _, v = block.split(inputs[number])
         out: Tensor = block.out(block.attention(v[:, 1:], v, v))
-        return out
+        return out.to(inputs[number].dtype)
 
     def _sweep(self, inputs: list[Tensor]) -> Tensor:
         """z_vv of depth d is the input of its first block plus the side paths from there on: suffix sums."""
@@ -90,7 +90,8 @@ def _gem_attention(u: Tensor, qkv: tuple[Tensor, Tensor, Tensor], heads: int) ->
     """Mean of three self-self attentions, each refined once, with a temperature from the tokens' mean length."""
     b, n, c = u.shape
     values = _by_head(qkv[2], heads)
-    inverse_temperature = torch.linalg.vector_norm(u, dim=-1).mean(-1).reshape(b, 1, 1, 1) * (c // heads) ** -0.5
+    lengths = torch.linalg.vector_norm(u.to(torch.float32), dim=-1)  # squares of fp16 could overflow
+    inverse_temperature = (lengths.mean(-1).reshape(b, 1, 1, 1) * (c // heads) ** -0.5).to(values.dtype)
 
     def attend(p: Tensor, what: Tensor) -> Tensor:
         return (p @ p.transpose(-1, -2) * inverse_temperature).softmax(-1) @ what
@@ -115,7 +116,7 @@ def neighbour_weights(grid_hw: tuple[int, int]) -> Tensor:
 
 def _naclip(block: Block, _q: Tensor, k: Tensor, v: Tensor, near: Tensor) -> Tensor:
     keys, values = _by_head(k, block.heads), _by_head(v, block.heads)
-    scores = keys @ keys.transpose(-1, -2) * keys.shape[-1] ** -0.5 + near
+    scores = keys @ keys.transpose(-1, -2) * keys.shape[-1] ** -0.5 + near.to(keys.dtype)
     return (scores.softmax(-1) @ values).transpose(1, 2).reshape(v.shape)
 
 
@@ -136,4 +137,4 @@ def _by_head(x: Tensor, heads: int) -> Tensor:
 
 
 def _unit_heads(x: Tensor) -> Tensor:
-    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return x / torch.linalg.vector_norm(x.to(torch.float32), dim=-1, keepdim=True).to(x.dtype)

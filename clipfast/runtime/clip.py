@@ -19,6 +19,7 @@ from clipfast.runtime.images import load_pixels
 from clipfast.runtime.models import DEFAULT_MODEL, embedded_models, find_model
 from clipfast.runtime.opened import OpenedModel
 from clipfast.runtime.preprocess import load_kernel, preprocess
+from clipfast.runtime.provider_options import ProviderOptions, provider_options
 from clipfast.runtime.reading import ImageOptions, each_image
 from clipfast.runtime.session import available_cores, check_request
 from clipfast.runtime.tokenizer import Tokenizer
@@ -48,10 +49,16 @@ class Clip:
     """
 
     def __init__(
-        self, artifact: Artifact, *, provider: str, precision: str, threads: int, images: ImageOptions
+        self,
+        artifact: Artifact,
+        *,
+        provider: str | ProviderOptions,
+        precision: str,
+        threads: int,
+        images: ImageOptions,
     ) -> None:
         self.manifest: Manifest = artifact.manifest
-        self.provider = provider
+        self.provider: str = provider_options(provider).name
         self.precision = precision
         self.threads = threads
         self.artifact = artifact
@@ -63,7 +70,7 @@ class Clip:
         cls,
         model: str | os.PathLike[str] | None = None,
         *,
-        provider: str = "cpu",
+        provider: str | ProviderOptions = "cpu",
         precision: str = "fp32",
         threads: int | None = None,
         images: ImageOptions | None = None,
@@ -73,7 +80,8 @@ class Clip:
         Args:
             model: An artifact folder, or the name of an embedded model ("mini"). None takes `CLIPFAST_MODEL`, and
                 without it the embedded demo model, saying so in the log.
-            provider: "cpu", "cuda" or "tensorrt"; what cannot run here is an error, never a fallback.
+            provider: "cpu", "cuda" or "tensorrt", or `CudaOptions` or `TensorRtOptions`; what cannot run here is an
+                error, never a fallback.
             precision: Of the graphs; the artifact must hold it.
             threads: Of one forward; None takes the cores that this process may use.
             images: How images are read.
@@ -232,7 +240,7 @@ class Clip:
             graphs: Names of graphs, such as ["embed"]; None warms all that the artifact holds.
         """
         load_kernel()
-        for name in self.manifest.graphs if graphs is None else graphs:
+        for name in self.manifest.heads if graphs is None else graphs:
             self._opened.session(name).run(self._blank_inputs(name))
         self._opened.tokenizer()
 

@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from clipfast.artifact import Artifact
+from clipfast.runtime.provider_options import ProviderOptions
 from clipfast.runtime.session import Session, open_session
 from clipfast.runtime.text_cache import TextCache
 from clipfast.runtime.tokenizer import Tokenizer
@@ -34,7 +35,7 @@ _of_parents: list[_State] = []
 class OpenedModel:
     """Opens the parts of an artifact when they are first asked for."""
 
-    def __init__(self, artifact: Artifact, *, provider: str, precision: str, threads: int) -> None:
+    def __init__(self, artifact: Artifact, *, provider: str | ProviderOptions, precision: str, threads: int) -> None:
         self._artifact = artifact
         self._provider = provider
         self._precision = precision

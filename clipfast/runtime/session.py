@@ -2,7 +2,7 @@
 
 The only importer of onnxruntime. ONNX Runtime falls back to the CPU silently in three ways: a provider missing from
 the wheel, a provider whose library does not load, and a retry inside `InferenceSession.__init__`. All three are
-turned into errors here.
+turned into errors here and in `device`, which opens graphs on GPUs.
 """
 
 from __future__ import annotations
@@ -11,12 +11,31 @@ import itertools
 import os
 from collections.abc import Mapping, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from clipfast.artifact import Artifact
 from clipfast.errors import ArtifactError, MissingExtraError, ProviderError
+from clipfast.runtime.device import (
+    Opening,
+    forbid_cpu,
+    open_file,
+    preload,
+    require_device_graph,
+    require_memory,
+)
+from clipfast.runtime.device_session import DeviceSession
+from clipfast.runtime.engines import open_engine
+from clipfast.runtime.gpu import describe_gpu
+from clipfast.runtime.provider_options import (
+    CpuOptions,
+    CudaOptions,
+    ProviderOptions,
+    TensorRtOptions,
+    provider_options,
+)
 
 __all__ = [
     "PROVIDERS",
@@ -26,6 +45,7 @@ __all__ = [
     "available_cores",
     "installed_wheels",
     "offered_providers",
+    "open_packaged",
     "open_session",
 ]
 
@@ -98,13 +118,15 @@ def offered_providers() -> tuple[str, ...]:
     return tuple(name for name, (ort_name, _) in PROVIDERS.items() if ort_name in built)
 
 
-def open_session(artifact: Artifact, graph: str, *, provider: str, precision: str, threads: int) -> Session:
+def open_session(
+    artifact: Artifact, graph: str, *, provider: str | ProviderOptions, precision: str, threads: int
+) -> Session:
     """Open one graph of an artifact after verifying the files it reads.
 
     Args:
         artifact: The opened artifact.
         graph: "embed", "dense", "text".
-        provider: A key of `PROVIDERS`.
+        provider: A key of `PROVIDERS`, or the options of a GPU provider.
         precision: Must be the graph's own.
         threads: Threads of one run, at least 1.
 
@@ -112,33 +134,76 @@ def open_session(artifact: Artifact, graph: str, *, provider: str, precision: st
         ArtifactError: No such graph or precision in the artifact, or a changed file.
         ProviderError: Unknown provider, or one that does not run here; the message says what to install.
     """
+    check_request(provider, threads)
+    chosen = provider_options(provider)
+    ort, ort_provider = _require_provider(chosen.name)
+    if not isinstance(chosen, CpuOptions):
+        return _open_on_gpu(artifact, graph, chosen, precision, _opening(ort, ort_provider, chosen.name, threads))
     graphs = artifact.manifest.graphs
     if graph not in graphs or graphs[graph].precision != precision:
         held = ", ".join(f"{name} ({spec.precision})" for name, spec in graphs.items())
         raise ArtifactError(f"{artifact.path} holds no {graph!r} graph in {precision}; it holds {held}. Export it.")
-    check_request(provider, threads)
-    ort, ort_provider = _require_provider(provider)
-    options = _options(ort, threads, provider)
+    options = _options(ort, threads, "cpu")
     paths = artifact.verified(graphs[graph].files)
     try:
         inner = ort.InferenceSession(str(paths[0]), sess_options=options, providers=[ort_provider], enable_fallback=0)
     except Exception as error:
-        if provider == "cpu":
-            raise ArtifactError(f"ONNX Runtime {ort.__version__} cannot open {paths[0]}: {error}") from error
-        raise ProviderError(_missing(provider, str(error).splitlines()[0])) from error
-    if ort_provider not in inner.get_providers():
-        raise ProviderError(_missing(provider, "its library did not load"))
+        raise ArtifactError(f"ONNX Runtime {ort.__version__} cannot open {paths[0]}: {error}") from error
     return OrtSession(inner, graphs[graph].outputs)
 
 
-def check_request(provider: str, threads: int) -> None:
+def _open_on_gpu(
+    artifact: Artifact, head: str, options: CudaOptions | TensorRtOptions, precision: str, opening: Opening
+) -> Session:
+    gpu = describe_gpu(options.device_id)
+    spec = require_device_graph(artifact, head, options, precision)
+    require_memory(artifact, spec, options, gpu)
+    if isinstance(options, TensorRtOptions):
+        preload(opening.ort)
+        inner = open_engine(artifact, head, options, spec, opening)
+    else:
+        inner = open_file(artifact.verified(spec.files)[0], options, opening)
+    return DeviceSession(opening.ort, inner, head, spec.outputs, options)
+
+
+def _opening(ort: Any, ort_provider: str, provider: str, threads: int) -> Opening:
+    return Opening(ort, ort_provider, lambda: _options(ort, threads, provider), PROVIDERS[provider][1])
+
+
+def open_packaged(
+    path: Path, outputs: Sequence[str], *, threads: int, provider: str | ProviderOptions = "cpu"
+) -> Session:
+    """Open a graph that no manifest lists, such as one that comes with the package.
+
+    Args:
+        path: The ONNX file.
+        outputs: Names of its outputs.
+        threads: Of one run, at least 1.
+        provider: "cpu", "cuda" or `CudaOptions`; TensorRT would need a profile.
+
+    Raises:
+        MissingExtraError: No onnxruntime is installed.
+        ProviderError: Fewer than one thread, or a provider that cannot run here.
+    """
+    check_request(provider, threads)
+    chosen = provider_options(provider)
+    ort, ort_provider = _require_provider(chosen.name)
+    if isinstance(chosen, TensorRtOptions):
+        raise ProviderError(f"{path.name} runs on cpu or cuda; got tensorrt.")
+    if isinstance(chosen, CudaOptions):
+        describe_gpu(chosen.device_id)
+        return OrtSession(open_file(path, chosen, _opening(ort, ort_provider, chosen.name, threads)), outputs)
+    options = _options(ort, threads, "cpu")
+    return OrtSession(ort.InferenceSession(str(path), sess_options=options, providers=[ort_provider]), outputs)
+
+
+def check_request(provider: str | ProviderOptions, threads: int) -> None:
     """Refuse what no machine could run, without importing onnxruntime.
 
     Raises:
         ProviderError: Unknown provider, or fewer than one thread.
     """
-    if provider not in PROVIDERS:
-        raise ProviderError(f"provider must be one of {', '.join(PROVIDERS)}; got {provider!r}.")
+    provider_options(provider)
     if threads < 1:
         raise ProviderError(f"threads must be 1 or more; got {threads}.")
 
@@ -176,5 +241,5 @@ def _options(ort: Any, threads: int, provider: str) -> Any:
     # the others. Without spinning a small model takes half as long again; with the default, idle sessions burn a core.
     options.add_session_config_entry("session.intra_op.spin_duration_us", "3000")
     if provider != "cpu":
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        forbid_cpu(options)
     return options

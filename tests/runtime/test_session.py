@@ -24,52 +24,6 @@ def test_an_unknown_provider_lists_the_known_ones() -> None:
         open_session(MINI, "text", provider="gpu", precision="fp32", threads=1)
 
 
-@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
-def test_a_provider_that_is_not_in_the_wheel_says_what_to_install(provider: str) -> None:
-    """First silent way: the wheel was built without it; onnxruntime alone would only warn and use the CPU."""
-    if session.PROVIDERS[provider][0] in onnxruntime.get_available_providers():
-        pytest.skip("this wheel has the provider")
-
-    with pytest.raises(ProviderError, match=r"pip install 'clipfast\[gpu\]'"):
-        open_session(MINI, "text", provider=provider, precision="fp32", threads=1)
-
-
-class _Fallen:
-    """Stands for an InferenceSession that quietly ended on the CPU."""
-
-    def __init__(self, *_: object, **__: object) -> None:
-        pass
-
-    def get_providers(self) -> list[str]:
-        return ["CPUExecutionProvider"]
-
-
-def test_a_library_that_does_not_load_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Second silent way: the wheel has the provider, its library fails to load, and the session runs on the CPU."""
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
-    monkeypatch.setattr(onnxruntime, "InferenceSession", _Fallen)
-
-    with pytest.raises(ProviderError, match="its library did not load"):
-        open_session(MINI, "text", provider="cuda", precision="fp32", threads=1)
-
-
-def test_a_failing_provider_is_not_retried_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Third silent way: InferenceSession's own retry is switched off and its error is told."""
-    seen = {}
-
-    def refuse(*_: object, **options: object) -> None:
-        seen.update(options)
-        raise RuntimeError("CUDA failure 35: driver too old\nmore")
-
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
-    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
-
-    with pytest.raises(ProviderError, match="CUDA failure 35: driver too old"):
-        open_session(MINI, "text", provider="cuda", precision="fp32", threads=1)
-    assert seen["enable_fallback"] == 0
-    assert seen["providers"] == ["CUDAExecutionProvider"]
-
-
 def test_a_missing_onnxruntime_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """One sentence with the pip line."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
