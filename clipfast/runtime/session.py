@@ -11,6 +11,7 @@ import itertools
 import os
 from collections.abc import Mapping, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ __all__ = [
     "available_cores",
     "installed_wheels",
     "offered_providers",
+    "open_packaged",
     "open_session",
 ]
 
@@ -129,6 +131,19 @@ def open_session(artifact: Artifact, graph: str, *, provider: str, precision: st
     if ort_provider not in inner.get_providers():
         raise ProviderError(_missing(provider, "its library did not load"))
     return OrtSession(inner, graphs[graph].outputs)
+
+
+def open_packaged(path: Path, outputs: Sequence[str], *, threads: int) -> Session:
+    """Open a graph that comes with the package and holds no weights, on the CPU.
+
+    Raises:
+        MissingExtraError: No onnxruntime is installed.
+        ProviderError: Fewer than one thread.
+    """
+    check_request("cpu", threads)
+    ort, ort_provider = _require_provider("cpu")
+    options = _options(ort, threads, "cpu")
+    return OrtSession(ort.InferenceSession(str(path), sess_options=options, providers=[ort_provider]), outputs)
 
 
 def check_request(provider: str, threads: int) -> None:
