@@ -1,15 +1,16 @@
 """From scores to OK or NG: a threshold for a wanted rate of false alarms, and what is known about it.
 
 What can be guaranteed. If a new intact image and the n references are exchangeable, a threshold at the
-ceil((n + 1) (1 - fpr))-th smallest of n leave-one-out scores is exceeded by an intact image with a probability of at most
-fpr, on average over supports (split conformal prediction; leaving one out instead of splitting makes scores a little too
-high, which is the safe side). That needs n >= 1 / fpr - 1 references: 99 for 1 %. It is the method "conformal".
+ceil((n + 1) (1 - fpr))-th smallest of n held-out scores is exceeded by an intact image with a probability of at most
+fpr, on average over supports (conformal prediction; scores that leave one of n references out are a little too high
+beside those that know all n, which is the safe side). That needs n >= 1 / fpr - 1 references: 99 for 1 %. It is the
+method "conformal".
 
 With fewer, no distribution-free statement about fpr is possible: the largest of n scores is exceeded with probability
-1 / (n + 1), 20 % for 4 references, whatever is done. Method "extrapolated" then assumes a shape: an image's score is the
-largest of many patch scores, so a Gumbel distribution is fitted to the held-out scores of references and of their views
-by the method of moments, its quantile at 1 - fpr is widened by sqrt(1 + 1 / n), and the largest held-out score is the
-least that is taken. Views are not independent images, and with one reference they are all there is: then nothing is
+1 / (n + 1), 20 % for 4 references, whatever is done. Method "extrapolated" then assumes a shape: an image's score is
+the largest of many patch scores, so a Gumbel distribution is fitted to the held-out scores of references and of their
+views by the method of moments, its quantile at 1 - fpr is widened by sqrt(1 + 1 / n), and the largest held-out score is
+the least that is taken. Views are not independent images, and with one reference they are all there is: then nothing is
 known about how intact pieces differ from each other, and the threshold is a starting point.
 """
 

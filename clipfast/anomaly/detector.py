@@ -107,7 +107,7 @@ class AnomalyDetector:
         """Score images.
 
         Args:
-            images: One image or an iterable of them; oblong ones are squeezed to a square, so that maps cover all of them.
+            images: One image or an iterable of them; oblong ones are squeezed, so that maps cover all of them.
 
         Returns:
             Fused scores, and both branches' own.
@@ -126,7 +126,7 @@ class AnomalyDetector:
         )
 
     def branch_maps(self, images: Images) -> BranchMaps:
-        """Return the raw scores of both branches on the patch grid: all that any mode needs, to be kept and fused later.
+        """Return the raw scores of both branches on the patch grid: all that any mode needs.
 
         Raises:
             ImageError: An image cannot be read.
@@ -163,7 +163,7 @@ class AnomalyDetector:
         """Remember further intact images; the threshold is dropped, call `threshold` again.
 
         Held-out scores of the earlier references stay as they are, and the new ones are added. With more references
-        they could only be lower, so thresholds err on the side of fewer false alarms until the detector is fitted again.
+        the memory's could only be lower, so thresholds err on the side of fewer false alarms until a new fit.
 
         Raises:
             DataError: An image is remembered already.

@@ -154,8 +154,8 @@ def require_model(fitted: Fitted, clip: PatchEncoder, *, what: str, accept_preci
         require_fingerprint(theirs.fingerprints.get(output, "none"), mine.fingerprints.get(output, "none"), what=what)
     if mine.precision != theirs.precision and not accept_precision:
         raise ArtifactError(
-            f"{what} was fitted with precision {theirs.precision}; this model runs {mine.precision}. Load the model with "
-            f"{theirs.precision}, fit again, or accept the difference (accept_precision=True, --accept-precision)."
+            f"{what} was fitted with precision {theirs.precision}; this model runs {mine.precision}. Load the model "
+            f"with {theirs.precision}, fit again, or accept the difference (accept_precision=True, --accept-precision)."
         )
 
 

@@ -47,9 +47,7 @@ class ModelIdentity:
         outputs = [f"block_{block}" for block in blocks] + (["embedding", "vv"] if text else [])
         tell = getattr(clip, "fingerprint", None)
         prints = {name: str(tell(name)) for name in outputs} if callable(tell) else {}
-        return cls(
-            str(getattr(clip, "name", type(clip).__name__)), str(getattr(clip, "precision", "fp32")), prints
-        )
+        return cls(str(getattr(clip, "name", type(clip).__name__)), str(getattr(clip, "precision", "fp32")), prints)
 
 
 def joint_encoder(clip: PatchEncoder) -> JointEncoder:

@@ -42,10 +42,15 @@ def weigh_text(intact: BranchMaps, broken: BranchMaps, calibration: Calibration)
     middle = float(np.median(intact.semantic.image))
     if middle >= 0.5:
         return TextEvidence(
-            0.0, f"text branch left out: it takes intact references for damaged (median {middle:.2f})", text_auroc, memory_auroc
+            0.0,
+            f"text branch left out: it takes intact references for damaged (median {middle:.2f})",
+            text_auroc,
+            memory_auroc,
         )
     if text_auroc < _LEAST_AUROC or found[best] < memory_auroc + _LEAST_GAIN:
-        return TextEvidence(0.0, f"text branch left out: {asked}, both at best {found[best]:.2f}", text_auroc, memory_auroc)
+        return TextEvidence(
+            0.0, f"text branch left out: {asked}, both at best {found[best]:.2f}", text_auroc, memory_auroc
+        )
     return TextEvidence(
         best, f"text branch has a share of {best:.2f}: {asked}, together {found[best]:.2f}", text_auroc, memory_auroc
     )

@@ -221,9 +221,7 @@ def calibrated(fitted: Fitted) -> Calibration:
     """Fit the scales on the held-out maps at the size of the detector's maps."""
     options = fitted.options
     maps = fitted.holdout.maps.resized(options.size_hw, options.sigma)
-    return fit_calibration(
-        maps, options.calibration, evidence=fitted.evidence, kind=fitted.kind, gate=options.gate
-    )
+    return fit_calibration(maps, options.calibration, evidence=fitted.evidence, kind=fitted.kind, gate=options.gate)
 
 
 def added(clip: PatchEncoder, fitted: Fitted, images: Images) -> Fitted:
@@ -292,5 +290,3 @@ def _broken(
         features = encode(clip, copies, tuple(bank.blocks), text=prompts is not None)
         parts.append(branch_maps(features, bank, prompts, without=None if alone else owner))
     return BranchMaps.joined(parts)
-
-

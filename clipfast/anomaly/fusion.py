@@ -154,7 +154,7 @@ MODES: Mapping[str, Mode] = MappingProxyType(
 ROUTES: Mapping[Kind, str] = MappingProxyType(
     {"texture": "memory", "object": "calibrated_mean", "logical": "calibrated_max"}
 )
-"""What "routed" takes. Texts say little about where a texture is disturbed; what is missing or misplaced they may name."""
+"""What "routed" takes. Texts say little about where a texture is disturbed; what is missing they may name."""
 
 
 def resolve(mode: str, level: Level, calibration: Calibration) -> str:
@@ -177,9 +177,7 @@ def fuse(maps: BranchMaps, calibration: Calibration, mode: str) -> Fused:
     return Fused(fuse_images(maps, calibration, mode), fuse_pixels(maps, calibration, mode))
 
 
-def fuse_images(
-    maps: BranchMaps, calibration: Calibration, mode: str, labels: NDArray[Any] | None = None
-) -> Floats:
+def fuse_images(maps: BranchMaps, calibration: Calibration, mode: str, labels: NDArray[Any] | None = None) -> Floats:
     """Fuse the image scores of both branches.
 
     Args:
@@ -219,9 +217,7 @@ def fuse_pixels(maps: BranchMaps, calibration: Calibration, mode: str, masks: ND
     return _fuse(maps, calibration, mode, "pixel", masks)
 
 
-def _fuse(
-    maps: BranchMaps, calibration: Calibration, mode: str, level: Level, truth: NDArray[Any] | None
-) -> Floats:
+def _fuse(maps: BranchMaps, calibration: Calibration, mode: str, level: Level, truth: NDArray[Any] | None) -> Floats:
     chosen = MODES[resolve(mode, level, calibration)]
     memory = _at(maps.memory, level)
     if truth is not None and truth.shape != memory.shape:

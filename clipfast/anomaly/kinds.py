@@ -40,7 +40,7 @@ def estimate_kind(patches: PatchFeatures) -> Kind:
     """Return "object" where the middle of intact images looks unlike their border, else "texture".
 
     A rule of thumb: an object that fills the picture passes for a texture, and lighting that falls off may make a
-    texture an object. "logical" (parts that are missing, misplaced or too many) cannot be seen in intact images: say so.
+    texture an object. "logical" (parts missing, misplaced or too many) cannot be seen in intact images: say so.
     """
     deepest = max(patches.features)
     ratio = place_ratio(patches.features[deepest], patches.grid_hw)

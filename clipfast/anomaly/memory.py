@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from clipfast.anomaly.branches import BranchScores
 from clipfast.anomaly.coreset import select_coreset
@@ -245,9 +244,7 @@ def _require_different(references: Sequence[Reference]) -> None:
     for reference in references:
         if reference.sha256 in first:
             raise DataError(
-                f"{reference.name} and {first[reference.sha256]} are one image: leaving one out would not leave it out. "
+                f"{reference.name} and {first[reference.sha256]} are one image: leaving one out would leave it in. "
                 "Pass each reference once."
             )
         first[reference.sha256] = reference.name
-
-

@@ -111,7 +111,7 @@ class PromptOptions:
             its logit scale, which is 0.01 for CLIP. (PromptAD wanted 0.01; WinCLIP's code in anomalib has 0.07.)
         legacy_temperature: Takes `LEGACY_TEMPERATURE`, PromptAD's mistake, to reproduce its numbers.
         pooling: How a patch meets several prompts: "mean" compares it with the mean of each group; with "best" each
-            patch takes the largest cosine of each group before the softmax (spatial prompts). Images always take "mean".
+            patch takes the largest cosine of each group before the softmax (spatial prompts). Images: always "mean".
         normal: States of intact things, with {} for the class.
         abnormal: States of damaged things.
         class_states: Whether what is known of the class is added to `abnormal`.
@@ -152,9 +152,9 @@ class AnomalyOptions:
         prompts: The text branch.
         size_hw: Size of the pixel maps.
         sigma: Deviation of their Gaussian blur, in pixels of `size_hw`; 0 for none.
-        calibration: How raw scores are put on one scale by those of the held-out support: "cdf" is the negative logarithm
-            of the share of intact scores above, with an exponential tail; "robust_z" is softplus of (score - median) /
-            (1.4826 * median absolute deviation).
+        calibration: How raw scores are put on one scale by those of the held-out support: "cdf" is the negative
+            logarithm of the share of intact scores above, with an exponential tail; "robust_z" is softplus of
+            (score - median) / (1.4826 * median absolute deviation).
         kind: Kind of the class, for the mode "routed"; None estimates texture or object from the support.
         whole_image: Oblong images are squeezed to what the model reads, so that maps cover all of them; else what the
             model's own rule crops off is not inspected.

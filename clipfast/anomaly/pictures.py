@@ -33,23 +33,38 @@ _AHEAD = 8
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A picture taken a little differently: a window of it, (top, left, height, width) as shares, and another light."""
+    """A picture taken a little differently.
+
+    Attributes:
+        window: Part of the picture, (top, left, height, width) as shares.
+        light: Factor of all levels.
+        slope_yx: How much brighter the lower and the right edge are than the middle, as shares.
+    """
 
     window: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     light: float = 1.0
+    slope_yx: tuple[float, float] = (0.0, 0.0)
+
+    def lit(self, pixels: Pixels) -> Pixels:
+        """Return pixels in this light."""
+        if self.light == 1.0 and self.slope_yx == (0.0, 0.0):
+            return pixels
+        down, across = (np.linspace(-1, 1, side, dtype=np.float32) for side in pixels.shape[:2])
+        light = self.light * (1 + self.slope_yx[0] * down[:, None] + self.slope_yx[1] * across[None])
+        return np.clip(np.rint(pixels * light[..., None].astype(np.float32)), 0, 255).astype(np.uint8)
 
 
-# Windows of nine tenths in the corners, each in two lights: what a camera that is set up again would see. Nothing is
-# mirrored or turned, because a twill that runs the other way is not intact.
+# Windows of nine tenths in the corners, each in two lights: what a camera and a lamp that are set up again would show.
+# Nothing is mirrored or turned, because a twill that runs the other way is not intact.
 HELD_OUT_VIEWS = (
-    View((0.0, 0.0, 0.9, 0.9), 1.05),
-    View((0.1, 0.1, 0.9, 0.9), 0.95),
-    View((0.0, 0.1, 0.9, 0.9), 0.95),
-    View((0.1, 0.0, 0.9, 0.9), 1.05),
-    View((0.0, 0.0, 0.9, 0.9), 0.9),
-    View((0.1, 0.1, 0.9, 0.9), 1.1),
-    View((0.0, 0.1, 0.9, 0.9), 1.1),
-    View((0.1, 0.0, 0.9, 0.9), 0.9),
+    View((0.0, 0.0, 0.9, 0.9), 1.05, (0.12, 0.12)),
+    View((0.1, 0.1, 0.9, 0.9), 0.95, (0.12, -0.12)),
+    View((0.0, 0.1, 0.9, 0.9), 0.95, (-0.12, 0.12)),
+    View((0.1, 0.0, 0.9, 0.9), 1.05, (-0.12, -0.12)),
+    View((0.0, 0.0, 0.9, 0.9), 0.85, (0.0, -0.16)),
+    View((0.1, 0.1, 0.9, 0.9), 1.15, (0.0, 0.16)),
+    View((0.0, 0.1, 0.9, 0.9), 1.15, (-0.16, 0.0)),
+    View((0.1, 0.0, 0.9, 0.9), 0.85, (0.16, 0.0)),
 )
 
 # Quarter turns, and whether mirrored first, of each picture that the bank remembers.
@@ -94,9 +109,7 @@ class Viewer:
             box = (round(left * w), round(top * h), round((left + width) * w), round((top + height) * h))
             image = image.crop((box[0], box[1], max(box[2], box[0] + 1), max(box[3], box[1] + 1)))
         pixels = np.asarray(image.convert("RGB")) if self._spec is None else preprocess(image, self._spec)
-        if view.light != 1.0:
-            pixels = np.clip(np.rint(pixels * np.float32(view.light)), 0, 255).astype(np.uint8)
-        return pixels
+        return view.lit(pixels)
 
     def stream(self, images: Images) -> Iterator[Pixels]:
         """Give what the encoder sees of many images, decoding ahead."""

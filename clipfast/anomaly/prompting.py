@@ -127,19 +127,24 @@ def load_prompt_features(
     try:
         with zipfile.ZipFile(file) as archive:
             unpacked = sum(info.file_size for info in archive.infolist())
-        if unpacked > _MOST_BYTES:
-            raise ArtifactError(f"{file} would unpack to {unpacked:,} bytes; prompt features are small.")
+        _require_small(unpacked)
         with np.load(file, allow_pickle=False) as arrays:
             normal, abnormal = _learned(arrays["normal"], "normal"), _learned(arrays["abnormal"], "abnormal")
             made_by = str(arrays["fingerprint"]) if "fingerprint" in arrays else None
         prompts = TextPrompts(normal, abnormal, temperature, pooling)
-    except ArtifactError:
-        raise
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ArtifactError(f"{file} does not hold prompt features: {error}. Save normal and abnormal again.") from error
+        raise ArtifactError(
+            f"{file} does not hold prompt features: {error}. Save normal and abnormal again."
+        ) from error
     if fingerprint is not None and made_by is not None:
         require_fingerprint(made_by, fingerprint, what=str(file))
     return prompts
+
+
+def _require_small(unpacked: int) -> None:
+    """Nothing is unpacked that is larger than prompt features can be."""
+    if unpacked > _MOST_BYTES:
+        raise ValueError(f"it would unpack to {unpacked:,} bytes, and prompt features are small")
 
 
 def _learned(rows: NDArray[np.floating], name: str) -> Floats:

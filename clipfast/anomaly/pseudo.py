@@ -1,7 +1,7 @@
 """Damage drawn onto intact images, to ask a branch whether it would notice any.
 
-Three kinds by turns: a piece cut out and pasted elsewhere (CutPaste; Li et al., CVPR 2021), a thin line, and a soft blot.
-They are no model of real defects; they only tell a branch that notices nothing, or the opposite, from one that does.
+Three kinds by turns: a piece cut out and pasted elsewhere (CutPaste; Li et al., CVPR 2021), a thin line, and a soft
+blot. They are no model of real defects; they tell a branch that notices nothing, or the opposite, from one that does.
 """
 
 from __future__ import annotations

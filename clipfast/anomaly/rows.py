@@ -106,7 +106,12 @@ class RowSearch:
         # Of unit rows (1 - cosine) / 2 is a quarter of the squared distance, which loses no digits near 0.
         values = distances**2 / 4 if metric == "cosine" else distances
         return BlockDistances(
-            values.reshape(shape), distances.reshape(shape), places.reshape(shape), queries.reshape(*shape, -1), rows, barred
+            values.reshape(shape),
+            distances.reshape(shape),
+            places.reshape(shape),
+            queries.reshape(*shape, -1),
+            rows,
+            barred,
         )
 
 
@@ -127,7 +132,7 @@ def _top(patches: Floats, found: Mapping[int, BlockDistances], options: MemoryOp
 
 
 def _reweighted(patches: Floats, found: Mapping[int, BlockDistances], options: MemoryOptions) -> Floats:
-    """PatchCore's equation 7 at the highest patch, block by block, then averaged: patches in a sparse region count less.
+    """PatchCore's equation 7 at the highest patch, block by block, then averaged.
 
     With b rows around the nearest row m* (itself among them) the weight is 1 - softmax(|f - b_j|)[m*].
     """

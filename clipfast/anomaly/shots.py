@@ -31,7 +31,9 @@ class ShotManifest:
     shots: tuple[Reference, ...]
 
 
-def choose_shots(paths: Iterable[str | os.PathLike[str]], shots: int, *, seed: int, root: Path | None = None) -> list[Path]:
+def choose_shots(
+    paths: Iterable[str | os.PathLike[str]], shots: int, *, seed: int, root: Path | None = None
+) -> list[Path]:
     """Choose K images of many, by a hash of the seed and each one's path.
 
     The choice depends neither on the order of the list nor on the file system, and a further image changes at most one
@@ -48,13 +50,15 @@ def choose_shots(paths: Iterable[str | os.PathLike[str]], shots: int, *, seed: i
         ShapeError: `shots` is less than 1.
 
     >>> [str(path) for path in choose_shots(["a.png", "b.png", "c.png"], 2, seed=0)]
-    ['a.png', 'c.png']
+    ['c.png', 'b.png']
     """
     listed = sorted({Path(path) for path in paths}, key=lambda path: _key(path, root))
     if shots < 1:
         raise ShapeError(f"shots must be 1 or more; got {shots}.")
     if shots > len(listed):
-        raise DataError(f"{shots} shots need as many intact images; there are {len(listed)}. Lower --shots, or add images.")
+        raise DataError(
+            f"{shots} shots need as many intact images; there are {len(listed)}. Lower --shots, or add images."
+        )
     return sorted(listed, key=lambda path: hashlib.sha256(f"{seed}:{_key(path, root)}".encode()).digest())[:shots]
 
 
@@ -87,8 +91,8 @@ def check_leak(support: Sequence[Reference], scored: Iterable[ImageSource]) -> N
     if found:
         shown = "; ".join(f"{name} is the reference {reference}" for name, reference in found[:3])
         raise DataError(
-            f"{len(found)} of the scored images are in the support ({shown}). Take them out of one of the two: scores of "
-            "images that the detector remembers say nothing."
+            f"{len(found)} of the scored images are in the support ({shown}). Take them out of one of the two: "
+            "scores of images that the detector remembers say nothing."
         )
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reference.naive_anomaly import coreset as naive_coreset
 
 from clipfast.errors import ShapeError
 from clipfast.kernels.distance import greedy_coreset
 from clipfast.types import Floats
+from reference.naive_anomaly import coreset as naive_coreset
 
 
 def clustered(rows: int, channels: int, seed: int) -> Floats:

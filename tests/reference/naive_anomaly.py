@@ -43,11 +43,7 @@ def nearest(queries: Rows, rows: Rows, allowed: Sequence[bool]) -> tuple[list[in
     """The nearest allowed row of each query by Euclidean distance, and that distance."""
     places, distances = [], []
     for query in queries.astype(np.float64):
-        found = [
-            (float(np.linalg.norm(query - row)), i)
-            for i, row in enumerate(rows.astype(np.float64))
-            if allowed[i]
-        ]
+        found = [(float(np.linalg.norm(query - row)), i) for i, row in enumerate(rows.astype(np.float64)) if allowed[i]]
         distance, place = min(found)
         places.append(place)
         distances.append(distance)
@@ -60,8 +56,7 @@ def memory_map(queries: dict[int, Rows], banks: dict[int, Rows]) -> NDArray[np.f
     for block, patches in queries.items():
         for i, patch in enumerate(patches.astype(np.float64)):
             cosines = [
-                patch @ row / (np.linalg.norm(patch) * np.linalg.norm(row))
-                for row in banks[block].astype(np.float64)
+                patch @ row / (np.linalg.norm(patch) * np.linalg.norm(row)) for row in banks[block].astype(np.float64)
             ]
             total[i] += (1 - max(cosines)) / 2 / len(queries)
     return total

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reference.naive_anomaly import nearest as naive_nearest
 
 import clipfast.runtime.nearest as module
 from clipfast.errors import ShapeError
 from clipfast.index import VectorIndex
 from clipfast.runtime.nearest import NearestRows
 from clipfast.types import Floats
+from reference.naive_anomaly import nearest as naive_nearest
 
 
 def rows(count: int, channels: int, seed: int, *, unit: bool) -> Floats:
