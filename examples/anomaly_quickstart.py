@@ -11,7 +11,8 @@ references, others = pieces[:4], pieces[4:]
 
 clip = clipfast.Clip.load("mini")  # or the folder that `python -m clipfast.export` made
 detector = clipfast.AnomalyDetector.fit(clip, [piece.image for piece in references], class_name="denim")
-print("NG above", f"{detector.threshold(fpr=0.01).threshold:.3g}:", detector.decision.coverage)
+decision = detector.threshold(fpr=0.01)
+print(f"NG above {decision.threshold:.3g}: {decision.coverage}")
 for note in detector.notes:
     print("note:", note)
 

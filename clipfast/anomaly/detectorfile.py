@@ -91,7 +91,9 @@ def write_detector(path: Path, fitted: Fitted, decision: Decision | None) -> Non
         references=fitted.bank.references,
         blocks=tuple(fitted.bank.blocks),
         evidence=fitted.evidence,
-        texts=prompts and _Texts(prompts.temperature, prompts.pooling, prompts.texts, options.learned is not None),
+        texts=None
+        if prompts is None
+        else _Texts(prompts.temperature, prompts.pooling, prompts.texts, options.learned is not None),
         gate=gate is not None,
         decision=decision,
         notes=fitted.notes,

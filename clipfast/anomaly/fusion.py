@@ -32,7 +32,7 @@ from clipfast.types import Floats
 __all__ = ["MODES", "ROUTES", "Fused", "Level", "Mode", "Operands", "fuse", "fuse_images", "fuse_pixels", "resolve"]
 
 Level = Literal["image", "pixel"]
-_TINY = np.float32(1e-8)
+_TINY, _ONE = np.float32(1e-8), np.float32(1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +86,7 @@ def _max(o: Operands) -> Floats:
 
 
 def _harmonic(o: Operands) -> Floats:
-    fused: Floats = 1 / (1 / (o.semantic + _TINY) + 1 / (o.memory + _TINY))
+    fused: Floats = _ONE / (_ONE / (o.semantic + _TINY) + _ONE / (o.memory + _TINY))
     return fused
 
 

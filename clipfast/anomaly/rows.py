@@ -104,7 +104,7 @@ class RowSearch:
             apart = queries - rows[places]
             distances = np.sqrt(np.einsum("qc,qc->q", apart, apart))
         # Of unit rows (1 - cosine) / 2 is a quarter of the squared distance, which loses no digits near 0.
-        values = distances**2 / 4 if metric == "cosine" else distances
+        values: Floats = distances * distances * np.float32(0.25) if metric == "cosine" else distances
         return BlockDistances(
             values.reshape(shape),
             distances.reshape(shape),

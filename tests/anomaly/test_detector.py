@@ -41,8 +41,8 @@ SMALL = AnomalyOptions(size_hw=(18, 24), sigma=1.0)
 
 def fit(clip: Any = None, images: Any = None, **arguments: Any) -> AnomalyDetector:
     """A detector on the stand-in."""
-    arguments = {"class_name": "denim", "options": SMALL} | arguments
-    return AnomalyDetector.fit(clip or JointStub(), GOOD if images is None else images, **arguments)
+    chosen: dict[str, Any] = {"class_name": "denim", "options": SMALL} | arguments
+    return AnomalyDetector.fit(clip or JointStub(), GOOD if images is None else images, **chosen)
 
 
 @pytest.mark.parametrize("shots", [1, 2, 4])

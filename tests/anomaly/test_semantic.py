@@ -35,8 +35,9 @@ def test_scores_are_those_of_the_definition(pooling: Any, temperature: float) ->
     groups = means if pooling == "mean" else [list(normal), list(abnormal)]
 
     for i in range(2):
-        assert found.image[i] == pytest.approx(semantic_score(embedding[i], *means, temperature), abs=1e-5)
-        twin = [semantic_score(token, *groups, temperature) for token in tokens[i]]
+        twin_of_image = semantic_score(embedding[i], means[0], means[1], temperature)
+        assert found.image[i] == pytest.approx(twin_of_image, abs=1e-5)
+        twin = [semantic_score(token, groups[0], groups[1], temperature) for token in tokens[i]]
         np.testing.assert_allclose(found.pixel[i].ravel(), twin, atol=1e-5)
 
 
@@ -163,7 +164,8 @@ def test_learned_features_are_read_and_scaled(tmp_path: Path) -> None:
     prompts = load_prompt_features(path, temperature=0.02, fingerprint="a" * 64)
 
     np.testing.assert_allclose(prompts.normal, rows(2, 4), atol=1e-6)
-    assert (prompts.temperature, prompts.abnormal.dtype) == (0.02, np.float32)
+    assert prompts.temperature == 0.02
+    assert prompts.abnormal.dtype == np.float32
     with pytest.raises(FingerprintError):
         load_prompt_features(path, fingerprint="b" * 64)
 
