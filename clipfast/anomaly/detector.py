@@ -9,10 +9,11 @@ import numpy as np
 
 from clipfast.anomaly.branches import BranchMaps
 from clipfast.anomaly.calibration import Calibration, peaks
+from clipfast.anomaly.changes import added, removed
 from clipfast.anomaly.decision import Decision, decide
 from clipfast.anomaly.detectorfile import read_detector, require_model, write_detector
 from clipfast.anomaly.encoding import branch_maps, encode
-from clipfast.anomaly.fitting import Fitted, Modes, added, calibrated, fit_detector, removed
+from clipfast.anomaly.fitting import Fitted, Modes, calibrated, fit_detector
 from clipfast.anomaly.fusion import fuse_images, fuse_pixels, resolve
 from clipfast.anomaly.options import AnomalyOptions
 from clipfast.anomaly.pictures import Viewer

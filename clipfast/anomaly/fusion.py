@@ -32,7 +32,7 @@ from clipfast.types import Floats
 __all__ = ["MODES", "ROUTES", "Fused", "Level", "Mode", "Operands", "fuse", "fuse_images", "fuse_pixels", "resolve"]
 
 Level = Literal["image", "pixel"]
-_TINY, _ONE = np.float32(1e-8), np.float32(1)
+_TINY = np.float32(1e-8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +86,7 @@ def _max(o: Operands) -> Floats:
 
 
 def _harmonic(o: Operands) -> Floats:
-    fused: Floats = _ONE / (_ONE / (o.semantic + _TINY) + _ONE / (o.memory + _TINY))
+    fused: Floats = np.reciprocal(np.reciprocal(o.semantic + _TINY) + np.reciprocal(o.memory + _TINY))
     return fused
 
 
@@ -96,8 +96,7 @@ def _mean(o: Operands) -> Floats:
 
 
 def _shared(o: Operands) -> Floats:
-    fused: Floats = o.memory + o.share * (o.semantic - o.memory)
-    return fused
+    return o.memory + o.share * (o.semantic - o.memory)
 
 
 def _oracle(o: Operands) -> Floats:
