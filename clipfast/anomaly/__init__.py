@@ -11,11 +11,12 @@ from clipfast.anomaly.coreset import select_coreset
 from clipfast.anomaly.decision import Decision, decide
 from clipfast.anomaly.detector import AnomalyDetector
 from clipfast.anomaly.encoding import branch_maps
-from clipfast.anomaly.fusion import MODES, Fused, fuse, fuse_images, fuse_pixels
+from clipfast.anomaly.fusion import Fused, fuse, fuse_all, fuse_images, fuse_pixels
 from clipfast.anomaly.gate import GateCase, LearnedGate, fit_gate, leave_one_class_out
 from clipfast.anomaly.kinds import estimate_kind
 from clipfast.anomaly.maps import at_size
 from clipfast.anomaly.memory import MemoryBank, Reference
+from clipfast.anomaly.modes import MODES
 from clipfast.anomaly.options import LEGACY_TEMPERATURE, AnomalyOptions, MemoryOptions, PromptOptions
 from clipfast.anomaly.prompting import build_prompts, load_prompt_features
 from clipfast.anomaly.scores import AnomalyScores
@@ -53,6 +54,7 @@ __all__ = [
     "fit_calibration",
     "fit_gate",
     "fuse",
+    "fuse_all",
     "fuse_images",
     "fuse_pixels",
     "leave_one_class_out",

@@ -14,7 +14,8 @@ from clipfast.anomaly.decision import Decision, decide
 from clipfast.anomaly.detectorfile import read_detector, require_model, write_detector
 from clipfast.anomaly.encoding import branch_maps, encode
 from clipfast.anomaly.fitting import Fitted, Modes, calibrated, fit_detector
-from clipfast.anomaly.fusion import fuse_images, fuse_pixels, resolve
+from clipfast.anomaly.fusion import fuse_images, fuse_pixels
+from clipfast.anomaly.modes import resolve
 from clipfast.anomaly.options import AnomalyOptions
 from clipfast.anomaly.pictures import Viewer
 from clipfast.anomaly.scores import AnomalyScores

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from clipfast.anomaly.calibration import Calibration, Holdout, TextEvidence, fit_calibration
 from clipfast.anomaly.encoding import ModelIdentity, joint_encoder
 from clipfast.anomaly.evidence import weigh_text
-from clipfast.anomaly.fusion import MODES
 from clipfast.anomaly.kinds import estimate_kind
 from clipfast.anomaly.memory import MemoryBank
+from clipfast.anomaly.modes import MODES
 from clipfast.anomaly.options import AnomalyOptions, Kind
 from clipfast.anomaly.pictures import Viewer
 from clipfast.anomaly.prompting import build_prompts

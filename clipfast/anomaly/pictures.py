@@ -17,9 +17,10 @@ from clipfast.anomaly.options import BankViews
 from clipfast.artifact import ImageSpec
 from clipfast.errors import ImageError
 from clipfast.runtime.batching import prefetch
-from clipfast.runtime.images import load_image
+from clipfast.runtime.images import load_image, load_pixels
 from clipfast.runtime.preprocess import preprocess
 from clipfast.runtime.reading import each_image
+from clipfast.runtime.session import available_cores
 from clipfast.types import Images, ImageSource, Pixels
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["BANK_VIEWS", "HELD_OUT_VIEWS", "Picture", "View", "Viewer", "identity", "read_picture"]
 
 _MOST_BYTES = 512 << 20
-_AHEAD = 8
+_AHEAD, _DECODERS = 16, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +101,25 @@ class Viewer:
             self._spec = msgspec.structs.replace(self._spec, resize="squash")
         self.exif: Literal["apply", "ignore"] = getattr(clip, "exif", "apply")
 
-    def see(self, image: Image.Image, view: View | None = None) -> Pixels:
-        """Return what the encoder is given of an image, (h, w, 3) uint8."""
+    def see(self, image: Image.Image | Pixels, view: View | None = None) -> Pixels:
+        """Return what the encoder is given of an image, (h, w, 3) uint8; windows are cut from PIL images only."""
         view = view or View()
         top, left, height, width = view.window
-        if (height, width) != (1.0, 1.0):
+        if (height, width) != (1.0, 1.0) and not isinstance(image, np.ndarray):
             w, h = image.size
             box = (round(left * w), round(top * h), round((left + width) * w), round((top + height) * h))
             image = image.crop((box[0], box[1], max(box[2], box[0] + 1), max(box[3], box[1] + 1)))
-        pixels = np.asarray(image.convert("RGB")) if self._spec is None else preprocess(image, self._spec)
-        return view.lit(pixels)
+        if self._spec is not None:
+            return view.lit(preprocess(image, self._spec))
+        return view.lit(image if isinstance(image, np.ndarray) else np.asarray(image.convert("RGB")))
 
     def stream(self, images: Images) -> Iterator[Pixels]:
         """Give what the encoder sees of many images, decoding ahead."""
         return prefetch(
-            lambda source: self.see(load_image(source, exif=self.exif)), each_image(images), workers=1, ahead=_AHEAD
+            lambda source: self.see(load_pixels(source, exif=self.exif)),
+            each_image(images),
+            workers=min(_DECODERS, available_cores()),
+            ahead=_AHEAD,
         )
 
     def read(self, images: Images) -> list[Picture]:

@@ -92,8 +92,8 @@ class Scale:
             found: Floats = np.logaddexp(0, (x - self.knots[0]) / self.widths[1]).astype(np.float32)
             return found
         low, high = self.knots[0], self.knots[-1]
-        values = np.interp(x, self.knots, self.values)
-        values = np.where(x > high, self.values[-1] + (x - high) / self.widths[1], values)
-        below = self.values[0] * np.exp(np.minimum(x - low, 0) / self.widths[0])
-        mapped: Floats = np.where(x < low, below, values).astype(np.float32)
-        return mapped
+        values = np.asarray(np.interp(x, self.knots, self.values))
+        above, below = x > high, x < low  # few pixels: the tails are computed for them only
+        values[above] = self.values[-1] + (x[above] - high) / self.widths[1]
+        values[below] = self.values[0] * np.exp((x[below] - low) / self.widths[0])
+        return values.astype(np.float32)

@@ -19,7 +19,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 
 def _known_mode(name: str) -> str:
-    from clipfast.anomaly.fusion import MODES
+    from clipfast.anomaly.modes import MODES
 
     known = [mode for mode, row in MODES.items() if not row.truth]
     if name not in known:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from clipfast.anomaly.branches import BranchMaps, BranchScores
 from clipfast.anomaly.calibration import Calibration, TextEvidence, fit_calibration
 from clipfast.anomaly.evidence import weigh_text
-from clipfast.anomaly.fusion import MODES, ROUTES, fuse, fuse_images, fuse_pixels, resolve
+from clipfast.anomaly.fusion import fuse, fuse_all, fuse_images, fuse_pixels
 from clipfast.anomaly.gate import GateCase, LearnedGate, fit_gate, leave_one_class_out
+from clipfast.anomaly.modes import MODES, ROUTES, resolve
 from clipfast.anomaly.scales import Scale
 from clipfast.errors import DataError, NotComputedError, ShapeError
 from clipfast.metrics import auroc_score
@@ -110,6 +111,20 @@ def test_every_mode_scores_each_image_by_itself(mode: str) -> None:
     assert np.isfinite(together.pixel).all()
     np.testing.assert_allclose(together.image, np.concatenate([a.image for a in alone]), rtol=1e-6)
     np.testing.assert_allclose(together.pixel, np.concatenate([a.pixel for a in alone]), rtol=1e-6)
+
+
+def test_all_modes_in_one_pass_are_the_modes_one_by_one() -> None:
+    """Images and pixels, the oracle among them."""
+    found = maps(6, 17)
+    labels, masks = np.arange(6) % 2, found.memory.pixel > 0.12
+    modes = [*PLAIN, "oracle"]
+
+    for name, fused in fuse_all(found, CALIBRATION, modes, "image", labels):
+        assert np.array_equal(fused, fuse_images(found, CALIBRATION, name, labels))
+    together = dict(fuse_all(found, CALIBRATION, modes, "pixel", masks))
+    assert list(together) == modes
+    for name, fused in together.items():
+        assert np.array_equal(fused, fuse_pixels(found, CALIBRATION, name, masks))
 
 
 def test_a_calibrated_fusion_hears_both_branches() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clipfast.datasets.fabricworld import render
 from clipfast.errors import ShapeError
 from clipfast.kernels.distance import greedy_coreset
 from clipfast.types import Floats
@@ -98,6 +99,26 @@ def test_picks_equal_anomalibs() -> None:
     picks = theirs.select_coreset_idxs()
 
     assert greedy_coreset(features, len(picks), first=picks[0]).indices.tolist() == picks
+
+
+def test_picks_on_patch_features_equal_anomalibs_to_the_first_tie(mini: Any) -> None:
+    """Features that are not exact: the same picks until two rows are equally far to 1e-6; the radius to 1e-5."""
+    torch = pytest.importorskip("torch")
+    sampling = pytest.importorskip("anomalib.models.components.sampling")
+    pictures = [render(500_000_040 + number).image for number in range(3)]
+    patches = mini.encode_patches(pictures).features[5].reshape(-1, mini.manifest.model.width)
+    features = np.ascontiguousarray(patches / np.linalg.norm(patches, axis=1, keepdims=True))
+    torch.manual_seed(1)
+    theirs = sampling.KCenterGreedy(torch.from_numpy(features[:, :, None]), 0.2).select_coreset_idxs()
+    ours = greedy_coreset(features, len(theirs), first=theirs[0])
+
+    exact = features.astype(np.float64)
+    distances = np.linalg.norm(exact[:, None] - exact[None, theirs], axis=2)
+    differing = [i for i, (one, other) in enumerate(zip(ours.indices, theirs, strict=True)) if one != other]
+    if differing:
+        nearest = distances[:, : differing[0]].min(axis=1)
+        assert abs(nearest[ours.indices[differing[0]]] - nearest[theirs[differing[0]]]) < 1e-6
+    assert ours.radius == pytest.approx(distances.min(axis=1).max(), abs=1e-5)
 
 
 @pytest.mark.parametrize(
