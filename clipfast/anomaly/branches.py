@@ -82,6 +82,21 @@ class BranchMaps:
         """Return the same with maps scaled and blurred."""
         return BranchMaps(self.semantic and self.semantic.resized(size_hw, sigma), self.memory.resized(size_hw, sigma))
 
+    def thinned(self, size_hw: tuple[int, int], sigma: float, most: int) -> BranchMaps:
+        """Return the same with a regular part of the pixels of the scaled maps, (n, 1, m), `most` of all maps at most.
+
+        Scales need no more, and never are all maps in memory at their size.
+        """
+        step = max(1, -(-len(self) * size_hw[0] * size_hw[1] // most))
+
+        def thin(scores: BranchScores) -> BranchScores:
+            rows = [
+                at_size(scores.pixel[i : i + 1], size_hw, sigma).reshape(1, -1)[:, ::step] for i in range(len(self))
+            ]
+            return BranchScores(scores.image, np.concatenate(rows)[:, None], scores.contrast)
+
+        return BranchMaps(self.semantic and thin(self.semantic), thin(self.memory))
+
     @classmethod
     def joined(cls, parts: Sequence[BranchMaps]) -> BranchMaps:
         """Put images behind each other; the text branch must be there in all parts, or in none."""

@@ -12,11 +12,12 @@ from clipfast.anomaly.gate import LearnedGate
 from clipfast.anomaly.options import Kind, ScaleMethod
 from clipfast.anomaly.scales import Scale
 from clipfast.errors import ShapeError
-from clipfast.types import Floats, Ints
+from clipfast.types import Ints
 
-__all__ = ["BranchScales", "Calibration", "Holdout", "TextEvidence", "fit_calibration"]
+__all__ = ["MOST_PIXELS", "BranchScales", "Calibration", "Holdout", "TextEvidence", "fit_calibration"]
 
-_MOST_PIXELS = 1 << 19  # of all held-out maps together; a regular part of more is enough for 129 quantiles
+MOST_PIXELS = 1 << 19
+"""Of all held-out maps together: a regular part of more is enough for 129 quantiles."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +63,7 @@ class BranchScales:
     @classmethod
     def fit(cls, scores: BranchScores, method: ScaleMethod, *, odds: bool) -> BranchScales:
         """Fit on scores whose maps have the size that will be fused."""
-        step = max(1, scores.pixel.size // _MOST_PIXELS)
+        step = max(1, scores.pixel.size // MOST_PIXELS)
         return cls(
             Scale.fit(scores.image, method, odds=odds),
             Scale.fit(scores.pixel.reshape(-1)[::step], method, odds=odds),
@@ -131,9 +132,3 @@ def fit_calibration(
         kind,
         gate,
     )
-
-
-def peaks(pixel: Floats) -> Floats:
-    """Return the highest value of each map, (n,)."""
-    highest: Floats = pixel.reshape(len(pixel), -1).max(axis=1)
-    return highest

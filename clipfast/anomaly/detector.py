@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from clipfast.anomaly.branches import BranchMaps
-from clipfast.anomaly.calibration import Calibration, peaks
+from clipfast.anomaly.calibration import Calibration
 from clipfast.anomaly.changes import added, removed
 from clipfast.anomaly.decision import Decision, decide
 from clipfast.anomaly.detectorfile import read_detector, require_model, write_detector
@@ -156,9 +156,12 @@ class AnomalyDetector:
             ShapeError: `fpr` is out of range.
         """
         options, modes, holdout = self.fitted.options, self.fitted.modes, self.fitted.holdout
-        raw = holdout.maps.resized(options.size_hw, options.sigma)
-        pixel = fuse_pixels(raw, self.calibration, modes.pixel)
-        self.decision = decide(fuse_images(raw, self.calibration, modes.image), peaks(pixel), holdout.original, fpr)
+        images = fuse_images(holdout.maps, self.calibration, modes.image)
+        peaks = np.empty(len(holdout.maps), np.float32)
+        for i in range(len(peaks)):  # one by one: of large maps many would not fit into memory
+            one = holdout.maps.taken(np.array([i])).resized(options.size_hw, options.sigma)
+            peaks[i] = fuse_pixels(one, self.calibration, modes.pixel).max()
+        self.decision = decide(images, peaks, holdout.original, fpr)
         return self.decision
 
     def add(self, images: Images) -> None:

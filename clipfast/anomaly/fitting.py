@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clipfast.anomaly.calibration import Calibration, Holdout, TextEvidence, fit_calibration
+from clipfast.anomaly.calibration import MOST_PIXELS, Calibration, Holdout, TextEvidence, fit_calibration
 from clipfast.anomaly.encoding import ModelIdentity, joint_encoder
 from clipfast.anomaly.evidence import weigh_text
 from clipfast.anomaly.kinds import estimate_kind
@@ -84,6 +84,11 @@ class Fitted:
 def fit_detector(clip: PatchEncoder, images: Images, class_name: str, modes: Modes, options: AnomalyOptions) -> Fitted:
     """Fit everything; see `AnomalyDetector.fit`."""
     notes: list[str] = []
+    if options.gate is None and "learned_gate" in (modes.image, modes.pixel):
+        raise DataError(
+            "mode learned_gate needs a gate that was learned on other classes. "
+            "Pass options=AnomalyOptions(gate=fit_gate(cases))."
+        )
     if modes.text and not hasattr(clip, "encode_joint"):
         if {modes.image, modes.pixel} != {"auto"}:
             joint_encoder(clip)  # says what to pass
@@ -123,5 +128,5 @@ def fit_detector(clip: PatchEncoder, images: Images, class_name: str, modes: Mod
 def calibrated(fitted: Fitted) -> Calibration:
     """Fit the scales on the held-out maps at the size of the detector's maps."""
     options = fitted.options
-    maps = fitted.holdout.maps.resized(options.size_hw, options.sigma)
+    maps = fitted.holdout.maps.thinned(options.size_hw, options.sigma, MOST_PIXELS)
     return fit_calibration(maps, options.calibration, evidence=fitted.evidence, kind=fitted.kind, gate=options.gate)

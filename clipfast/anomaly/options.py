@@ -182,9 +182,9 @@ class AnomalyOptions:
         require_choice("calibration", self.calibration, ScaleMethod)
         if self.kind is not None:
             require_choice("kind", self.kind, Kind)
-        if min(self.size_hw) < 1 or max(self.size_hw) > 8192 or not 0 <= self.sigma <= max(self.size_hw):
+        if min(self.size_hw) < 1 or max(self.size_hw) > 4096 or not 0 <= self.sigma <= max(self.size_hw):
             raise ShapeError(
-                f"size_hw must be 1 to 8192 pixels, sigma 0 to the longer side; got {self.size_hw} and {self.sigma}."
+                f"size_hw must be 1 to 4096 pixels, sigma 0 to the longer side; got {self.size_hw} and {self.sigma}."
             )
         if self.seed < 0:
             raise ShapeError(f"seed must be 0 or more; got {self.seed}.")

@@ -22,6 +22,7 @@ __all__ = ["Scale"]
 
 _KNOTS = 129
 _TAIL = 0.9  # quantile from which the tail is an exponential
+_PRIOR = 2.0  # scores that the width of the body counts as, for the tail beyond
 _FLOOR = 1e-6  # smallest width of a tail, beside the size of the scores
 
 
@@ -30,8 +31,8 @@ class Scale:
     """A fitted scale.
 
     "cdf": -log of the share of intact scores above x. Between the lowest intact score and their 90 % quantile the share
-    is read from the support; above it falls as an exponential with the mean excess of the scores beyond, and below the
-    value decays to 0. "robust_z": softplus((x - median) / (1.4826 * median absolute deviation)).
+    is read from the support; above it falls as an exponential with the mean excess of the scores beyond (drawn towards
+    half the distance of that quantile from the median where there are few), and below the value decays to 0. "robust_z": softplus((x - median) / (1.4826 * median absolute deviation)).
 
     Attributes:
         method: Which.
@@ -70,8 +71,10 @@ class Scale:
             return cls(method, odds, np.array([middle, middle + width]), np.array([math.log(2), 0.0]), (width, width))
         count = len(x)
         high = float(np.quantile(x, _TAIL))
-        beyond = x[x > high]
-        upper = max(float((beyond - high).mean()) if len(beyond) else 0.0, floor)
+        beyond = x[x > high] - high
+        # Twenty scores have two beyond their 90 % quantile: the width of the body counts as two more.
+        usual = 0.5 * (high - middle)
+        upper = max((float(beyond.sum()) + _PRIOR * usual) / (len(beyond) + _PRIOR), floor)
         lower = max(middle - float(x[0]), floor)
         # Places (i - 1/2) / n of the sorted scores, thinned; shares above are 1 - place.
         places = np.unique(np.linspace(0, count - 1, min(count, _KNOTS)).round().astype(np.int64))

@@ -59,7 +59,7 @@ def fit(
 
     listed = list_normals(folder)
     chosen = choose_shots(listed, len(listed) if shots is None else shots, seed=seed, root=folder)
-    name = class_name or folder.resolve().name
+    name = class_name or _class_of(folder)
     with clip_options.load() as clip, progress_bar("Encoding") as progress:
         options = AnomalyOptions(memory=MemoryOptions(coreset=coreset), seed=seed, shots_seed=seed, progress=progress)
         detector = AnomalyDetector.fit(
@@ -124,6 +124,14 @@ def score(
     decision = _summary(detector, detector_path)
     out.print(f"{bad} of {len(writer.rows)} NG above {decision['threshold']:.4g}: {decision['coverage']}")
     out.print(f"Wrote {out_path}")
+
+
+def _class_of(folder: Path) -> str:
+    """The folder's name; of `denim/train/good` it is denim."""
+    named = folder.resolve()
+    while named.name in ("good", "train") and named.parent != named:
+        named = named.parent
+    return named.name
 
 
 def _listed(paths: list[Path]) -> list[Path]:

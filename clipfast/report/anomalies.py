@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from clipfast.anomaly import AnomalyDetector, AnomalyScores, at_size, fuse_pixels
+from clipfast.anomaly.calibration import MOST_PIXELS
 from clipfast.anomaly.pictures import Viewer, read_picture
 from clipfast.errors import NotComputedError
 from clipfast.report.images import contact_sheet, overlay, save_png
@@ -118,7 +119,7 @@ def heat_of(pixel: Floats, usual: float, threshold: float) -> Floats:
 
 def _usual(detector: AnomalyDetector) -> float:
     options = detector.fitted.options
-    raw = detector.fitted.holdout.maps.resized(options.size_hw, options.sigma)
+    raw = detector.fitted.holdout.maps.thinned(options.size_hw, options.sigma, MOST_PIXELS)
     return float(np.median(fuse_pixels(raw, detector.calibration, detector.fitted.modes.pixel)))
 
 

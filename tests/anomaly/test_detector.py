@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -299,7 +300,7 @@ def test_turned_copies_in_the_memory(views: Any) -> None:
         (lambda: fit(image_mode="best"), DataError, "image_mode must be one of auto"),
         (lambda: fit(pixel_mode="oracle"), DataError, "for evaluations only"),
         (lambda: fit(image_mode="memory_only", pixel_mode="max"), DataError, "never runs the text branch"),
-        (lambda: fit(image_mode="learned_gate").score(BAD), DataError, "learned on other classes"),
+        (lambda: fit(image_mode="learned_gate"), DataError, "learned on other classes"),
         (lambda: fit(images=["/no/such.png"]), ImageError, "cannot be read"),
         (lambda: fit().score(["/no/such.png"]), ImageError, "cannot be read"),
         (lambda: fit().threshold(0), ShapeError, "fpr must be"),
@@ -315,6 +316,40 @@ def test_bad_input_is_named(call: Any, error: type[Exception], message: str) -> 
     """Each fault has its sentence."""
     with pytest.raises(error, match=message):
         call()
+
+
+def test_flat_pictures_do_not_divide_by_zero() -> None:
+    """Two grey cards as references: scores are finite, and a black one is NG."""
+    cards = [np.full((36, 48, 3), level, np.uint8) for level in (120, 121)]
+    detector = fit(images=cards)
+    detector.threshold(0.01)
+    scores = detector.score([np.full((36, 48, 3), 120, np.uint8), np.zeros((36, 48, 3), np.uint8)])
+
+    assert np.isfinite(scores.image).all()
+    assert np.isfinite(scores.pixel).all()
+    assert scores.is_anomalous.tolist() == [False, True]
+
+
+def test_many_threads_may_score() -> None:
+    """Eight at once get what one gets."""
+    detector = fit()
+    alone = detector.score(BAD)
+    with ThreadPoolExecutor(8) as pool:
+        every = list(pool.map(lambda _: detector.score(BAD), range(16)))
+
+    assert all(np.array_equal(scores.pixel, alone.pixel) for scores in every)
+
+
+def test_large_maps_are_calibrated_by_a_part_of_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the pixels gives nearly the same scales, and thresholds are those of all pixels."""
+    whole = fit(pixel_mode="calibrated_mean")
+    monkeypatch.setattr("clipfast.anomaly.fitting.MOST_PIXELS", 20 * 18 * 24 // 10)
+    part = fit(pixel_mode="calibrated_mean")
+
+    np.testing.assert_allclose(part.score(GOOD).pixel, whole.score(GOOD).pixel, rtol=0.2, atol=0.2)
+    raw = whole.fitted.holdout.maps.resized((18, 24), 1.0)
+    peaks = fuse(raw, whole.calibration, "calibrated_mean").pixel.max(axis=(1, 2))
+    assert whole.threshold(0.01).pixel_threshold >= peaks.max() * 0.9999
 
 
 def test_progress_is_told() -> None:

@@ -107,6 +107,19 @@ def test_what_people_read_names_thresholds_and_their_coverage() -> None:
     assert Path("anomaly/scores.json").is_file()
 
 
+def test_the_class_is_named_by_its_folder() -> None:
+    """Not by the folder of its intact images; a name that cannot be read is asked for."""
+    fitted = json.loads(run("fit", "denim/train/good", "--shots", "2", "--json").stdout)
+
+    assert fitted["class_name"] == "denim"
+    Path("denim").rename("瓶子")
+    with pytest.raises(DataError, match="class_name '瓶子'"):
+        CliRunner().invoke(app, ["fit", "瓶子", "--shots", "2"], catch_exceptions=False)
+    assert (
+        json.loads(run("fit", "瓶子", "--shots", "2", "--class", "bottle", "--json").stdout)["class_name"] == "bottle"
+    )
+
+
 def test_memory_only_has_no_semantic_score() -> None:
     """A dash for people, null for machines."""
     run("fit", "denim", "--shots", "4", "--image-mode", "memory_only", "--coreset", "0.5")
