@@ -31,8 +31,9 @@ class Scale:
     """A fitted scale.
 
     "cdf": -log of the share of intact scores above x. Between the lowest intact score and their 90 % quantile the share
-    is read from the support; above it falls as an exponential with the mean excess of the scores beyond (drawn towards
-    half the distance of that quantile from the median where there are few), and below the value decays to 0. "robust_z": softplus((x - median) / (1.4826 * median absolute deviation)).
+    is read from the support. Above it falls as an exponential with the mean excess of the scores beyond, drawn towards
+    half the distance of that quantile from the median where they are few; below, the value decays to 0. "robust_z":
+    softplus((x - median) / (1.4826 * median absolute deviation)).
 
     Attributes:
         method: Which.
