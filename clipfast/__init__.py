@@ -10,7 +10,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from clipfast import datasets, errors, export, index, kernels, metrics, prompts, retrieval, surgery
+    from clipfast import anomaly, datasets, errors, export, index, kernels, metrics, prompts, retrieval, surgery
+    from clipfast.anomaly import AnomalyDetector
     from clipfast.index import VectorIndex
     from clipfast.retrieval import FabricBank
     from clipfast.runtime.clip import Clip, ImageOptions, embedded_models
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AnomalyDetector",
     "Clip",
     "FabricBank",
     "ImageOptions",
     "VectorIndex",
     "__version__",
+    "anomaly",
     "datasets",
     "embedded_models",
     "errors",
@@ -37,6 +40,7 @@ __all__ = [
 
 # name: (module, attribute; None for the module itself)
 _LAZY: dict[str, tuple[str, str | None]] = {
+    "AnomalyDetector": ("clipfast.anomaly", "AnomalyDetector"),
     "Clip": ("clipfast.runtime.clip", "Clip"),
     "FabricBank": ("clipfast.retrieval", "FabricBank"),
     "ImageOptions": ("clipfast.runtime.clip", "ImageOptions"),
@@ -44,7 +48,18 @@ _LAZY: dict[str, tuple[str, str | None]] = {
     "embedded_models": ("clipfast.runtime.clip", "embedded_models"),
     **{
         name: (f"clipfast.{name}", None)
-        for name in ("datasets", "errors", "export", "index", "kernels", "metrics", "prompts", "retrieval", "surgery")
+        for name in (
+            "anomaly",
+            "datasets",
+            "errors",
+            "export",
+            "index",
+            "kernels",
+            "metrics",
+            "prompts",
+            "retrieval",
+            "surgery",
+        )
     },
 }
 

@@ -11,6 +11,7 @@ A message says what must be, what came, and what to do.
     ├── ArtifactError(ValueError)         an artifact, bank or fitted object is missing, damaged or of another version
     │   └── FingerprintError              it is intact, but made by another model
     ├── UndefinedMetricError(ValueError)  the metric does not exist for these inputs (one class only, no region, ...)
+    ├── NotComputedError(RuntimeError)    a result that was not asked for, such as a branch that was left out
     ├── ProviderError(RuntimeError)       the execution provider asked for cannot run here
     ├── ParityError(RuntimeError)         an exported graph does not reproduce its reference
     └── MissingExtraError(ImportError)    an optional dependency is not installed
@@ -23,6 +24,7 @@ __all__ = [
     "FingerprintError",
     "ImageError",
     "MissingExtraError",
+    "NotComputedError",
     "ParityError",
     "ProviderError",
     "ShapeError",
@@ -56,6 +58,10 @@ class FingerprintError(ArtifactError):
 
 class UndefinedMetricError(ClipfastError, ValueError):
     """The metric does not exist for these inputs."""
+
+
+class NotComputedError(ClipfastError, RuntimeError):
+    """A result was asked for that was not computed, such as that of a branch that was left out."""
 
 
 class ProviderError(ClipfastError, RuntimeError):

@@ -6,11 +6,24 @@ CLIP Surgery adds five (xmed-lab/CLIP_Surgery, clip/clip.py). Their exact wordin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from clipfast.errors import DataError
 
-__all__ = ["IMAGENET", "PLAIN", "SURGERY", "TEMPLATE_SETS", "expand"]
+__all__ = [
+    "ABNORMAL_STATES",
+    "CLASS_STATES",
+    "FABRIC_STATES",
+    "IMAGENET",
+    "INSPECTION",
+    "NORMAL_STATES",
+    "PHRASES",
+    "PLAIN",
+    "SURGERY",
+    "TEMPLATE_SETS",
+    "expand",
+]
 
 PLAIN = ("a photo of a {}.",)
 
@@ -106,7 +119,89 @@ SURGERY = (
     "this is one {} in the scene.",
 )
 
-TEMPLATE_SETS = {"plain": PLAIN, "imagenet": IMAGENET, "surgery": SURGERY}
+INSPECTION = (
+    "a photo of a {}.",
+    "a photo of the {}.",
+    "a cropped photo of a {}.",
+    "a close-up photo of a {}.",
+    "a bright photo of a {}.",
+    "a dark photo of the {}.",
+    "a good photo of a {}.",
+    "there is a {} in the scene.",
+)
+"""Templates of anomaly detection: how an inspected thing is photographed."""
+
+TEMPLATE_SETS = {"plain": PLAIN, "imagenet": IMAGENET, "surgery": SURGERY, "inspection": INSPECTION}
+
+# States of a product, after the idea of WinCLIP's compositional prompts (Jeong et al., CVPR 2023, section 4.1).
+NORMAL_STATES = (
+    "{}",
+    "flawless {}",
+    "perfect {}",
+    "unblemished {}",
+    "{} without flaws",
+    "{} without defects",
+    "{} without damage",
+)
+ABNORMAL_STATES = (
+    "damaged {}",
+    "defective {}",
+    "broken {}",
+    "{} with a flaw",
+    "{} with a defect",
+    "{} with damage",
+)
+FABRIC_STATES = (
+    "{} with a hole",
+    "{} with a stain",
+    "{} with a scratch",
+    "{} with a thread pull",
+    "{} with missing stitches",
+    "{} with a faint mark",
+    "{} with a weave fault",
+)
+"""What happens to cloth."""
+
+# What is known to happen to the products of MVTec AD: its kinds of defects, in words.
+CLASS_STATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "bottle": ("{} with a broken edge", "{} with a broken rim", "{} with contamination"),
+        "cable": ("{} with a bent wire", "{} with a missing wire", "{} with cut insulation", "{} with swapped wires"),
+        "capsule": ("{} with a crack", "{} with a faulty imprint", "{} with a scratch", "squeezed {}"),
+        "carpet": ("{} with a hole", "{} with a cut", "{} with a loose thread", "{} with a colour stain"),
+        "grid": ("bent {}", "{} with a broken wire", "{} with glue on it", "{} with a thread on it"),
+        "hazelnut": ("{} with a crack", "{} with a cut", "{} with a hole", "{} with print on it"),
+        "leather": ("{} with a cut", "{} with a fold", "{} with glue on it", "{} with a colour stain"),
+        "metal nut": ("bent {}", "{} with a scratch", "{} with a colour stain", "flipped {}"),
+        "pill": ("{} with a crack", "{} with a scratch", "{} with contamination", "{} with a faulty imprint"),
+        "screw": ("{} with a scratched head", "{} with a scratched neck", "{} with a damaged thread", "bent {}"),
+        "tile": ("{} with a crack", "{} with a glue strip", "{} with an oil stain", "{} with a rough surface"),
+        "toothbrush": ("{} with bent bristles", "{} with missing bristles"),
+        "transistor": ("{} with a bent lead", "{} with a cut lead", "{} with a damaged case", "misplaced {}"),
+        "wood": ("{} with a hole", "{} with a scratch", "{} with a liquid stain", "{} with a colour stain"),
+        "zipper": ("{} with broken teeth", "{} with split teeth", "{} with squeezed teeth", "{} with torn fabric"),
+    }
+)
+
+PHRASES = (
+    "smooth surface",
+    "rough surface",
+    "uniform colour",
+    "regular pattern",
+    "fine texture",
+    "coarse texture",
+    "woven texture",
+    "ribbed texture",
+    "striped pattern",
+    "checked pattern",
+    "dotted pattern",
+    "glossy surface",
+    "matt surface",
+    "grainy surface",
+    "soft surface",
+    "metallic surface",
+)
+"""How an intact surface may look: the bank from which vision-guided prompts take what fits the support."""
 
 
 def expand(names: Sequence[str], templates: Sequence[str]) -> list[str]:

@@ -28,10 +28,11 @@ ALLOWED = {
     "datasets": L1,
     "surgery": L2,
     "retrieval": L2 | {"__version__"},
-    "report": L2 | {"surgery", "retrieval"},
+    "anomaly": L2 | {"__version__"},
+    "report": L2 | {"surgery", "retrieval", "anomaly"},
     "export": L0 | {"runtime", "cli"},
-    "cli": L2 | {"surgery", "retrieval", "report", "export", "__version__"},
-    "__init__": L2 | {"surgery", "retrieval", "export"},
+    "cli": L2 | {"surgery", "retrieval", "anomaly", "report", "export", "__version__"},
+    "__init__": L2 | {"surgery", "retrieval", "anomaly", "export"},
 }
 ALLOWED["export"] |= {"__version__"}
 

@@ -8,6 +8,7 @@ from typing import assert_type
 import numpy as np
 
 import clipfast
+from clipfast.anomaly import AnomalyScores, BranchScores, Decision
 from clipfast.retrieval import Ranked, rank_by_retrieval
 from clipfast.surgery import (
     Geometry,
@@ -49,3 +50,12 @@ assert_type(heatmaps_by_path(clip, "photo.jpg", ["linen"], ("standard", "plain")
 assert_type(letterbox((480, 640), (224, 224)), Geometry)
 dense = clip.encode_dense("photo.jpg")
 assert_type(feature_surgery(dense.vv, dense.embedding, clip.encode_texts(["linen", "denim"])), Floats)
+
+detector = clipfast.AnomalyDetector.fit(clip, ["photo.jpg"], class_name="denim", image_mode="auto", pixel_mode="auto")
+assert_type(detector.threshold(fpr=0.01), Decision)
+scores = detector.score("photo.jpg")
+assert_type(scores, AnomalyScores)
+assert_type(scores.image, Floats)
+assert_type(scores.semantic, BranchScores)
+assert_type(scores.memory.pixel, Floats)
+assert_type(clipfast.AnomalyDetector.load("det.npz", clip), clipfast.AnomalyDetector)

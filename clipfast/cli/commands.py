@@ -16,6 +16,7 @@ COMMANDS = {
     "verify": ("clipfast.cli.verify", "Prove an artifact again, here: checksums and parity."),
     "bench": ("clipfast.cli.bench", "Your own figures, stage by stage, one request at a time and several."),
     "bank": ("clipfast.cli.bank", "Build, change and search a bank of reference photos."),
+    "anomaly": ("clipfast.cli.anomaly", "Few-shot anomaly detection: fit on intact images, score others."),
     "heatmap": ("clipfast.cli.heatmap", "Where in an image is this text? Writes an overlay."),
     "localize": ("clipfast.cli.localize", "How well do heat maps find what is boxed in a data set?"),
     "compare": ("clipfast.cli.compare", "Two result directories on the same samples, paired."),

@@ -1,0 +1,55 @@
+"""References added to a fitted detector, or removed from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from clipfast.anomaly.branches import BranchMaps
+from clipfast.anomaly.calibration import Holdout
+from clipfast.anomaly.fitting import Fitted
+from clipfast.anomaly.pictures import Viewer
+from clipfast.anomaly.support import bank_features, held_out, read_support
+from clipfast.errors import DataError
+from clipfast.types import Images, JointFeatures, PatchEncoder
+
+__all__ = ["added", "removed"]
+
+
+def added(clip: PatchEncoder, fitted: Fitted, images: Images) -> Fitted:
+    """Remember further references; see `AnomalyDetector.add`."""
+    options = fitted.options
+    viewer = Viewer(clip, whole_image=options.whole_image)
+    support = read_support(viewer, images)
+    features, owners = bank_features(clip, viewer, support, options, text=fitted.prompts is not None)
+    patches = features.patches if isinstance(features, JointFeatures) else features
+    bank = fitted.bank.added(patches, support.references, owners)
+    first = len(fitted.bank.references)
+    new = held_out(clip, viewer, support, bank, fitted.prompts, range(first, first + len(support.pictures)))
+    old = fitted.holdout
+    holdout = Holdout(
+        BranchMaps.joined([old.maps, new.maps]),
+        np.concatenate([old.owners, new.owners]),
+        np.concatenate([old.original, new.original]),
+    )
+    return replace(fitted, bank=bank, holdout=holdout, notes=_changed(fitted))
+
+
+def removed(fitted: Fitted, name: str) -> Fitted:
+    """Forget a reference; see `AnomalyDetector.remove`."""
+    bank = fitted.bank.removed(name)
+    left = [i for i, reference in enumerate(fitted.bank.references) if reference in bank.references]
+    keep = np.isin(fitted.holdout.owners, left)
+    if np.count_nonzero(keep) < 2:
+        raise DataError("too few held-out scores would be left to calibrate with. Fit a detector without that image.")
+    old = fitted.holdout
+    owners = np.searchsorted(left, old.owners[keep]).astype(np.int64)
+    return replace(
+        fitted, bank=bank, holdout=Holdout(old.maps.taken(keep), owners, old.original[keep]), notes=_changed(fitted)
+    )
+
+
+def _changed(fitted: Fitted) -> tuple[str, ...]:
+    note = "references were added or removed: held-out scores of the others are from before; fit again for exact ones"
+    return (*(line for line in fitted.notes if line != note), note)

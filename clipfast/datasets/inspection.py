@@ -1,0 +1,164 @@
+"""Data sets of anomaly detection: classes of products with intact images to learn from and a test split with masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from clipfast.datasets.fabricworld import FABRICS, Wishes, anomaly_samples, english_name
+from clipfast.datasets.fabricworld.samples import piece_seeds
+from clipfast.errors import DataError, ShapeError
+from clipfast.types import ImageSource, Pixels
+
+__all__ = ["GOOD", "InspectionClass", "InspectionSample", "fabricworld_classes", "mask_of"]
+
+GOOD = "good"
+"""The label of intact images."""
+
+_MOST_PIXELS = 89_478_485
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InspectionSample:
+    """One image of a data set.
+
+    Attributes:
+        key: Its path in the data set, with forward slashes: "carpet/test/hole/000.png".
+        image: The file, or the pixels where it was rendered.
+        label: `GOOD`, or the kind of defect.
+        mask: Where it is damaged: a file, or 0 and 1, (h, w) uint8; None if it is intact, or masks are not read.
+    """
+
+    key: str
+    image: ImageSource
+    label: str
+    mask: Path | Pixels | None = None
+
+    @property
+    def is_anomalous(self) -> bool:
+        """Whether it is not intact."""
+        return self.label != GOOD
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InspectionClass:
+    """One class of products.
+
+    Attributes:
+        name: Of the class, as its folder is called.
+        train: Intact images to choose a support from.
+        test: Intact and damaged ones to judge by.
+    """
+
+    name: str
+    train: tuple[InspectionSample, ...]
+    test: tuple[InspectionSample, ...]
+
+    def __post_init__(self) -> None:
+        if bad := [sample.key for sample in self.train if sample.is_anomalous]:
+            raise DataError(f"the training images of {self.name} must be intact; {bad[0]} is not.")
+        if not self.train:
+            raise DataError(f"{self.name} has no intact training image. A support is chosen from them.")
+
+    @property
+    def labels(self) -> list[int]:
+        """Of the test images: 0 intact, 1 anomalous."""
+        return [int(sample.is_anomalous) for sample in self.test]
+
+
+def mask_of(sample: InspectionSample, size_hw: tuple[int, int]) -> Pixels:
+    """Return where a sample is damaged, 0 or 1, at a size: (h, w) uint8.
+
+    Every value above 0 counts as damaged (VisA numbers its defects). Scaling takes the nearest pixel, so masks stay
+    sharp. Intact images have a mask of zeros; that of a damaged image may be empty, too, where the data set says so.
+
+    Args:
+        sample: Of a data set that was read with masks.
+        size_hw: Usually that of the pixel maps.
+
+    Raises:
+        DataError: A damaged image without mask, a file that is no mask, or one of another size than its image.
+        ShapeError: `size_hw` is not positive.
+    """
+    if min(size_hw) < 1:
+        raise ShapeError(f"size_hw must be positive; got {size_hw}.")
+    if sample.mask is None:
+        if sample.is_anomalous:
+            raise DataError(f"{sample.key} is damaged, and its mask was not read. Read the data set with masks=True.")
+        return np.zeros(size_hw, np.uint8)
+    found = _read_mask(sample) if isinstance(sample.mask, Path) else sample.mask
+    rows = ((np.arange(size_hw[0]) + 0.5) * found.shape[0] / size_hw[0]).astype(np.int64)
+    columns = ((np.arange(size_hw[1]) + 0.5) * found.shape[1] / size_hw[1]).astype(np.int64)
+    scaled: Pixels = (found[rows[:, None], columns] > 0).astype(np.uint8)
+    return scaled
+
+
+def fabricworld_classes(
+    fabrics: Sequence[str], seed: int, *, train: int = 8, good: int = 12, each: int = 3, wishes: Wishes | None = None
+) -> dict[str, InspectionClass]:
+    """Render classes of cloth on the fly, one product a fabric, with exact masks.
+
+    Args:
+        fabrics: Names in English or Chinese.
+        seed: Of the products; a fabric's pictures do not depend on which others are asked for.
+        train: Intact pieces to choose a support from.
+        good: Intact pieces to test.
+        each: Damaged ones of every kind.
+        wishes: Colour, defects, camera and size; its fabric is not used.
+
+    Raises:
+        DataError: An unknown fabric.
+        ShapeError: A number is negative, or `train` is 0.
+    """
+    if train < 1:
+        raise ShapeError(f"train must be 1 or more; got {train}.")
+    classes = {}
+    for fabric in fabrics:
+        name = english_name(fabric)
+        if name not in FABRICS:
+            raise DataError(f"fabrics must be of {', '.join(FABRICS)}; got {fabric!r}.")
+        asked = wishes or Wishes()
+        product = Wishes(name, asked.colour, 0, asked.defects, asked.camera, asked.bolt, asked.size)
+        (bolt,) = piece_seeds(seed, name, 1)
+        samples = []
+        for number, piece in enumerate(anomaly_samples(bolt, good=train + good, each=each, wishes=product)):
+            split = "train" if number < train else "test"
+            mask = piece.mask if piece.label != GOOD else None
+            samples.append(InspectionSample(f"{name}/{split}/{piece.key}", piece.image, piece.label, mask))
+        classes[name] = InspectionClass(name, tuple(samples[:train]), tuple(samples[train:]))
+    return classes
+
+
+def _read_mask(sample: InspectionSample) -> Pixels:
+    path = Path(str(sample.mask))
+    try:
+        with Image.open(path) as image:
+            size = image.size
+            if size[0] * size[1] > _MOST_PIXELS:
+                raise DataError(f"{path} must have at most {_MOST_PIXELS:,} pixels; got {size[0]} x {size[1]}.")
+            values = np.asarray(image.convert("I") if image.mode.startswith("I") else image.convert("L"))
+    except (OSError, SyntaxError, UnidentifiedImageError) as error:
+        raise DataError(f"{path} cannot be read as a mask: {error}. Check or replace it.") from error
+    wanted = _image_size(sample)
+    if wanted is not None and size != wanted:
+        raise DataError(
+            f"{path} must have the size of its image, {wanted[0]} x {wanted[1]}; got {size[0]} x {size[1]}. "
+            "Mask and image do not belong together."
+        )
+    found: Pixels = (values > 0).astype(np.uint8)
+    return found
+
+
+def _image_size(sample: InspectionSample) -> tuple[int, int] | None:
+    """Width and height of the image file, from its header."""
+    if not isinstance(sample.image, Path):
+        return None
+    try:
+        with Image.open(sample.image) as image:
+            return image.size
+    except (OSError, SyntaxError) as error:
+        raise DataError(f"{sample.image} cannot be read as an image: {error}. Check or replace it.") from error

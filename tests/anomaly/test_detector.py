@@ -1,0 +1,427 @@
+"""Tests of clipfast.anomaly.detector and of what it is made of, with stand-ins and with the embedded model."""
+
+from __future__ import annotations
+
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipfast.anomaly import (
+    AnomalyDetector,
+    AnomalyOptions,
+    LearnedGate,
+    MemoryOptions,
+    PromptOptions,
+    TextPrompts,
+    at_size,
+    branch_maps,
+    estimate_kind,
+    fuse,
+)
+from clipfast.anomaly.kinds import place_ratio
+from clipfast.datasets.fabricworld import Wishes, anomaly_samples
+from clipfast.errors import ArtifactError, DataError, FingerprintError, ImageError, NotComputedError, ShapeError
+from clipfast.metrics import auroc_score
+from clipfast.storage import load_sealed_npz, save_sealed_npz
+from clipfast.types import Floats, PatchFeatures
+from reference.anomaly_stubs import JointStub, PatchStub, picture
+
+if TYPE_CHECKING:
+    from clipfast.runtime.clip import Clip
+
+GOOD = [picture(i) for i in range(4)]
+BAD = [picture(i, spot=True) for i in range(10, 13)]
+SMALL = AnomalyOptions(size_hw=(18, 24), sigma=1.0)
+
+
+def fit(clip: Any = None, images: Any = None, **arguments: Any) -> AnomalyDetector:
+    """A detector on the stand-in."""
+    chosen: dict[str, Any] = {"class_name": "denim", "options": SMALL} | arguments
+    return AnomalyDetector.fit(clip or JointStub(), GOOD if images is None else images, **chosen)
+
+
+@pytest.mark.parametrize("shots", [1, 2, 4])
+@pytest.mark.parametrize("mode", ["auto", "memory_only", "memory", "calibrated_mean", "gate", "routed"])
+def test_damage_is_found_and_shown_where_it_is(shots: int, mode: str) -> None:
+    """Scores of damaged pictures are above intact ones, and the highest pixel lies in the red square."""
+    detector = fit(images=GOOD[:shots], image_mode=mode, pixel_mode=mode)
+    detector.threshold(0.01)
+    scores = detector.score([*BAD, *(picture(i) for i in range(20, 24))])
+
+    assert scores.image[:3].min() > scores.image[3:].max()
+    assert scores.is_anomalous[:3].all()
+    peaks = [np.unravel_index(m.argmax(), m.shape) for m in scores.pixel[:3]]
+    assert all(6 <= y < 12 and 12 <= x < 18 for y, x in peaks)
+    assert scores.masks[0, 9, 15]
+    assert scores.pixel.shape == (7, 18, 24)
+    assert len(scores) == 7
+
+
+@pytest.mark.parametrize("mode", ["auto", "semantic", "memory", "max", "calibrated_harmonic"])
+def test_both_branches_are_there_whatever_the_mode(mode: str) -> None:
+    """Raw scores of both, with the same two figures, and the modes' own from them."""
+    detector = fit(image_mode=mode, pixel_mode=mode)
+    scores = detector.score(BAD)
+    raw = detector.branch_maps(BAD)
+
+    for branch in (scores.semantic, scores.memory):
+        assert branch.image.shape == (3,)
+        assert branch.pixel.shape == (3, 18, 24)
+    np.testing.assert_allclose(scores.memory.pixel, at_size(raw.memory.pixel, (18, 24), 1.0), atol=1e-6)
+    fused = fuse(raw.resized((18, 24), 1.0), detector.calibration, mode)
+    np.testing.assert_allclose(scores.image, fused.image, rtol=1e-5)
+    np.testing.assert_allclose(scores.pixel, fused.pixel, rtol=1e-5)
+
+
+def test_memory_only_never_runs_the_text_branch() -> None:
+    """Neither texts nor the joint graph are asked for, and the text branch's scores are refused."""
+
+    class Silent(JointStub):
+        def encode_texts(self, texts: Any, templates: Any = None) -> Floats:
+            raise AssertionError("texts were encoded")
+
+        def encode_joint(self, images: Any) -> Any:
+            raise AssertionError("the joint graph ran")
+
+    detector = fit(Silent(), image_mode="memory_only")
+    scores = detector.score(BAD)
+
+    assert np.array_equal(scores.image, scores.memory.image)
+    assert np.array_equal(scores.image, fit(image_mode="memory").score(BAD).image)
+    with pytest.raises(NotComputedError, match="memory_only"):
+        _ = scores.semantic
+
+
+def test_an_encoder_of_patches_feeds_the_memory() -> None:
+    """By default with a note; a mode that needs texts is refused."""
+    detector = fit(PatchStub())
+
+    assert detector.modes.image == "memory_only"
+    assert "no text tower" in detector.notes[0]
+    assert detector.score(BAD).image.min() > detector.score(GOOD).image.max()
+    with pytest.raises(DataError, match='image_mode="memory_only"'):
+        fit(PatchStub(), image_mode="max")
+
+
+def test_the_order_of_the_support_changes_nothing() -> None:
+    """Bit for bit, coreset and all."""
+    options = replace(SMALL, memory=MemoryOptions(coreset=0.5))
+    one, other = fit(options=options), fit(images=GOOD[::-1], options=options)
+
+    assert one.threshold() == other.threshold()
+    assert np.array_equal(one.score(BAD).pixel, other.score(BAD).pixel)
+    assert [shot.sha256 for shot in one.manifest.shots] == [shot.sha256 for shot in other.manifest.shots]
+
+
+def test_images_do_not_depend_on_their_batch() -> None:
+    """Scored together, one by one, and as a generator."""
+    # Raw scores: calibrated ones of the stand-in multiply the last bit of its narrow texts by some thousand.
+    detector, images = fit(image_mode="harmonic"), [*BAD, *GOOD] * 6  # more than one batch
+    together = detector.score(images)
+    alone = [detector.score(image) for image in images[:7]]
+
+    np.testing.assert_allclose(together.image[:7], np.concatenate([a.image for a in alone]), rtol=1e-5)
+    np.testing.assert_allclose(together.pixel[:7], np.concatenate([a.pixel for a in alone]), atol=1e-5)
+    assert np.array_equal(detector.score(image for image in images).image, together.image)
+    assert detector.score([]).pixel.shape == (0, 18, 24)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        SMALL,
+        replace(SMALL, memory=MemoryOptions(rows="centred", metric="euclidean", coreset=0.5, blocks=(5,))),
+        replace(SMALL, calibration="robust_z", prompts=PromptOptions(pooling="best", temperature=0.1), kind="logical"),
+        replace(SMALL, gate=LearnedGate(np.arange(5.0), np.zeros(4), np.ones(4)), shots_seed=7),
+        replace(SMALL, learned=TextPrompts(np.eye(3, dtype=np.float32)[:1], np.eye(3, dtype=np.float32)[1:], 0.3)),
+    ],
+)
+@pytest.mark.parametrize("mode", ["auto", "memory_only"])
+def test_a_saved_detector_is_the_same(options: AnomalyOptions, mode: str, tmp_path: Path) -> None:
+    """Scores, thresholds, notes and the file itself, when it is saved again."""
+    detector = fit(image_mode=mode, options=options)
+    detector.threshold(0.05)
+    detector.save(tmp_path / "det.npz")
+    loaded = AnomalyDetector.load(tmp_path / "det.npz", JointStub())
+    loaded.save(tmp_path / "again.npz")
+    one, other = detector.score(BAD), loaded.score(BAD)
+
+    assert np.array_equal(one.image, other.image)
+    assert np.array_equal(one.pixel, other.pixel)
+    assert (loaded.decision, loaded.notes, loaded.manifest) == (detector.decision, detector.notes, detector.manifest)
+    assert (tmp_path / "det.npz").read_bytes() == (tmp_path / "again.npz").read_bytes()
+    with np.load(tmp_path / "det.npz", allow_pickle=False) as arrays:
+        assert {"meta", "block_5_rows", "block_5_owners", "holdout_memory_pixel"} <= set(arrays)
+
+
+def test_another_models_detector_is_refused(tmp_path: Path) -> None:
+    """By fingerprint; another precision must be accepted by name."""
+    path = tmp_path / "det.npz"
+    fit().save(path)
+
+    class Other(JointStub):
+        name = "other"
+
+    class Half(JointStub):
+        precision = "fp16"
+
+    with pytest.raises(FingerprintError, match="made by another model"):
+        AnomalyDetector.load(path, Other())
+    with pytest.raises(ArtifactError, match="fitted with precision fp32; this model runs fp16"):
+        AnomalyDetector.load(path, Half())
+    assert len(AnomalyDetector.load(path, Half(), accept_precision=True).score(BAD)) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: a.pop("block_2_rows"), "has no 'block_2_rows'"),
+        (lambda a: a.update(block_2_rows=a["block_2_rows"][:, :2]), "block 2 has rows"),
+        (lambda a: a.update(block_2_rows=a["block_2_rows"] * np.float32(np.nan)), "must be finite"),
+        (lambda a: a.update(block_2_owners=a["block_2_owners"] + 99), "must name the reference"),
+        (lambda a: a.update(holdout_owners=a["holdout_owners"][1:]), "do not fit together"),
+        (lambda a: a.update(meta=np.array('{"format": 9}')), "has format 9; this clipfast reads format 1"),
+        (lambda a: a.update(meta=np.array('{"format": 1}')), "not a readable detector"),
+        (lambda a: a.update(meta=np.array(str(a["meta"]).replace('"cosine"', '"l1"'))), "not a readable detector"),
+        (lambda a: a.update(meta=np.array(str(a["meta"]).replace('"image":"auto"', '"image":"oracle"'))), "oracle"),
+    ],
+)
+def test_damaged_files_are_refused(change: Any, message: str, tmp_path: Path) -> None:
+    """Each with its reason; arrays and options are checked again."""
+    path = tmp_path / "det.npz"
+    fit().save(path)
+    arrays = load_sealed_npz(path, kind="detector")
+    change(arrays)
+    save_sealed_npz(path, arrays)
+
+    with pytest.raises(ArtifactError, match=message):
+        AnomalyDetector.load(path, JointStub())
+
+
+def test_files_that_are_no_detector_are_refused(tmp_path: Path) -> None:
+    """Missing, changed after it was written, or something else."""
+    path = tmp_path / "det.npz"
+    with pytest.raises(ArtifactError, match="clipfast anomaly fit DIR --out"):
+        AnomalyDetector.load(path, JointStub())
+    fit().save(path)
+    data = bytearray(path.read_bytes())
+    data[200] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ArtifactError, match="checksum"):
+        AnomalyDetector.load(path, JointStub())
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", b"")
+    with pytest.raises(ArtifactError, match="not a detector"):
+        AnomalyDetector.load(path, JointStub())
+
+
+def test_adding_and_removing_references() -> None:
+    """The memory equals one built anew; thresholds are dropped; what is left out is unknown again."""
+    detector, whole = fit(images=GOOD[:3]), fit()
+    detector.threshold()
+    detector.add([GOOD[3]])
+
+    assert detector.decision is None
+    assert {s.sha256 for s in detector.manifest.shots} == {s.sha256 for s in whole.manifest.shots}
+    np.testing.assert_allclose(detector.score(BAD).memory.pixel, whole.score(BAD).memory.pixel, atol=1e-6)
+    assert detector.score(GOOD).memory.image.max() == 0
+    assert "added or removed" in detector.notes[-1]
+    assert len(detector.fitted.holdout.maps) == 20
+    added = detector.manifest.shots[3]
+    detector.remove(added.sha256)
+    assert detector.score([GOOD[3]]).memory.image[0] > 0
+    assert len(detector.fitted.holdout.maps) == 15
+    assert detector.threshold(0.05).references == 3
+    with pytest.raises(DataError, match="are one image"):
+        detector.add([GOOD[0]])
+    with pytest.raises(DataError, match="No reference image"):
+        detector.remove("nobody")
+
+
+def test_adding_to_a_single_reference() -> None:
+    """From one to three: the new ones are held out against the others."""
+    detector = fit(images=GOOD[:1])
+    detector.add(GOOD[1:3])
+
+    assert detector.threshold(0.1).references == 2
+    assert detector.score(BAD).is_anomalous.all()
+
+
+def test_the_held_out_scores_leave_each_image_out() -> None:
+    """Of each reference itself, the score is that of a detector fitted on the others."""
+    detector = fit()
+    holdout = detector.fitted.holdout
+
+    assert int(holdout.original.sum()) == 4
+    for place in np.flatnonzero(holdout.original):
+        sha256 = detector.manifest.shots[holdout.owners[place]].sha256
+        rest = [image for image in GOOD if fit(images=[image]).manifest.shots[0].sha256 != sha256]
+        (alone,) = [image for image in GOOD if not any(image is other for other in rest)]
+        expected = fit(images=rest).branch_maps([alone])
+        np.testing.assert_allclose(holdout.maps.memory.pixel[place], expected.memory.pixel[0], atol=1e-6)
+
+
+def test_one_reference_is_calibrated_by_views_of_it() -> None:
+    """No score of the reference itself is among them, and nothing is guaranteed."""
+    detector = fit(images=GOOD[:1])
+
+    assert not detector.fitted.holdout.original.any()
+    assert len(detector.fitted.holdout.maps) == 8
+    assert detector.fitted.holdout.maps.memory.image.min() > 0
+    assert "one reference guarantees nothing" in detector.threshold(0.01).coverage
+    assert any("one reference" in note for note in detector.notes)
+
+
+@pytest.mark.parametrize("views", ["rotations", "dihedral"])
+def test_turned_copies_in_the_memory(views: Any) -> None:
+    """A turned reference is known, and leaving it out leaves its copies out."""
+    images = [np.ascontiguousarray(image[:36, :36]) for image in GOOD]
+    detector = fit(images=images, options=replace(SMALL, memory=MemoryOptions(views=views)))
+
+    assert detector.score([np.rot90(images[0]).copy()]).memory.image[0] == 0
+    assert detector.fitted.holdout.maps.memory.image.min() > 0
+    assert len(detector.fitted.bank) == {"rotations": 4, "dihedral": 8}[views] * 4 * 12 * 2
+    with pytest.raises(DataError, match="square input"):
+        fit(options=replace(SMALL, memory=MemoryOptions(views=views)))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: fit(images=[]), DataError, "at least one intact image"),
+        (lambda: fit(images=[GOOD[0], GOOD[0]]), DataError, "are one image"),
+        (lambda: fit(class_name="瓶子"), DataError, "class_name"),
+        (lambda: fit(image_mode="best"), DataError, "image_mode must be one of auto"),
+        (lambda: fit(pixel_mode="oracle"), DataError, "for evaluations only"),
+        (lambda: fit(image_mode="memory_only", pixel_mode="max"), DataError, "never runs the text branch"),
+        (lambda: fit(image_mode="learned_gate"), DataError, "learned on other classes"),
+        (lambda: fit(images=["/no/such.png"]), ImageError, "cannot be read"),
+        (lambda: fit().score(["/no/such.png"]), ImageError, "cannot be read"),
+        (lambda: fit().threshold(0), ShapeError, "fpr must be"),
+        (lambda: fit().score(BAD).is_anomalous, NotComputedError, r"detector.threshold\(fpr=0.01\)"),
+        (lambda: fit().score(BAD).masks, NotComputedError, "no threshold"),
+        (lambda: fit(options=replace(SMALL, memory=MemoryOptions(blocks=(9,)))), ArtifactError, "9"),
+        (lambda: replace(SMALL, size_hw=(0, 4)), ShapeError, "size_hw must be"),
+        (lambda: replace(SMALL, seed=-1), ShapeError, "seed must be"),
+        (lambda: replace(SMALL, kind="thing"), DataError, "kind must be one of texture, object, logical"),  # type: ignore[arg-type]
+    ],
+)
+def test_bad_input_is_named(call: Any, error: type[Exception], message: str) -> None:
+    """Each fault has its sentence."""
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_flat_pictures_do_not_divide_by_zero() -> None:
+    """Two grey cards as references: scores are finite, and a black one is NG."""
+    cards = [np.full((36, 48, 3), level, np.uint8) for level in (120, 121)]
+    detector = fit(images=cards)
+    detector.threshold(0.01)
+    scores = detector.score([np.full((36, 48, 3), 120, np.uint8), np.zeros((36, 48, 3), np.uint8)])
+
+    assert np.isfinite(scores.image).all()
+    assert np.isfinite(scores.pixel).all()
+    assert scores.is_anomalous.tolist() == [False, True]
+
+
+def test_many_threads_may_score() -> None:
+    """Eight at once get what one gets."""
+    detector = fit()
+    alone = detector.score(BAD)
+    with ThreadPoolExecutor(8) as pool:
+        every = list(pool.map(lambda _: detector.score(BAD), range(16)))
+
+    assert all(np.array_equal(scores.pixel, alone.pixel) for scores in every)
+
+
+def test_large_maps_are_calibrated_by_a_part_of_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the pixels gives nearly the same scales, and thresholds are those of all pixels."""
+    whole = fit(pixel_mode="calibrated_mean")
+    monkeypatch.setattr("clipfast.anomaly.fitting.MOST_PIXELS", 20 * 18 * 24 // 10)
+    part = fit(pixel_mode="calibrated_mean")
+
+    np.testing.assert_allclose(part.score(GOOD).pixel, whole.score(GOOD).pixel, rtol=0.2, atol=0.2)
+    raw = whole.fitted.holdout.maps.resized((18, 24), 1.0)
+    peaks = fuse(raw, whole.calibration, "calibrated_mean").pixel.max(axis=(1, 2))
+    assert whole.threshold(0.01).pixel_threshold >= peaks.max() * 0.9999
+
+
+def test_progress_is_told() -> None:
+    """Done and total, at the end equal."""
+    told: list[tuple[int, int]] = []
+    fit(options=replace(SMALL, progress=lambda done, total: told.append((done, total))))
+
+    assert told[-1] == (4, 4)
+
+
+def test_objects_and_textures_are_told_apart() -> None:
+    """Something in the middle of something else is an object; noise is a texture; one cell says nothing."""
+    rng = np.random.default_rng(0)
+    texture = rng.normal(size=(2, 64, 5)).astype(np.float32) + 3
+    middle = texture.reshape(2, 8, 8, 5).copy()
+    middle[:, 2:6, 2:6, 0] += 12
+
+    assert estimate_kind(PatchFeatures({3: texture}, (8, 8))) == "texture"
+    assert estimate_kind(PatchFeatures({3: middle.reshape(2, 64, 5)}, (8, 8))) == "object"
+    assert place_ratio(texture[:, :1], (1, 1)) == 0
+
+
+@pytest.fixture(scope="module")
+def pieces() -> list[Any]:
+    """Pieces of one denim: 12 intact ones and 3 of each of three defects."""
+    wishes = Wishes(fabric="denim", defects=["hole", "stain", "missing stitches"])
+    return list(anomaly_samples(500_000_011, good=12, each=3, wishes=wishes))
+
+
+def test_the_embedded_model_finds_damage_in_cloth(mini: Clip, pieces: list[Any]) -> None:
+    """Four references, images and pixels; by name and in Chinese the same."""
+    test, labels = pieces[4:], np.array([piece.label != "good" for piece in pieces[4:]]).astype(int)
+    masks = np.stack([piece.mask for piece in test])
+    options = AnomalyOptions(size_hw=(224, 224))
+    images = [piece.image for piece in pieces[:4]]
+    detector = AnomalyDetector.fit(mini, images, class_name="denim", options=options)
+    scores = detector.score([piece.image for piece in test])
+
+    assert auroc_score(labels, scores.image) > 0.8
+    assert auroc_score(labels, scores.memory.image) > 0.8
+    assert auroc_score(masks.ravel(), scores.pixel.ravel()) > 0.85
+    chinese = AnomalyDetector.fit(mini, images, class_name="牛仔布", options=options)
+    assert np.array_equal(chinese.score([piece.image for piece in test]).image, scores.image)
+
+
+def test_pictures_as_files_are_the_same(mini: Clip, pieces: list[Any], tmp_path: Path) -> None:
+    """PNG files give the scores of the arrays, and their names are in the manifest."""
+    paths = []
+    for number, piece in enumerate(pieces[:3]):
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(piece.image).save(paths[-1])
+    by_file = AnomalyDetector.fit(mini, paths[:2], class_name="denim")
+    by_array = AnomalyDetector.fit(mini, [piece.image for piece in pieces[:2]], class_name="denim")
+
+    np.testing.assert_allclose(
+        by_file.score(paths[2]).memory.pixel, by_array.score(pieces[2].image).memory.pixel, atol=1e-6
+    )
+    assert {shot.name for shot in by_file.manifest.shots} == {path.as_posix() for path in paths[:2]}
+
+
+def test_the_joint_graph_and_that_of_patches_agree(mini: Clip, pieces: list[Any]) -> None:
+    """memory_only runs another graph, and its scores are those of the memory."""
+    images = [piece.image for piece in pieces[:4]]
+    full = AnomalyDetector.fit(mini, images[:2], class_name="denim")
+    only = AnomalyDetector.fit(mini, images[:2], class_name="denim", image_mode="memory_only")
+
+    np.testing.assert_allclose(full.score(images[2:]).memory.pixel, only.score(images[2:]).pixel, atol=1e-6)
+
+
+def test_branch_maps_need_what_they_compare(mini: Clip, pieces: list[Any]) -> None:
+    """Prompts with patch features alone are refused."""
+    detector = AnomalyDetector.fit(mini, [piece.image for piece in pieces[:2]], class_name="denim")
+    patches = mini.encode_patches([pieces[2].image])
+    with pytest.raises(ArtifactError, match="needs embeddings"):
+        branch_maps(patches, detector.fitted.bank, detector.fitted.prompts)
