@@ -11,6 +11,7 @@ import itertools
 import os
 from collections.abc import Mapping, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ __all__ = [
     "available_cores",
     "installed_wheels",
     "offered_providers",
+    "open_file",
     "open_session",
 ]
 
@@ -117,18 +119,38 @@ def open_session(artifact: Artifact, graph: str, *, provider: str, precision: st
         held = ", ".join(f"{name} ({spec.precision})" for name, spec in graphs.items())
         raise ArtifactError(f"{artifact.path} holds no {graph!r} graph in {precision}; it holds {held}. Export it.")
     check_request(provider, threads)
+    return _opened(artifact.verified(graphs[graph].files)[0], graphs[graph].outputs, provider, threads)
+
+
+def open_file(path: Path, outputs: Sequence[str], *, provider: str = "cpu", threads: int = 1) -> Session:
+    """Open an ONNX file that is no part of an artifact, such as a head folded behind its image graph.
+
+    Args:
+        path: The file; nothing vouches for it but the caller.
+        outputs: Names of its outputs.
+        provider: A key of `PROVIDERS`.
+        threads: Threads of one run, at least 1.
+
+    Raises:
+        ArtifactError: ONNX Runtime cannot open it.
+        ProviderError: Unknown provider, or one that does not run here.
+    """
+    check_request(provider, threads)
+    return _opened(path, outputs, provider, threads)
+
+
+def _opened(path: Path, outputs: Sequence[str], provider: str, threads: int) -> Session:
     ort, ort_provider = _require_provider(provider)
     options = _options(ort, threads, provider)
-    paths = artifact.verified(graphs[graph].files)
     try:
-        inner = ort.InferenceSession(str(paths[0]), sess_options=options, providers=[ort_provider], enable_fallback=0)
+        inner = ort.InferenceSession(str(path), sess_options=options, providers=[ort_provider], enable_fallback=0)
     except Exception as error:
         if provider == "cpu":
-            raise ArtifactError(f"ONNX Runtime {ort.__version__} cannot open {paths[0]}: {error}") from error
+            raise ArtifactError(f"ONNX Runtime {ort.__version__} cannot open {path}: {error}") from error
         raise ProviderError(_missing(provider, str(error).splitlines()[0])) from error
     if ort_provider not in inner.get_providers():
         raise ProviderError(_missing(provider, "its library did not load"))
-    return OrtSession(inner, graphs[graph].outputs)
+    return OrtSession(inner, outputs)
 
 
 def check_request(provider: str, threads: int) -> None:
