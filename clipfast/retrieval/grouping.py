@@ -58,9 +58,9 @@ def photo_groups(
 def stratified_split(labels: Sequence[str], groups: Ints, *, split: float, seed: int) -> list[int]:
     """Choose the rows of the smaller part of a split: the same share of each class, groups whole.
 
-    Of n pictures of a class, round(n * split) are wanted, one at least; groups are taken in random order as long as
-    they fit, and one that is too large only where otherwise none would be there. A class keeps one group at least on
-    the other side, so a class of a single group gives none.
+    Of n pictures of a class, round(n * split) are wanted, one at least; groups are taken in random order where that
+    brings their number nearer, and one larger than all that is wanted only where otherwise none would be there. A class
+    keeps one group at least on the other side, so a class of a single group gives none.
 
     Args:
         labels: Class of each row.
@@ -91,7 +91,8 @@ def stratified_split(labels: Sequence[str], groups: Ints, *, split: float, seed:
         taken = sum(sizes[group] for group in order if group in chosen)  # a group may show several classes
         for group in sorted((g for g in order if g not in chosen and g not in kept), key=lambda g: sizes[g] > wanted):
             left = [other for other in order if other not in chosen and other != group]
-            if left and taken < wanted and (taken + sizes[group] <= wanted or taken == 0):
+            nearer = abs(taken + sizes[group] - wanted) < abs(taken - wanted)
+            if left and (nearer or taken == 0):
                 chosen.add(group)
                 taken += sizes[group]
         kept |= {group for group in order if group not in chosen}

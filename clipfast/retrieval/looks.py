@@ -6,10 +6,11 @@ off each of its four sides), and the other way round. The cosine transform is li
 small matrices. Pairs that are near, but not near enough, are decided by the correlation of the two, laid over each
 other at the crop that fitted best.
 
-Measured on fabricworld, 240 pictures of all fabrics, colours and both cameras (28,680 pairs of different ones): none of
-those within 8 bits, 2 within 10, 15 within 12; of 300 within 16 bits none correlates by .9. Copies (JPEG of quality 40
-and 70, scaled by .5 and 1.5, cut by 1 to 3 % at one, two and four sides, and all of it together) are within 8 bits but
-for some of low contrast.
+Measured on fabricworld, 288 pictures of all fabrics and colours by both cameras: of 41,328 pairs of different ones none
+is called a copy (none lies within 8 bits, 1 within 10, 90 within 14). Of the copies, all are found that were saved as
+JPEG of quality 60, scaled by .5 or 1.5, or cut by up to 2 % at one side, two or four, or 3 % at four; of those cut by
+2 % at every side, scaled by .7 and saved at quality 80 all but one, of those at quality 40 all but one. Beyond what is
+tried it ends: of those cut by 4 % at every side 91 %, by 5 % at one side 97 %. On photographs it was not measured.
 """
 
 from __future__ import annotations

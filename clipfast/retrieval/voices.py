@@ -7,14 +7,17 @@ probability that the fabric is the right one; a voice that is often wrong then s
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.errors import ShapeError, UndefinedMetricError
+from clipfast.metrics import apply_temperature
 
-__all__ = ["smoothed_temperature"]
+__all__ = ["Voice", "pooled", "smoothed_temperature"]
 
 Doubles = NDArray[np.float64]
 
@@ -87,3 +90,52 @@ def _checked(labels: NDArray[Any], scores: NDArray[Any]) -> tuple[Doubles, NDArr
     if truth.min() < 0 or truth.max() >= rows.shape[1]:
         raise ShapeError(f"labels must be in 0 ... {rows.shape[1] - 1}; got {truth.min()} ... {truth.max()}.")
     return rows, truth.astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Voice:
+    """What one of rules, bank and head says of the fabrics that it knows, for some pictures.
+
+    Attributes:
+        names: Its fabrics, (k,).
+        scores: Of each picture, (n, k).
+        temperature: That makes probabilities of them; 1 for scores that are logarithms of probabilities.
+    """
+
+    names: tuple[str, ...]
+    scores: Doubles
+    temperature: float
+
+    def probs(self, entries: Sequence[str], owners: Mapping[str, str]) -> Doubles:
+        """Return the probability of every entry, (n, c); NaN where the voice knows none of what the entry stands for.
+
+        Args:
+            entries: What is to be told apart.
+            owners: The entry that a fabric belongs to; a fabric that is not there is an entry itself. The probability
+                of an entry is the sum over its fabrics.
+        """
+        shares = apply_temperature(self.scores, self.temperature) if len(self.scores) else self.scores
+        columns = {entry: at for at, entry in enumerate(entries)}
+        found = np.full((len(self.scores), len(entries)), np.nan)
+        for at, name in enumerate(self.names):
+            column = columns[owners.get(name, name)]
+            known = np.nan_to_num(found[:, column])
+            found[:, column] = known + shares[:, at]
+        return found
+
+
+def pooled(parts: Sequence[tuple[float, Doubles]]) -> Doubles:
+    """Return the weighted mean of several voices' probabilities, (n, c), over those that know the entry.
+
+    A voice that does not know an entry abstains: the others' weights are scaled up, so an entry that only one voice
+    knows is scored by it alone. An entry known to no voice of any weight scores 0.
+
+    Args:
+        parts: Weight, from 0, and probabilities, (n, c) with NaN for entries unknown, of each voice.
+    """
+    total, weights = np.zeros_like(parts[0][1]), np.zeros_like(parts[0][1])
+    for weight, probs in parts:
+        known = ~np.isnan(probs)
+        total += np.where(known, weight * np.nan_to_num(probs), 0.0)
+        weights += weight * known
+    return np.divide(total, weights, out=np.zeros_like(total), where=weights > 0)
