@@ -22,7 +22,7 @@ from clipfast.retrieval.heldout import leave_out
 from clipfast.retrieval.labelled import LabelledRows, encode_labelled, list_patches
 from clipfast.retrieval.recommend import rule_scores
 from clipfast.retrieval.rules import RuleSet
-from clipfast.retrieval.voices import Doubles, Voice, pooled, smoothed_temperature
+from clipfast.retrieval.voices import Doubles, Voice, smoothed_temperature
 from clipfast.storage import atomic_write
 from clipfast.types import Floats, Ints
 
@@ -46,12 +46,14 @@ class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
         alpha: Weight of the rules.
         top1: Share of patches whose fabric comes first.
         top5: Share of patches whose fabric is among the first five.
-        loss: Mean -ln of the score of the right fabric, scores scaled to sum to 1 and not taken below 1e-4.
+        mrr: Mean of 1 / rank of the right fabric.
+        loss: Mean -ln of the score of the right fabric, which is not taken below 1e-4.
     """
 
     alpha: float
     top1: float
     top5: float
+    mrr: float
     loss: float
 
 
@@ -60,8 +62,8 @@ class FittedFusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     Attributes:
         format: Version of the file.
-        alpha: Weight of the rules with the lowest loss.
-        head_share: The head's share with the lowest loss; None where there was no head.
+        alpha: Weight of the rules with the highest mean reciprocal rank.
+        head_share: The head's share with it; None where there was no head.
         rules_temperature: Of rule scores.
         bank_temperature: Of cosines.
         curve: Every α that was tried, at that share.
@@ -174,9 +176,10 @@ def fit_fusion(
 ) -> FittedFusion:
     """Fit temperatures, α and the head's share on the patches of a folder that nothing is evaluated on.
 
-    Each voice's temperature first, by itself; then the α and share of a grid with the lowest loss. The loss, and not
-    top-1, decides, because it moves with every patch where top-1 jumps with single ones. The head was trained on these
-    patches, so it is asked by cross-fitting: heads of the same strength, each without the fold that it answers for.
+    Each voice's temperature first, by itself; then the α and share of a grid with the highest mean reciprocal rank, of
+    equals that with the lowest loss. Order is what the weights are for, so a measure of order decides, and this one
+    moves with nearly every patch, where top-1 jumps with single ones. The head was trained on these patches, so it is
+    asked by cross-fitting: heads of the same strength, each without the fold that it answers for.
 
     Args:
         voices: Bank with its clip, rules, and a head if there is one.
@@ -228,13 +231,14 @@ def _fit(voices: Voices, found: _Validation, rules: RuleSet) -> FittedFusion:
     truth = np.array([entries.index(label) if label in entries else -1 for label in labels])
     calibrated = [_calibrated(voice, labels, owners) for voice in (found.rules, found.bank)]
     probs = [voice.probs(entries, owners) for voice in (*calibrated, found.head) if voice is not None]
-    best_share, curve = 0.0, ()
+    best_share: float = 0.0
+    curve: tuple[CurvePoint, ...] = ()
     for share in _SHARES if found.head is not None else (0.0,):
         points = tuple(_point(alpha, share, probs, truth) for alpha in _ALPHAS)
-        if not curve or min(p.loss for p in points) < min(p.loss for p in curve):
+        if not curve or _merit(_best(points)) > _merit(_best(curve)):
             best_share, curve = share, points
     return FittedFusion(
-        alpha=min(curve, key=lambda point: point.loss).alpha,
+        alpha=_best(curve).alpha,
         head_share=None if found.head is None else best_share,
         rules_temperature=calibrated[0].temperature,
         bank_temperature=calibrated[1].temperature,
@@ -249,19 +253,28 @@ def _fit(voices: Voices, found: _Validation, rules: RuleSet) -> FittedFusion:
     )
 
 
+def _merit(point: CurvePoint) -> tuple[float, float]:
+    return point.mrr, -point.loss
+
+
+def _best(points: Sequence[CurvePoint]) -> CurvePoint:
+    return max(points, key=_merit)
+
+
 def _point(alpha: float, share: float, probs: Sequence[Doubles], truth: Ints) -> CurvePoint:
     weights = (alpha, (1 - alpha) * (1 - share), (1 - alpha) * share)
-    scores = pooled([(weight, part) for weight, part in zip(weights, probs, strict=False)])
+    scores = np.zeros_like(probs[0])
+    for weight, part in zip(weights, probs, strict=False):
+        scores += weight * part
     known = truth >= 0
-    own = np.where(known, scores[np.arange(len(truth)), truth], -1.0)
-    total = scores.sum(axis=1)
-    shares = np.where(known & (total > 0), own / np.where(total > 0, total, 1), 0.0)
+    own = np.where(known, scores[np.arange(len(truth)), truth], 0.0)
     before = (scores > own[:, None]).sum(axis=1)  # of equals the right one is first, for every α alike
     return CurvePoint(
         alpha=alpha,
         top1=float((known & (before < 1)).mean()),
         top5=float((known & (before < 5)).mean()),
-        loss=float(-np.log(np.maximum(shares, _LEAST_PROB)).mean()),
+        mrr=float(np.where(known, 1 / (1 + before), 0.0).mean()),
+        loss=float(-np.log(np.maximum(own, _LEAST_PROB)).mean()),
     )
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from clipfast.errors import ShapeError, UndefinedMetricError
 from clipfast.metrics import apply_temperature
 
-__all__ = ["Voice", "pooled", "smoothed_temperature"]
+__all__ = ["Voice", "smoothed_temperature"]
 
 Doubles = NDArray[np.float64]
 
@@ -107,7 +107,7 @@ class Voice:
     temperature: float
 
     def probs(self, entries: Sequence[str], owners: Mapping[str, str]) -> Doubles:
-        """Return the probability of every entry, (n, c); NaN where the voice knows none of what the entry stands for.
+        """Return the probability of every entry, (n, c); 0 where the voice knows none of what the entry stands for.
 
         Args:
             entries: What is to be told apart.
@@ -116,26 +116,7 @@ class Voice:
         """
         shares = apply_temperature(self.scores, self.temperature) if len(self.scores) else self.scores
         columns = {entry: at for at, entry in enumerate(entries)}
-        found = np.full((len(self.scores), len(entries)), np.nan)
+        found = np.zeros((len(self.scores), len(entries)))
         for at, name in enumerate(self.names):
-            column = columns[owners.get(name, name)]
-            known = np.nan_to_num(found[:, column])
-            found[:, column] = known + shares[:, at]
+            found[:, columns[owners.get(name, name)]] += shares[:, at]
         return found
-
-
-def pooled(parts: Sequence[tuple[float, Doubles]]) -> Doubles:
-    """Return the weighted mean of several voices' probabilities, (n, c), over those that know the entry.
-
-    A voice that does not know an entry abstains: the others' weights are scaled up, so an entry that only one voice
-    knows is scored by it alone. An entry known to no voice of any weight scores 0.
-
-    Args:
-        parts: Weight, from 0, and probabilities, (n, c) with NaN for entries unknown, of each voice.
-    """
-    total, weights = np.zeros_like(parts[0][1]), np.zeros_like(parts[0][1])
-    for weight, probs in parts:
-        known = ~np.isnan(probs)
-        total += np.where(known, weight * np.nan_to_num(probs), 0.0)
-        weights += weight * known
-    return np.divide(total, weights, out=np.zeros_like(total), where=weights > 0)
