@@ -15,6 +15,11 @@ COMMANDS = {
     "export": ("clipfast.export.cli", "Build an artifact from open_clip weights (extra: export)."),
     "verify": ("clipfast.cli.verify", "Prove an artifact again, here: checksums and parity."),
     "bank": ("clipfast.cli.bank", "Build, change and search a bank of reference photos."),
+    "head": ("clipfast.cli.head", "Train a linear head on labelled patches (extra: train)."),
+    "evalset": ("clipfast.cli.evalset", "Make or check an evaluation set that is never trained on."),
+    "evaluate": ("clipfast.cli.evaluate", "Rules, photos and head on an evaluation set, side by side."),
+    "fuse": ("clipfast.cli.fuse", "Fit how much rules, photos and head count."),
+    "recommend": ("clipfast.cli.recommend", "Which fabric is this? Rules, photos and head together."),
     "heatmap": ("clipfast.cli.heatmap", "Where in an image is this text? Writes an overlay."),
 }
 
