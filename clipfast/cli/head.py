@@ -57,6 +57,7 @@ def train(
         held = found_eval_set(eval_set, folder)
         if held is None:
             note(say("no_eval_set", folder=folder))
+        note(say("training"))
         with progress_bar(say("encoding")) as reading, progress_bar(say("training")) as fitting:
             trained = train_head(
                 clip, folder, eval_set=held, seed=seed, options=HeadOptions(progress=fitting), progress=reading
