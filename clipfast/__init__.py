@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from clipfast import anomaly, datasets, errors, export, index, kernels, metrics, prompts, retrieval, surgery
     from clipfast.anomaly import AnomalyDetector
     from clipfast.index import VectorIndex
-    from clipfast.retrieval import FabricBank
+    from clipfast.retrieval import FabricBank, LinearHead
     from clipfast.runtime.clip import Clip, ImageOptions, embedded_models
 
 __version__ = "0.1.0"
@@ -23,6 +23,7 @@ __all__ = [
     "Clip",
     "FabricBank",
     "ImageOptions",
+    "LinearHead",
     "VectorIndex",
     "__version__",
     "anomaly",
@@ -44,6 +45,7 @@ _LAZY: dict[str, tuple[str, str | None]] = {
     "Clip": ("clipfast.runtime.clip", "Clip"),
     "FabricBank": ("clipfast.retrieval", "FabricBank"),
     "ImageOptions": ("clipfast.runtime.clip", "ImageOptions"),
+    "LinearHead": ("clipfast.retrieval", "LinearHead"),
     "VectorIndex": ("clipfast.index", "VectorIndex"),
     "embedded_models": ("clipfast.runtime.clip", "embedded_models"),
     **{

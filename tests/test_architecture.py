@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "clipfast"
 
 # What each part may import of clipfast. `export` is a side tower that only cli reaches, lazily.
 L0 = {"errors", "types", "artifact", "prompts", "storage", "provenance"}
-L1 = L0 | {"kernels", "index", "similarity"}
+L1 = L0 | {"kernels", "index", "learning", "similarity"}
 L2 = L1 | {"metrics", "runtime", "datasets"}
 ALLOWED = {
     "errors": set(),
@@ -21,7 +21,8 @@ ALLOWED = {
     "provenance": {"errors", "__version__"},
     "artifact": {"errors", "storage"},
     "kernels": L0,
-    "index": L0,
+    "index": L0 | {"kernels"},
+    "learning": L0,
     "similarity": L0,
     "metrics": L1,
     "runtime": L1,
@@ -45,6 +46,7 @@ IMPORTERS = {
     "onnxruntime": ("runtime/session.py",),
     "numba": ("kernels/",),
     "faiss": ("index.py",),
+    "sklearn": ("learning.py",),
     "scipy": ("metrics/",),
     "PIL": (
         "runtime/images.py",

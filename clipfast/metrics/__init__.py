@@ -4,7 +4,7 @@ Rankings: `ranking_scores` and its parts, exact; `RankingStream` and `PixelStrea
 certified intervals. Anomaly maps: `pixel_scores`, `aupro_score`, `aupro_legacy200_score`. Detectors:
 `voc_average_precision_score`, `coco_average_precision_score`. Probabilities: `reliability_table`, calibration errors,
 `fit_temperature`. How sure a figure is: `bootstrap_interval`, `wilson_interval`, `delong_interval`; whether two systems
-differ: `paired_bootstrap`, `paired_t_test`, `permutation_test`, `delong_test`.
+differ: `paired_bootstrap`, `paired_t_test`, `permutation_test`, `mcnemar_test`, `delong_test`.
 
 What is undefined, such as AUROC of one class, raises `UndefinedMetricError`, which is a ValueError; NaN and infinite
 scores, wrong shapes and wrong labels raise `ShapeError`. NaN comes back only inside a result that has defined parts:
@@ -26,6 +26,7 @@ from clipfast.metrics.detection import AveragePrecision, PrecisionRecall, voc_av
 from clipfast.metrics.detection_coco import CocoScores, coco_average_precision_score
 from clipfast.metrics.detection_data import Detections, GroundTruths
 from clipfast.metrics.intervals import BootstrapOptions, Interval, bootstrap_interval, wilson_interval
+from clipfast.metrics.mcnemar import mcnemar_test
 from clipfast.metrics.multiple import holm_adjusted
 from clipfast.metrics.paired import PairedDifference, paired_bootstrap, paired_t_test, permutation_test
 from clipfast.metrics.ranking import (
@@ -74,6 +75,7 @@ __all__ = [
     "fit_temperature",
     "holm_adjusted",
     "maximum_calibration_error",
+    "mcnemar_test",
     "negative_log_likelihood_error",
     "paired_bootstrap",
     "paired_t_test",

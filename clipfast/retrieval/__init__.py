@@ -1,18 +1,29 @@
-"""Fabric retrieval: a bank of reference photos, and which fabrics a photo resembles.
+"""Fabric retrieval: a bank of reference photos, rules, a linear head, and how well they do together.
 
-Everything here takes vectors or the `ImageEncoder` Protocol; only `rank_by_retrieval` loads a model by itself.
+Everything here takes vectors or the `ImageEncoder` Protocol; only `rank_by_retrieval` and `fuse_with_clip` load a model
+by themselves.
 """
 
+from clipfast.retrieval.attributes import FabricAttributes, extract_attributes
 from clipfast.retrieval.bank import FabricBank
 from clipfast.retrieval.bankfile import BankModel
 from clipfast.retrieval.check import BankCheck, Problem, check_folder, check_references
 from clipfast.retrieval.confusion import Confusion, LeaveOneOut, leave_one_out
+from clipfast.retrieval.crops import Sidecar, crop_box, crop_patch, read_sidecar, write_sidecar
 from clipfast.retrieval.default import rank_by_retrieval
 from clipfast.retrieval.encode import BuildReport, Skipped
+from clipfast.retrieval.evalset import EvalSample, EvalSet, make_eval_set
+from clipfast.retrieval.evaluate import Comparison, Evaluation, PhaseResult, evaluate
+from clipfast.retrieval.fused import CurvePoint, FittedFusion, fit_fusion
+from clipfast.retrieval.fusion import Fusion, Voices, fuse_with_clip
+from clipfast.retrieval.head import HeadOptions, HeadReport, LinearHead
+from clipfast.retrieval.heldout import TrainedHead, train_head
 from clipfast.retrieval.legacy import Imported, import_vectors
 from clipfast.retrieval.photos import PhotoFacts, PhotoLimits
 from clipfast.retrieval.rebuild import RebuildOptions, rebuild_bank
+from clipfast.retrieval.recommend import Recommendation, recommend_fabrics_localized
 from clipfast.retrieval.references import References
+from clipfast.retrieval.rules import Rule, RuleSet, load_rules
 from clipfast.retrieval.scoring import ClassScore, Neighbour, Ranked, class_scores
 
 __all__ = [
@@ -20,23 +31,53 @@ __all__ = [
     "BankModel",
     "BuildReport",
     "ClassScore",
+    "Comparison",
     "Confusion",
+    "CurvePoint",
+    "EvalSample",
+    "EvalSet",
+    "Evaluation",
+    "FabricAttributes",
     "FabricBank",
+    "FittedFusion",
+    "Fusion",
+    "HeadOptions",
+    "HeadReport",
     "Imported",
     "LeaveOneOut",
+    "LinearHead",
     "Neighbour",
+    "PhaseResult",
     "PhotoFacts",
     "PhotoLimits",
     "Problem",
     "Ranked",
     "RebuildOptions",
+    "Recommendation",
     "References",
+    "Rule",
+    "RuleSet",
+    "Sidecar",
     "Skipped",
+    "TrainedHead",
+    "Voices",
     "check_folder",
     "check_references",
     "class_scores",
+    "crop_box",
+    "crop_patch",
+    "evaluate",
+    "extract_attributes",
+    "fit_fusion",
+    "fuse_with_clip",
     "import_vectors",
     "leave_one_out",
+    "load_rules",
+    "make_eval_set",
     "rank_by_retrieval",
+    "read_sidecar",
     "rebuild_bank",
+    "recommend_fabrics_localized",
+    "train_head",
+    "write_sidecar",
 ]

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from clipfast.artifact import require_fingerprint
 from clipfast.errors import ArtifactError, DataError
 from clipfast.index import VectorIndex
-from clipfast.retrieval.bankfile import BankModel, read_bank, write_bank
+from clipfast.retrieval.bankfile import BankModel, read_bank, require_model, write_bank
 from clipfast.retrieval.build import encode_fabric, encode_folder
 from clipfast.retrieval.encode import BuildReport, EncodeOptions
 from clipfast.retrieval.queries import many_queries, one_query, require_encoder, require_topk
@@ -106,14 +105,7 @@ class FabricBank:
         """
         references, model = read_bank(Path(path))
         if clip is not None:
-            mine = BankModel.of(clip)
-            require_fingerprint(model.fingerprint, mine.fingerprint, what=str(path))
-            if mine.precision != model.precision and not accept_precision:
-                raise ArtifactError(
-                    f"{path} was made with precision {model.precision}; this model runs {mine.precision}. "
-                    f"Load the model with {model.precision}, build the bank again, or accept the difference "
-                    "(accept_precision=True, --accept-precision)."
-                )
+            require_model(model, clip, what=str(path), kind="bank", accept_precision=accept_precision)
         return cls(references, model, clip=clip)
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipfast import __version__
-from clipfast.artifact import Sha256
+from clipfast.artifact import Sha256, require_fingerprint
 from clipfast.errors import ArtifactError, DataError, ShapeError
 from clipfast.retrieval.references import References
 from clipfast.storage import load_sealed_npz, save_sealed_npz
 from clipfast.types import ImageEncoder
 
-__all__ = ["BankModel", "missing_bank", "read_bank", "write_bank"]
+__all__ = ["BankModel", "missing_bank", "read_bank", "require_model", "write_bank"]
 
 FORMAT_VERSION = 1
 _ARRAYS = ("embeddings", "fabric_ids", "paths", "sha256", "meta")
@@ -42,6 +42,34 @@ class BankModel(msgspec.Struct, frozen=True):
             fingerprint=clip.fingerprint(),
             precision=str(getattr(clip, "precision", "fp32")),
             name=str(getattr(clip, "name", type(clip).__name__)),
+        )
+
+
+def require_model(
+    stored: BankModel | None, clip: ImageEncoder, *, what: str, kind: str, accept_precision: bool = False
+) -> None:
+    """Refuse what was made with another model's vectors, or in another precision.
+
+    Args:
+        stored: Who made the vectors; None where that was not stored.
+        clip: The encoder that is to be used with them.
+        what: The file, for the error text.
+        kind: What it is, such as "bank" or "head".
+        accept_precision: Take another precision too.
+
+    Raises:
+        FingerprintError: Another model; the message names both fingerprints.
+        ArtifactError: Another precision, or nobody knows whose vectors they are.
+    """
+    if stored is None:
+        raise ArtifactError(f"{what} does not say which model's embeddings it takes. Make the {kind} again with clip=.")
+    mine = BankModel.of(clip)
+    require_fingerprint(stored.fingerprint, mine.fingerprint, what=what)
+    if mine.precision != stored.precision and not accept_precision:
+        raise ArtifactError(
+            f"{what} was made with precision {stored.precision}; this model runs {mine.precision}. "
+            f"Load the model with {stored.precision}, build the {kind} again, or accept the difference "
+            "(accept_precision=True, --accept-precision)."
         )
 
 

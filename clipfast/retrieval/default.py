@@ -11,7 +11,7 @@ from clipfast.retrieval.bankfile import missing_bank
 from clipfast.retrieval.scoring import Ranked
 from clipfast.types import ImageSource
 
-__all__ = ["DEFAULT_BANK", "DEFAULT_FOLDER", "default_bank_path", "rank_by_retrieval"]
+__all__ = ["DEFAULT_BANK", "DEFAULT_FOLDER", "default_bank", "default_bank_path", "rank_by_retrieval"]
 
 DEFAULT_FOLDER = Path("data/fabrics")
 DEFAULT_BANK = Path("data/fabric_bank.npz")
@@ -40,10 +40,11 @@ def rank_by_retrieval(image: ImageSource, topk: int = 5) -> list[Ranked]:
         FingerprintError: Another model made the bank.
         ImageError: The image cannot be read.
     """
-    return _default_bank().rank(image, topk=topk)
+    return default_bank().rank(image, topk=topk)
 
 
-def _default_bank() -> FabricBank:
+def default_bank() -> FabricBank:
+    """Return the default bank with its model, loaded at the first call and kept."""
     model, path = os.environ.get("CLIPFAST_MODEL") or None, default_bank_path()
     key = (model, path.absolute())
     with _lock:

@@ -143,13 +143,8 @@ def open_session(
     if graph not in graphs or graphs[graph].precision != precision:
         held = ", ".join(f"{name} ({spec.precision})" for name, spec in graphs.items())
         raise ArtifactError(f"{artifact.path} holds no {graph!r} graph in {precision}; it holds {held}. Export it.")
-    options = _options(ort, threads, "cpu")
-    paths = artifact.verified(graphs[graph].files)
-    try:
-        inner = ort.InferenceSession(str(paths[0]), sess_options=options, providers=[ort_provider], enable_fallback=0)
-    except Exception as error:
-        raise ArtifactError(f"ONNX Runtime {ort.__version__} cannot open {paths[0]}: {error}") from error
-    return OrtSession(inner, graphs[graph].outputs)
+    path = artifact.verified(graphs[graph].files)[0]
+    return OrtSession(_open_on_cpu(ort, path, ort_provider, threads), graphs[graph].outputs)
 
 
 def _open_on_gpu(
@@ -173,7 +168,7 @@ def _opening(ort: Any, ort_provider: str, provider: str, threads: int) -> Openin
 def open_packaged(
     path: Path, outputs: Sequence[str], *, threads: int, provider: str | ProviderOptions = "cpu"
 ) -> Session:
-    """Open a graph that no manifest lists, such as one that comes with the package.
+    """Open a graph that no manifest lists: one that comes with the package, or a head folded behind an image graph.
 
     Args:
         path: The ONNX file.
@@ -182,6 +177,7 @@ def open_packaged(
         provider: "cpu", "cuda" or `CudaOptions`; TensorRT would need a profile.
 
     Raises:
+        ArtifactError: ONNX Runtime cannot open the file.
         MissingExtraError: No onnxruntime is installed.
         ProviderError: Fewer than one thread, or a provider that cannot run here.
     """
@@ -193,8 +189,15 @@ def open_packaged(
     if isinstance(chosen, CudaOptions):
         describe_gpu(chosen.device_id)
         return OrtSession(open_file(path, chosen, _opening(ort, ort_provider, chosen.name, threads)), outputs)
+    return OrtSession(_open_on_cpu(ort, path, ort_provider, threads), outputs)
+
+
+def _open_on_cpu(ort: Any, path: Path, ort_provider: str, threads: int) -> Any:
     options = _options(ort, threads, "cpu")
-    return OrtSession(ort.InferenceSession(str(path), sess_options=options, providers=[ort_provider]), outputs)
+    try:
+        return ort.InferenceSession(str(path), sess_options=options, providers=[ort_provider], enable_fallback=0)
+    except Exception as error:
+        raise ArtifactError(f"ONNX Runtime {ort.__version__} cannot open {path}: {error}") from error
 
 
 def check_request(provider: str | ProviderOptions, threads: int) -> None:

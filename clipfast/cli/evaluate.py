@@ -1,0 +1,195 @@
+"""`clipfast evaluate`: rules, photos and head on an evaluation set, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from clipfast.cli.bank_options import BankFile
+from clipfast.cli.bank_summary import Check, show_checks
+from clipfast.cli.clip_options import ClipOptions, takes_clip_options
+from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
+from clipfast.cli.messages import LangOption, Speaker, in_language
+from clipfast.cli.workflow_options import (
+    RULE,
+    AcceptOption,
+    AlphaOption,
+    FusionOption,
+    HeadOption,
+    RulesOption,
+    numbers,
+    open_voices,
+)
+from clipfast.retrieval.default import DEFAULT_BANK
+
+if TYPE_CHECKING:
+    from clipfast.retrieval.evalset import EvalSet
+    from clipfast.retrieval.evaluate import Evaluation, PhaseResult
+    from clipfast.retrieval.fusion import Voices
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+_GOOD_TOP = {1: 0.75, 3: 0.9}  # of the owner's check points
+_SHOWN_CONFUSIONS = 5
+
+
+def _ks(text: str) -> str:
+    if min(numbers(text, what="whole numbers from 1 with commas, such as 1,3,5")) < 1:
+        raise typer.BadParameter(f"must be whole numbers from 1 with commas, such as 1,3,5; got {text!r}")
+    return text
+
+
+@app.command()
+@takes_clip_options()
+def evaluate(
+    eval_set: Annotated[Path, typer.Argument(help="The evaluation set, JSONL.")] = Path("data/eval_set.jsonl"),
+    *,
+    bank_path: BankFile = DEFAULT_BANK,
+    head_path: HeadOption = None,
+    rules: RulesOption = "fine",
+    alpha: AlphaOption = None,
+    fusion: FusionOption = None,
+    topk: Annotated[str, typer.Option("--topk", callback=_ks, help="Which top-k, with commas.")] = "1,3,5",
+    accept_precision: AcceptOption = False,
+    lang: LangOption = "en",
+    clip_options: ClipOptions,
+    json: JsonOption = False,
+) -> None:
+    """Measure top-k, MRR, confusions and latency of each phase on pictures that nothing was made of."""
+    from clipfast.retrieval.evalset import EvalSet
+    from clipfast.retrieval.evaluate import evaluate as measure
+
+    say = Speaker.of(lang)
+    ks = tuple(sorted(set(numbers(topk, what="numbers"))))
+    with in_language(lang):
+        held = EvalSet.load(eval_set)
+        with clip_options.load() as clip:
+            voices = open_voices(
+                clip,
+                bank=bank_path,
+                head=head_path,
+                rules=rules,
+                alpha=alpha,
+                fusion=fusion,
+                accept_precision=accept_precision,
+            )
+            voices = _with_useful_rules(say, voices, held)
+            note(say("processing", count=len(held)))
+            with progress_bar(say("asking")) as progress:
+                found = measure(held, voices, ks=ks, progress=progress)
+    checks = _checks(say, found)
+    if json:
+        print_json(_summary(found, voices, eval_set, checks))
+        return
+    _show(say, found, eval_set)
+    show_checks(checks)
+
+
+def _with_useful_rules(say: Speaker, voices: Voices, held: EvalSet) -> Voices:
+    """Leave rules out that know none of the fabrics that are asked for: they could only be wrong."""
+    rules = voices.rules
+    if rules is None or any(voices.owners.get(label, label) in rules.rules for label in held.labels):
+        return voices
+    note(say("no_rules", rules=rules.name))
+    return replace(voices, rules=None)
+
+
+def _checks(say: Speaker, found: Evaluation) -> list[Check]:
+    last = found.phases[-1]
+    checks = [
+        Check(say(f"check_top{k}"), last.top[k].estimate > wanted, f"{last.top[k].estimate:.1%} ({last.name})")
+        for k, wanted in _GOOD_TOP.items()
+        if k in last.top
+    ]
+    checks.append(Check(say("check_errors"), not found.errors, str(len(found.errors))))
+    for pair in found.comparisons[: len(found.phases) - 1]:
+        interval = pair.gain.interval
+        low = -1.0 if interval is None else interval.low
+        checks.append(
+            Check(say("check_better", better=pair.better, than=pair.than), low > 0, f"{pair.gain.difference:+.1%}")
+        )
+    return checks
+
+
+def _show(say: Speaker, found: Evaluation, path: Path) -> None:
+    out.print(RULE)
+    out.print(say("eval_title"))
+    out.print(RULE)
+    out.print(say("eval_set", path=path))
+    out.print(say("eval_version", version=found.eval_version).strip())
+    out.print(_table(say, found))
+    out.print(say("eval_samples", count=found.total).strip())
+    out.print(say("processed", count=found.processed))
+    out.print(say("errors", count=len(found.errors)))
+    for item in found.errors:
+        out.print(say("skipped", path=item.path, reason=item.reason), style="yellow")
+    last = found.phases[-1]
+    for k, share in last.top.items():
+        right = round(share.estimate * found.processed)
+        values = {"share": share.estimate, "low": share.low, "high": share.high, "right": right}
+        out.print(say("top_line", k=k, total=found.processed, **values))
+    for pair in found.comparisons:
+        interval = pair.gain.interval
+        if interval is not None:
+            values = {"gain": pair.gain.difference, "low": interval.low, "high": interval.high}
+            out.print(say("gain", better=pair.better, than=pair.than, p=pair.mcnemar.p_value, **values))
+    _show_classes(say, last)
+    if found.unknown:
+        out.print(say("unknown_labels", names=", ".join(found.unknown)), style="yellow")
+    out.print(RULE)
+
+
+def _show_classes(say: Speaker, phase: PhaseResult) -> None:
+    out.print(say("per_class", phase=phase.name))
+    for name, (right, total) in phase.per_class.items():
+        out.print(say("class_line", name=name, right=right, total=total))
+    if phase.confusions:
+        out.print(say("confusions", phase=phase.name))
+    for name, other, count in phase.confusions[:_SHOWN_CONFUSIONS]:
+        out.print(say("confusion_line", name=name, other=other, count=count))
+
+
+def _table(say: Speaker, found: Evaluation) -> Table:
+    table = Table(title=say("results"))
+    table.add_column(say("column_phase"))
+    ks = list(found.phases[0].top)
+    for name in (*(f"Top@{k}" for k in ks), "MRR", say("column_latency")):
+        table.add_column(name, justify="right")
+    for phase in found.phases:
+        tops = [f"{i.estimate:.1%} ({i.low:.0%}-{i.high:.0%})" for i in phase.top.values()]
+        mrr = f"{phase.mrr.estimate:.3f} ({phase.mrr.low:.2f}-{phase.mrr.high:.2f})"
+        table.add_row(phase.name, *tops, mrr, f"{phase.latency.p50_ms:.1f} / {phase.latency.p95_ms:.1f}")
+    return table
+
+
+def _summary(found: Evaluation, voices: Voices, path: Path, checks: list[Check]) -> dict[str, Any]:
+    return {
+        "eval_set": path.as_posix(),
+        "eval_version": found.eval_version,
+        "total": found.total,
+        "processed": found.processed,
+        "errors": found.errors,
+        "alpha": voices.fusion.alpha if voices.rules is not None else None,
+        "fusion": voices.fusion,
+        "rules": None if voices.rules is None else voices.rules.name,
+        "model": voices.bank.model,
+        "phases": [
+            {
+                "name": phase.name,
+                "top": {str(k): share for k, share in phase.top.items()},
+                "mrr": phase.mrr,
+                "per_class": phase.per_class,
+                "confusions": phase.confusions,
+                "latency": phase.latency,
+                "ranks": phase.ranks,
+            }
+            for phase in found.phases
+        ],
+        "comparisons": found.comparisons,
+        "unknown": found.unknown,
+        "checks": checks,
+    }

@@ -1,0 +1,115 @@
+"""`clipfast fuse`: fit the weights of rules, bank and head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from clipfast.cli.bank_options import BankFile
+from clipfast.cli.bank_summary import Check, show_checks
+from clipfast.cli.clip_options import ClipOptions, takes_clip_options
+from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
+from clipfast.cli.head import DEFAULT_FOLDER
+from clipfast.cli.messages import LangOption, Speaker, in_language
+from clipfast.cli.workflow_options import AcceptOption, HeadOption, RulesOption, found_eval_set, open_voices
+from clipfast.retrieval.default import DEFAULT_BANK
+
+if TYPE_CHECKING:
+    from clipfast.retrieval.fused import FittedFusion
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+_BAR = 24
+_GOOD_SAMPLES = 50
+
+
+@app.callback()
+def _group() -> None:
+    """Fit how much rules, photos and head count."""
+
+
+@app.command()
+@takes_clip_options()
+def fit(
+    folder: Annotated[Path, typer.Argument(help="Labelled patches: <fabric_id>/<patch>.")] = DEFAULT_FOLDER,
+    *,
+    exclude: Annotated[
+        Path | None, typer.Option("--exclude", help="The evaluation set; default: the one beside the folder.")
+    ] = None,
+    bank_path: BankFile = DEFAULT_BANK,
+    head_path: HeadOption = None,
+    rules: RulesOption = "fine",
+    out_path: Annotated[
+        Path | None, typer.Option("--out", help="The file to write; default: CLIPFAST_FUSION, else data/fusion.json.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the folds.")] = 0,
+    accept_precision: AcceptOption = False,
+    lang: LangOption = "en",
+    clip_options: ClipOptions,
+    json: JsonOption = False,
+) -> None:
+    """Fit alpha and the temperatures on labelled patches that nothing is evaluated on."""
+    from clipfast.retrieval.fused import default_fusion_path, fit_fusion
+
+    say = Speaker.of(lang)
+    path = out_path or default_fusion_path()
+    with in_language(lang):
+        held = found_eval_set(exclude, folder)
+        if held is None:
+            note(say("no_eval_set", folder=folder))
+        with clip_options.load() as clip:
+            voices = open_voices(
+                clip,
+                bank=bank_path,
+                head=head_path,
+                rules=rules,
+                alpha=None,
+                fusion=None,
+                accept_precision=accept_precision,
+            )
+            with progress_bar(say("encoding")) as progress:
+                fitted = fit_fusion(voices, folder, exclude=held, seed=seed, progress=progress)
+        fitted.save(path)
+    checks = _checks(say, fitted, path)
+    if json:
+        print_json({"path": path.as_posix(), "fit": fitted, "checks": checks})
+        return
+    _show(say, fitted, path)
+    show_checks(checks)
+
+
+def _checks(say: Speaker, fitted: FittedFusion, path: Path) -> list[Check]:
+    excluded = str(fitted.excluded) if fitted.eval_version else say("check_excluded_none")
+    return [
+        Check(say("check_written"), type(fitted).load(path) == fitted, say("check_read_back", path=path)),
+        Check(say("check_excluded"), fitted.eval_version is not None, excluded),
+        Check(say("check_samples"), fitted.samples >= _GOOD_SAMPLES, str(fitted.samples)),
+        Check(say("check_inside"), 0 < fitted.alpha < 1, f"{fitted.alpha:g}"),
+    ]
+
+
+def _show(say: Speaker, fitted: FittedFusion, path: Path) -> None:
+    out.print(_curve(say, fitted))
+    share = "" if fitted.head_share is None else say("fit_share", share=fitted.head_share)
+    temperatures = {"rules": fitted.rules_temperature, "bank": fitted.bank_temperature}
+    out.print(say("fit_chosen", alpha=fitted.alpha, share=share, **temperatures))
+    left_out = {"excluded": fitted.excluded, "in_bank": fitted.in_bank, "alone": fitted.not_held_out}
+    out.print(say("fit_left_out", **left_out))
+    out.print(say("saved_fusion", path=path))
+
+
+def _curve(say: Speaker, fitted: FittedFusion) -> Table:
+    """Draw the curve over α: figures, and a bar as long as the mean reciprocal rank."""
+    table = Table(title=say("fit_curve", count=fitted.samples))
+    for name in ("alpha", "Top@1", "Top@5", "MRR", "-ln p"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for point in fitted.curve:
+        best = point.alpha == fitted.alpha
+        figures = (f"{point.alpha:.2f}", f"{point.top1:.1%}", f"{point.top5:.1%}", f"{point.mrr:.3f}", f"{point.loss:.3f}")
+        bar = "█" * round(_BAR * point.mrr) + (" ◀" if best else "")
+        table.add_row(*figures, bar, style="bold" if best else None)
+    return table

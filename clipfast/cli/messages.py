@@ -1,0 +1,204 @@
+"""What the commands of the fabric workflow say, in English and Chinese: one table, and hints to errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from clipfast.errors import ClipfastError
+from clipfast.retrieval.rules import Language, require_language
+
+__all__ = ["HINTS", "MESSAGES", "LangOption", "RecommendLangOption", "Speaker", "in_language"]
+
+# key: (English, Chinese)
+MESSAGES: dict[str, tuple[str, str]] = {
+    "class_distribution": ("Class Distribution:", "类别分布："),
+    "class_samples": ("  {name}: {count} samples", "  {name}：{count} 个样本"),
+    "total_samples": ("Total: {samples} samples, {classes} classes", "合计：{samples} 个样本，{classes} 个类别"),
+    "left_out": (
+        "Left out: {count} samples of the evaluation set {path}",
+        "已排除评估集 {path} 中的 {count} 个样本",
+    ),
+    "no_eval_set": (
+        "No evaluation set was found beside {folder}: nothing is left out, so nothing can be measured on these patches.",
+        "在 {folder} 旁没有找到评估集：未排除任何样本，因此不能再用这些图块评估。",
+    ),
+    "encoding": ("Encoding", "编码中"),
+    "reading": ("Reading", "读取中"),
+    "asking": ("Asking", "评估中"),
+    "training": ("Training LogisticRegression classifier...", "正在训练 LogisticRegression 分类器……"),
+    "saved_head": ("Saved linear head -> {path}", "已保存线性头 -> {path}"),
+    "head_model": (
+        "   Model: LogisticRegression, strength {strength:g}, temperature {temperature:.3g}",
+        "   模型：LogisticRegression，强度 {strength:g}，温度 {temperature:.3g}",
+    ),
+    "head_classes": ("   Classes: {count}", "   类别数：{count}"),
+    "cv_accuracy": (
+        "   Cross-validated accuracy: {share:.2%} ({low:.1%} to {high:.1%})",
+        "   交叉验证准确率：{share:.2%}（{low:.1%} 至 {high:.1%}）",
+    ),
+    "calibration": (
+        "   Calibration error: {before:.3f} before, {after:.3f} after the temperature",
+        "   校准误差：温度校准前 {before:.3f}，校准后 {after:.3f}",
+    ),
+    "file_size": ("   File size: {size}", "   文件大小：{size}"),
+    "saved_onnx": (
+        "Saved image-to-class graph -> {path} ({size}; differs from NumPy by {diff:.1e} at most)",
+        "已保存图像到类别的计算图 -> {path}（{size}；与 NumPy 最大相差 {diff:.1e}）",
+    ),
+    "check_written": ("File written", "文件已生成"),
+    "check_read_back": ("{path}, read back", "{path}，已重新读取"),
+    "check_cv": ("Cross-validated accuracy above 80 %", "交叉验证准确率高于 80 %"),
+    "check_cv_more": ("{share:.1%}; below, more samples are needed", "{share:.1%}；若低于此值则需要更多数据"),
+    "check_balance": ("Classes are balanced", "各类别样本数相对平衡"),
+    "check_balance_of": ("{least} to {most} samples a class", "每类 {least} 至 {most} 个样本"),
+    "check_per_class": ("5 samples of every class or more", "每个类别至少 5 个样本"),
+    "check_enough": ("50 samples or more", "样本数达到 50 个"),
+    "of": ("{good} of {total}{others}", "{total} 个中的 {good} 个{others}"),
+    "not": (" (not: {names})", "（不含：{names}）"),
+    "generating": ("Generating evaluation set (split ratio: {split:.0%})", "正在生成评估集（比例：{split:.0%}）"),
+    "split_line": ("[{name}] Total: {total}, Test: {test}", "[{name}] 总数：{total}，测试：{test}"),
+    "saved_eval": ("Generated evaluation set -> {path}", "已生成评估集 -> {path}"),
+    "eval_samples": ("   Total samples: {count}", "   样本总数：{count}"),
+    "eval_version": ("   Version: {version}", "   版本：{version}"),
+    "kept_together": (
+        "   Kept together: {count} patches that share a photo with others, or nearly repeat one",
+        "   保持同侧：{count} 个图块与其他图块来自同一照片或几乎相同",
+    ),
+    "sample_entries": ("Sample entries:", "样本示例："),
+    "conflict": (
+        "[CONFLICT] {one} and {other} are nearly the same picture with two labels",
+        "[冲突] {one} 与 {other} 几乎是同一张图，但标签不同",
+    ),
+    "no_photo": (
+        "[NO PHOTO] {name}: its source photo is not there, so the patch itself is used",
+        "[缺照片] {name}：来源照片不存在，改用图块本身",
+    ),
+    "skipped": ("[SKIPPED] {path}: {reason}", "[跳过] {path}：{reason}"),
+    "check_every_class": ("Every class has a test sample", "每个类别至少有 1 个测试样本"),
+    "check_lines": ("One JSON object a line", "JSONL 格式正确（每行一个 JSON 对象）"),
+    "check_no_conflict": ("No picture has two labels", "没有一图两标的情况"),
+    "verified": ("All {count} pictures are there and unchanged.", "全部 {count} 张图像均在原位且未改动。"),
+    "eval_title": ("CLIP Retrieval Evaluation (JSONL)", "CLIP 检索评估（JSONL）"),
+    "eval_set": ("Eval set: {path}", "评估集：{path}"),
+    "processing": ("Processing {count} samples...", "正在处理 {count} 个样本……"),
+    "results": ("Results", "结果"),
+    "processed": ("Successfully processed: {count}", "成功处理：{count}"),
+    "errors": ("Errors: {count}", "错误：{count}"),
+    "top_line": (
+        "Top@{k} Accuracy: {share:.2%} ({right}/{total}), 95 % interval {low:.1%} to {high:.1%}",
+        "Top@{k} 准确率：{share:.2%}（{right}/{total}），95 % 区间 {low:.1%} 至 {high:.1%}",
+    ),
+    "column_phase": ("Phase", "阶段"),
+    "column_latency": ("p50 / p95 ms", "p50 / p95 毫秒"),
+    "gain": (
+        "{better} less {than}: {gain:+.1%} ({low:+.1%} to {high:+.1%}), McNemar p = {p:.3g}",
+        "{better} 相对 {than}：{gain:+.1%}（{low:+.1%} 至 {high:+.1%}），McNemar p = {p:.3g}",
+    ),
+    "per_class": ("Right at the first place, by fabric ({phase}):", "各面料 Top@1（{phase}）："),
+    "class_line": ("  {name}: {right} of {total}", "  {name}：{total} 个中 {right} 个"),
+    "confusions": ("Most frequent confusions ({phase}):", "最常见的混淆（{phase}）："),
+    "confusion_line": ("  {name} taken for {other}: {count}", "  {name} 被认作 {other}：{count} 次"),
+    "unknown_labels": (
+        "Neither bank nor rules know: {names}. Pictures of them can never be right.",
+        "向量库与规则均不包含：{names}。这些图像不可能答对。",
+    ),
+    "no_rules": (
+        "No fabric of the evaluation set has a rule in {rules}; the rules are left out.",
+        "评估集中的面料在规则 {rules} 中均无条目；不使用规则。",
+    ),
+    "check_top1": ("Top@1 above 75 %", "Top@1 准确率高于 75 %"),
+    "check_top3": ("Top@3 above 90 %", "Top@3 准确率高于 90 %"),
+    "check_errors": ("No errors", "无错误"),
+    "check_better": ("{better} is better than {than}", "{better} 优于 {than}"),
+    "fit_curve": ("Weight of the rules on {count} validation patches:", "规则权重 α（{count} 个验证图块）："),
+    "fit_chosen": (
+        "Chosen: alpha = {alpha:g}{share}; temperatures {rules:.3g} (rules), {bank:.3g} (bank)",
+        "选定：alpha = {alpha:g}{share}；温度 {rules:.3g}（规则）、{bank:.3g}（向量库）",
+    ),
+    "fit_share": (", the head's share {share:g}", "，线性头占比 {share:g}"),
+    "fit_left_out": (
+        "Left out: {excluded} in the evaluation set, {in_bank} in the bank, {alone} that no head could be made without",
+        "已排除：评估集 {excluded} 个，向量库 {in_bank} 个，无法交叉验证 {alone} 个",
+    ),
+    "saved_fusion": ("Saved fitted weights -> {path}", "已保存融合权重 -> {path}"),
+    "check_excluded": ("The evaluation set was left out", "已排除评估集"),
+    "check_excluded_none": ("there was none", "没有评估集"),
+    "check_inside": ("The best alpha is not at an end of its range", "最佳 alpha 不在区间端点"),
+    "check_samples": ("50 patches or more", "图块达到 50 个"),
+    "attributes": (
+        "Attributes: {colour}, {pattern}, sheen {sheen:.2f}, texture {texture:.2f}, directionality {direction:.2f}",
+        "属性：{colour}，{pattern}，光泽 {sheen:.2f}，纹理 {texture:.2f}，方向性 {direction:.2f}",
+    ),
+    "column_fabric": ("Fabric", "面料"),
+    "column_score": ("Score", "得分"),
+    "column_notes": ("Notes", "说明"),
+}
+
+# What an error's sentence holds: what a Chinese reader is told first. The sentence itself follows, with its figures.
+HINTS: dict[str, str] = {
+    "Too few samples to train": "训练样本太少：至少需要 20 个（建议 50 个以上）。请继续标注，此前可先使用纯检索模式",
+    "Too few patches to fit on": "可用于拟合的图块太少，请继续标注",
+    "No embeddings collected": "没有收集到任何嵌入：请检查 data/fabrics/ 的目录结构，应为 <面料>/<图像>",
+    "holds no labelled patch": "没有找到已标注的图块：目录结构应为 data/patches/labeled/<面料>/patch_001.jpg",
+    "is nearly the same picture as": "训练目录中混入了评估图像（或其近似副本），请删除后重试",
+    "was moved or removed": "评估集中的图像已被移动或删除",
+    "It was changed": "评估集中的图像已被修改",
+    "of the evaluation set is in the bank": "评估图像同时在向量库中，结果不可信",
+    "of the evaluation set was trained on": "线性头使用过评估图像训练，结果不可信",
+    "No bank at": "找不到面料向量库，请先运行 clipfast bank build",
+    "No head at": "找不到线性头，请先运行 clipfast head train",
+    "No evaluation set at": "找不到评估集，请先运行 clipfast evalset make",
+    "No fitted weights at": "尚未拟合融合权重，请先运行 clipfast fuse fit",
+    "No folder at": "目录不存在",
+    "unknown attribute": "规则文件中有未知属性",
+    "alpha must be": "alpha 必须在 0 到 1 之间",
+    "made by another model": "文件由另一个模型生成",
+    "is not installed": "缺少可选依赖",
+    "must be inside the photo": "坐标超出照片范围",
+    "a crop must be": "裁剪框超出照片范围",
+}
+
+
+def _known_language(lang: str) -> str:
+    if lang not in ("zh", "en"):
+        raise typer.BadParameter(f"must be zh or en; got {lang!r}")
+    return lang
+
+
+LangOption = Annotated[str, typer.Option("--lang", callback=_known_language, help="Language of messages: en or zh.")]
+RecommendLangOption = Annotated[
+    str, typer.Option("--lang", callback=_known_language, help="Language of names and notes: zh or en.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Says what the table holds, in one language."""
+
+    lang: Language = "en"
+
+    @classmethod
+    def of(cls, lang: str) -> Speaker:
+        """Make one for a language that the command line gave."""
+        return cls(require_language(lang))
+
+    def __call__(self, key: str, /, **values: object) -> str:
+        """Return a message with its values put in."""
+        return MESSAGES[key][0 if self.lang == "en" else 1].format(**values)
+
+
+@contextmanager
+def in_language(lang: str) -> Iterator[None]:
+    """Put a hint in Chinese before an error's sentence, where one is asked for and known."""
+    try:
+        yield
+    except ClipfastError as error:
+        hint = next((said for words, said in HINTS.items() if words in str(error)), None)
+        if lang != "zh" or hint is None:
+            raise
+        raise type(error)(f"{hint}。{error}") from error

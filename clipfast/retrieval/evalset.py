@@ -1,0 +1,285 @@
+"""The evaluation set: labelled pictures that nothing is ever trained on, named with their checksums in a JSONL file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from clipfast.artifact import Sha256
+from clipfast.errors import DataError
+from clipfast.retrieval.crops import PATCH_SIZE, crop_patch
+from clipfast.retrieval.encode import Skipped
+from clipfast.retrieval.grouping import photo_groups, stratified_split
+from clipfast.retrieval.labelled import SeenPatch, list_patches, look_at_patches, read_picture
+from clipfast.retrieval.looks import copies_within
+from clipfast.storage import atomic_write, sha256_file
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["EVAL_SET_NAME", "EvalSample", "EvalSet", "SplitReport", "eval_set_beside", "make_eval_set"]
+
+EVAL_SET_NAME = "eval_set.jsonl"
+_MAX_BYTES = 256 << 20
+_NAMED = 5
+
+Pixel = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class EvalSample(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One line of the file.
+
+    Attributes:
+        image: The picture, relative to the file's folder, with forward slashes.
+        coords: Where in the picture, (x, y) in pixels: the click of a source photo, the middle of a patch.
+        label: Its fabric.
+        sha256: Checksum of the picture's file.
+        size: Pixels along each side of what is cut out around `coords`; the line leaves out the usual 224.
+    """
+
+    image: str
+    coords: tuple[Pixel, Pixel]
+    label: Annotated[str, msgspec.Meta(min_length=1)]
+    sha256: Sha256
+    size: Annotated[int, msgspec.Meta(ge=1)] = PATCH_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class SplitReport:
+    """How an evaluation set came about.
+
+    Attributes:
+        counts: Of each class, how many patches there are and how many are in the set.
+        skipped: Patches that could not be read; they are on no side.
+        no_photo: Patches in the set whose side-car names a source photo that is not there: the patch itself is used.
+        conflicts: Pairs of patches that are nearly the same and have different labels; one of the labels is wrong.
+        kept_together: How many patches belong to a group with others: the same photo, or nearly the same picture.
+    """
+
+    counts: dict[str, tuple[int, int]]
+    skipped: tuple[Skipped, ...] = ()
+    no_photo: tuple[str, ...] = ()
+    conflicts: tuple[tuple[str, str], ...] = ()
+    kept_together: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EvalSet:
+    """Pictures to evaluate on.
+
+    Attributes:
+        samples: In the order of (label, image).
+        root: Folder that the images' paths are relative to.
+        report: How it was made; None for one that was read.
+        path: The file it was read from; None for one that was made.
+    """
+
+    samples: tuple[EvalSample, ...]
+    root: Path
+    report: SplitReport | None = field(default=None, compare=False)
+    path: Path | None = field(default=None, compare=False)
+
+    def __len__(self) -> int:
+        """How many samples."""
+        return len(self.samples)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Its classes, sorted."""
+        return tuple(sorted({sample.label for sample in self.samples}))
+
+    @property
+    def version(self) -> str:
+        """Twelve digits that change when a sample does, wherever the files lie."""
+        digest = hashlib.sha256()
+        for sample in self.samples:
+            digest.update(f"{sample.sha256} {sample.coords} {sample.size} {sample.label}\n".encode())
+        return digest.hexdigest()[:12]
+
+    def file(self, sample: EvalSample) -> Path:
+        """Return where a sample's picture is, absolute."""
+        return Path(os.path.normpath(self.root.absolute() / sample.image))
+
+    def crop(self, sample: EvalSample) -> Image.Image:
+        """Read a sample's picture and cut out what is asked about.
+
+        Raises:
+            DataError: The picture is gone, or is not the one that was put into the set.
+            ImageError: It cannot be read.
+            ShapeError: Its coordinates are outside of it.
+        """
+        path = self.file(sample)
+        try:
+            sha256, image = read_picture(path)
+        except OSError as error:
+            raise DataError(f"{self._moved(sample)} ({error.strerror}). {_MOVED}") from error
+        if sha256 != sample.sha256:
+            raise DataError(f"{self._changed(sample)}. {_CHANGED}")
+        return crop_patch(image, sample.coords, sample.size)
+
+    def verify(self) -> None:
+        """Check that every picture is there and is the one that was put into the set.
+
+        Raises:
+            DataError: Some were moved or changed; the message names the first of them.
+        """
+        gone = [sample for sample in self.samples if not self.file(sample).is_file()]
+        if gone:
+            raise DataError(f"{_listed([self._moved(sample) for sample in gone])}. {_MOVED}")
+        changed = [sample for sample in self.samples if sha256_file(self.file(sample)) != sample.sha256]
+        if changed:
+            raise DataError(f"{_listed([self._changed(sample) for sample in changed])}. {_CHANGED}")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one JSON object a line, atomically, with paths relative to the file's folder."""
+        target = Path(path)
+        folder = target.parent.absolute()
+        moved = [
+            msgspec.structs.replace(sample, image=Path(os.path.relpath(self.file(sample), folder)).as_posix())
+            for sample in self.samples
+        ]
+        with atomic_write(target) as temporary:
+            temporary.write_bytes(b"".join(msgspec.json.encode(sample) + b"\n" for sample in moved))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> EvalSet:
+        """Read what `save` wrote; the pictures are not touched, see `verify`.
+
+        Raises:
+            DataError: No file there, or a line that is no sample; the message names it.
+        """
+        file = Path(path)
+        if not file.is_file():
+            raise DataError(
+                f"No evaluation set at {file}. Make one: clipfast evalset make data/patches/labeled --output {file}"
+            )
+        if (size := file.stat().st_size) > _MAX_BYTES:
+            raise DataError(f"{file} is {size:,} bytes; an evaluation set may have {_MAX_BYTES:,} at most.")
+        samples = tuple(_lines(file))
+        if not samples:
+            raise DataError(f"{file} holds no sample. Make it again: clipfast evalset make")
+        return cls(samples, file.parent, path=file)
+
+    def _moved(self, sample: EvalSample) -> str:
+        return f"{sample.image} is not at {self.file(sample)}"
+
+    def _changed(self, sample: EvalSample) -> str:
+        return f"{sample.image} is not the picture that was put into the set: its checksum differs"
+
+
+_MOVED = "It was moved or removed: put it back, or make the evaluation set again."
+_CHANGED = "It was changed: put the old file back, or make the evaluation set again; older results do not compare."
+
+
+def make_eval_set(
+    folder: str | os.PathLike[str],
+    split: float = 0.2,
+    seed: int = 42,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> EvalSet:
+    """Choose pictures to evaluate on from a folder of labelled patches.
+
+    The share is the same in every class. Patches of one photo (as side-cars say), equal files and near copies are
+    never on both sides. Where a side-car names a source photo that is there, the sample is the photo with the click's
+    coordinates; else the patch with its middle.
+
+    Args:
+        folder: `<fabric_id>/<patch>`.
+        split: Share of each class, above 0 and below 1.
+        seed: Chooses them.
+        progress: Called with (done, total) files.
+
+    Raises:
+        DataError: No folder or no readable patch there, or no class has patches enough to be shared out.
+        ShapeError: `split` is not between 0 and 1.
+    """
+    seen, skipped = look_at_patches(list_patches(folder), progress=progress)
+    labels = [item.patch.label for item in seen]
+    groups = photo_groups([item.patch.photo for item in seen], [i.sha256 for i in seen], [i.look for i in seen])
+    chosen = stratified_split(labels, groups, split=split, seed=seed)
+    if not chosen:
+        first = "".join(f" The first that cannot be read: {item.path}: {item.reason}" for item in skipped[:1])
+        raise DataError(
+            f"{os.fspath(folder)} cannot be shared out: no class has two photos that are not nearly the same. "
+            f"Label more, 5-10 of each class.{first}"
+        )
+    root = Path(folder).absolute().parent
+    samples = [_sample(seen[row], root) for row in chosen]
+    sizes = {int(group): int((groups == group).sum()) for group in set(groups.tolist())}
+    report = SplitReport(
+        counts={
+            name: (labels.count(name), sum(seen[row].patch.label == name for row in chosen))
+            for name in sorted(set(labels))
+        },
+        skipped=tuple(skipped),
+        no_photo=tuple(seen[row].patch.key for row in chosen if _lost_photo(seen[row])),
+        conflicts=_conflicts(seen),
+        kept_together=sum(sizes[int(group)] > 1 for group in groups),
+    )
+    ordered = tuple(sorted(samples, key=lambda sample: (sample.label, sample.image, sample.coords)))
+    return EvalSet(ordered, root, report)
+
+
+def eval_set_beside(folder: str | os.PathLike[str]) -> Path:
+    """Return where the evaluation set of a folder lies if nothing else is said.
+
+    Beside the folder; for `data/patches/labeled`, in `data`.
+
+    >>> eval_set_beside("data/patches/labeled").as_posix(), eval_set_beside("cloth").as_posix()
+    ('data/eval_set.jsonl', 'eval_set.jsonl')
+    """
+    base = Path(folder)
+    above = base.parent.parent if base.parent.name == "patches" else base.parent
+    return above / EVAL_SET_NAME
+
+
+def _sample(item: SeenPatch, root: Path) -> EvalSample:
+    sidecar, photo = item.patch.sidecar, item.patch.photo
+    if photo is not None and photo.is_file() and sidecar is not None and sidecar.coords is not None:
+        image, sha256, (x, y) = photo, sha256_file(photo), sidecar.coords
+        size = sidecar.size or max(item.size_hw)
+    else:
+        image, sha256 = item.patch.path.absolute(), item.sha256
+        x, y, size = item.size_hw[1] // 2, item.size_hw[0] // 2, max(item.size_hw)  # all of it
+    return EvalSample(
+        image=Path(os.path.relpath(image, root)).as_posix(),
+        coords=(x, y),
+        label=item.patch.label,
+        sha256=sha256,
+        size=max(size, PATCH_SIZE) if image == item.patch.path.absolute() else size,
+    )
+
+
+def _lost_photo(item: SeenPatch) -> bool:
+    return item.patch.photo is not None and not item.patch.photo.is_file()
+
+
+def _conflicts(seen: Sequence[SeenPatch]) -> tuple[tuple[str, str], ...]:
+    pairs = [(seen[pair.one].patch, seen[pair.other].patch) for pair in copies_within([item.look for item in seen])]
+    return tuple((one.key, other.key) for one, other in pairs if one.label != other.label)
+
+
+def _lines(file: Path) -> Iterator[EvalSample]:
+    decoder = msgspec.json.Decoder(EvalSample)
+    for number, line in enumerate(file.read_bytes().splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield decoder.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise DataError(
+                f'{file}, line {number} must be {{"image": ..., "coords": [x, y], "label": ..., "sha256": ...}}; '
+                f"{error}. Make the set again: clipfast evalset make"
+            ) from error
+
+
+def _listed(parts: Sequence[str]) -> str:
+    more = f"; and {len(parts) - _NAMED} more" if len(parts) > _NAMED else ""
+    return "; ".join(parts[:_NAMED]) + more

@@ -1,0 +1,255 @@
+"""How good is the system? Rules, then with photos, then with a head, on pictures that nothing was made of."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipfast.errors import ArtifactError, DataError, ImageError, ShapeError
+from clipfast.metrics import (
+    BootstrapOptions,
+    Interval,
+    PairedDifference,
+    bootstrap_interval,
+    mcnemar_test,
+    paired_bootstrap,
+    wilson_interval,
+)
+from clipfast.retrieval.attributes import extract_attributes
+from clipfast.retrieval.encode import Skipped
+from clipfast.retrieval.evalset import EvalSample, EvalSet
+from clipfast.retrieval.fusion import Voices, entries_of
+from clipfast.retrieval.recommend import rule_scores
+from clipfast.retrieval.voices import Doubles, Voice
+
+__all__ = ["Comparison", "Evaluation", "Latency", "PhaseResult", "evaluate"]
+
+_NEVER = 0  # rank of a fabric that is not in the answer at all
+_RESAMPLES = BootstrapOptions(method="percentile")
+RULES, CLIP, HEAD = "rules", "+CLIP", "+head"
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds from the picture's file to the ranked answer, one picture at a time."""
+
+    p50_ms: float
+    p95_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseResult:
+    """One phase on all pictures.
+
+    Attributes:
+        name: `rules`, `+CLIP` or `+head`; each has what those before it have. Without rules, `+CLIP` is the bank alone.
+        top: Share of the pictures whose fabric is among the first k, by k, with Wilson's interval.
+        mrr: Mean of 1 / rank (0 where the fabric is not in the answer), with a bootstrap interval.
+        per_class: Right at the first place, and how many, by fabric.
+        confusions: (fabric, answered instead, how often), most frequent first.
+        latency: Of one picture.
+        ranks: Rank of the right fabric for each picture, from 1; 0 where it is not in the answer.
+    """
+
+    name: str
+    top: dict[int, Interval]
+    mrr: Interval
+    per_class: dict[str, tuple[int, int]]
+    confusions: tuple[tuple[str, str, int], ...]
+    latency: Latency
+    ranks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Top-1 of a phase less that of another, on the same pictures.
+
+    Attributes:
+        better: The later phase.
+        than: The earlier one.
+        gain: Paired bootstrap: difference with its interval.
+        mcnemar: McNemar's exact test of the same difference.
+    """
+
+    better: str
+    than: str
+    gain: PairedDifference
+    mcnemar: PairedDifference
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        total: Pictures of the set.
+        errors: Those that could not be read, and why.
+        phases: In order.
+        comparisons: Each phase with the one before it, and the last with the first.
+        unknown: Fabrics of the set that neither bank nor rules know: they can never be right.
+        eval_version: Of the set.
+    """
+
+    total: int
+    errors: tuple[Skipped, ...]
+    phases: tuple[PhaseResult, ...]
+    comparisons: tuple[Comparison, ...]
+    unknown: tuple[str, ...]
+    eval_version: str
+
+    @property
+    def processed(self) -> int:
+        """How many pictures could be asked about."""
+        return self.total - len(self.errors)
+
+
+@dataclass(slots=True)
+class _Answers:
+    """Answers of one phase, in the order of the pictures."""
+
+    ranks: list[int] = field(default_factory=list)
+    firsts: list[str] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+
+def evaluate(
+    eval_set: EvalSet,
+    voices: Voices,
+    *,
+    ks: Sequence[int] = (1, 3, 5),
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Ask about every picture of an evaluation set, phase by phase. Nothing is fitted here.
+
+    Args:
+        eval_set: The pictures.
+        voices: Bank with its clip; rules and head where there are any.
+        ks: Which top-k, each at least 1.
+        seed: Of the bootstrap.
+        progress: Called with (done, total) pictures.
+
+    Raises:
+        DataError: A picture was moved or changed, is in the bank, was trained on, or none can be read.
+        ArtifactError: The bank does not know its model.
+        ShapeError: A k is below 1.
+    """
+    if not ks or min(ks) < 1:
+        raise ShapeError(f"ks must be whole numbers of at least 1, such as 1,3,5; got {tuple(ks)}.")
+    if voices.bank.clip is None:
+        raise ArtifactError("The bank must know its model to be asked with pictures: FabricBank.load(path, clip=clip).")
+    eval_set.verify()
+    _require_unseen(eval_set, voices)
+    answers: dict[str, _Answers] = {}
+    asked: list[EvalSample] = []
+    errors: list[Skipped] = []
+    for done, sample in enumerate(eval_set.samples, start=1):
+        try:
+            _ask(eval_set, sample, voices, answers)
+            asked.append(sample)
+        except (ImageError, ShapeError) as error:
+            errors.append(Skipped(sample.image, str(error)))
+        if progress:
+            progress(done, len(eval_set))
+    if not asked:
+        raise DataError(f"No picture of the evaluation set can be read; the first: {errors[0].path}: {errors[0].reason}")
+    owners = voices.owners
+    labels = [owners.get(sample.label, sample.label) for sample in asked]
+    phases = tuple(_result(name, found, labels, ks, seed) for name, found in answers.items())
+    known = {*voices.bank.references.names, *(voices.rules.rules if voices.rules else ())}
+    known |= {owners.get(name, name) for name in known}
+    return Evaluation(
+        total=len(eval_set),
+        errors=tuple(errors),
+        phases=phases,
+        comparisons=_comparisons(phases, seed),
+        unknown=tuple(sorted({label for label in labels if label not in known})),
+        eval_version=eval_set.version,
+    )
+
+
+def _ask(eval_set: EvalSet, sample: EvalSample, voices: Voices, answers: dict[str, _Answers]) -> None:
+    """Answer one picture in every phase; a phase's time is what it and those before it needed."""
+    clip, owners = voices.bank.clip, voices.owners
+    if clip is None:
+        raise ArtifactError("The bank does not know its model.")
+    begun = time.perf_counter()
+    image = eval_set.crop(sample)
+    rules: Voice | None = None
+    found: dict[str, tuple[tuple[str, ...], Doubles, float]] = {}
+    if voices.rules is not None:
+        scores = rule_scores(extract_attributes(image), voices.rules)
+        rules = voices.rules_voice(tuple(scores), np.array([list(scores.values())]))
+        entries = entries_of((rules,), owners)
+        found[RULES] = entries, rules.scores, time.perf_counter() - begun
+    row = clip.encode_images(image)
+    bank = voices.bank_voice(row)
+    found[CLIP] = *voices.fuse(rules, bank, None), time.perf_counter() - begun
+    if (head := voices.head_voice(row)) is not None:
+        found[HEAD] = *voices.fuse(rules, bank, head), time.perf_counter() - begun
+    label = owners.get(sample.label, sample.label)
+    for name, (entries, scores_of, seconds) in found.items():
+        order = [entries[at] for at in np.argsort(-scores_of[0], kind="stable")]
+        answer = answers.setdefault(name, _Answers())
+        answer.ranks.append(order.index(label) + 1 if label in order else _NEVER)
+        answer.firsts.append(order[0])
+        answer.seconds.append(seconds)
+
+
+def _result(name: str, found: _Answers, labels: Sequence[str], ks: Sequence[int], seed: int) -> PhaseResult:
+    ranks = np.array(found.ranks)
+    right = ranks == 1
+    inverse = np.divide(1.0, ranks, out=np.zeros(len(ranks)), where=ranks > 0)
+    wrong = Counter((label, first) for label, first in zip(labels, found.firsts, strict=True) if label != first)
+    names = np.array(labels)
+    p50, p95 = (1e3 * np.percentile(found.seconds, [50, 95])).tolist()
+    return PhaseResult(
+        name,
+        {k: wilson_interval(int(((ranks >= 1) & (ranks <= k)).sum()), len(ranks)) for k in ks},
+        _mean_interval(inverse, seed),
+        {label: (int(right[names == label].sum()), int((names == label).sum())) for label in sorted(set(labels))},
+        tuple((*pair, count) for pair, count in sorted(wrong.items(), key=lambda item: (-item[1], item[0]))),
+        Latency(p50, p95),
+        tuple(found.ranks),
+    )
+
+
+def _mean_interval(values: NDArray[np.float64], seed: int) -> Interval:
+    if len(values) < 2:  # one picture has no spread to tell of
+        mean = float(values.mean())
+        return Interval(mean, 0.0, 1.0, _RESAMPLES.confidence, "none: one picture")
+    return bootstrap_interval(np.mean, values, seed=seed, options=_RESAMPLES)
+
+
+def _comparisons(phases: Sequence[PhaseResult], seed: int) -> tuple[Comparison, ...]:
+    pairs = [(phases[at + 1], phases[at]) for at in range(len(phases) - 1)]
+    if len(phases) > 2:
+        pairs.append((phases[-1], phases[0]))
+    return tuple(_compared(later, earlier, seed) for later, earlier in pairs if len(later.ranks) > 1)
+
+
+def _compared(later: PhaseResult, earlier: PhaseResult, seed: int) -> Comparison:
+    one, other = np.array(later.ranks) == 1, np.array(earlier.ranks) == 1
+    gain = paired_bootstrap(np.mean, one, other, seed=seed, options=_RESAMPLES)
+    return Comparison(later.name, earlier.name, gain, mcnemar_test(one, other))
+
+
+def _require_unseen(eval_set: EvalSet, voices: Voices) -> None:
+    """Refuse pictures that the bank holds or the head was trained on."""
+    seen = {
+        "is in the bank": set(voices.bank.references.sha256),
+        "was trained on": set(voices.head.trained_on if voices.head is not None else ()),
+    }
+    for how, digests in seen.items():
+        found = [sample.image for sample in eval_set.samples if sample.sha256 in digests]
+        if found:
+            more = f" ({len(found)} such pictures)" if len(found) > 1 else ""
+            raise DataError(
+                f"{found[0]} of the evaluation set {how}{more}, so it would be found or known by itself. Take it out "
+                "of the bank, or train the head with this evaluation set left out."
+            )

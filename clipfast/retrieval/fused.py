@@ -1,0 +1,324 @@
+"""Weights of the voices, fitted on labelled patches that are not evaluated on, and the file that keeps them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import numpy as np
+
+from clipfast import learning
+from clipfast.errors import ArtifactError, DataError
+from clipfast.retrieval.attributes import extract_attributes
+from clipfast.retrieval.evalset import EvalSet
+from clipfast.retrieval.fusion import Fusion, Voices, entries_of, require_share
+from clipfast.retrieval.grouping import photo_groups
+from clipfast.retrieval.head import LinearHead
+from clipfast.retrieval.heldout import leave_out
+from clipfast.retrieval.labelled import LabelledRows, encode_labelled, list_patches
+from clipfast.retrieval.recommend import rule_scores
+from clipfast.retrieval.rules import RuleSet
+from clipfast.retrieval.voices import Doubles, Voice, smoothed_temperature
+from clipfast.storage import atomic_write
+from clipfast.types import Floats, Ints
+
+__all__ = ["CurvePoint", "FittedFusion", "default_fusion_path", "fit_fusion", "with_alpha"]
+
+FORMAT_VERSION = 1
+_MAX_BYTES = 16 << 20
+_ALPHAS = tuple(round(step / 20, 2) for step in range(21))
+_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+_LEAST_PROB = 1e-4
+MIN_SAMPLES = 10
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Temperature = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """What one α does on the validation patches.
+
+    Attributes:
+        alpha: Weight of the rules.
+        top1: Share of patches whose fabric comes first.
+        top5: Share of patches whose fabric is among the first five.
+        mrr: Mean of 1 / rank of the right fabric.
+        loss: Mean -ln of the score of the right fabric, which is not taken below 1e-4.
+    """
+
+    alpha: float
+    top1: float
+    top5: float
+    mrr: float
+    loss: float
+
+
+class FittedFusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `clipfast fuse fit` found.
+
+    Attributes:
+        format: Version of the file.
+        alpha: Weight of the rules with the highest mean reciprocal rank.
+        head_share: The head's share with it; None where there was no head.
+        rules_temperature: Of rule scores.
+        bank_temperature: Of cosines.
+        curve: Every α that was tried, at that share.
+        samples: Patches that it was fitted on.
+        excluded: Patches that were left out because they are in the evaluation set.
+        in_bank: Patches that were left out because the bank holds them: they would find themselves.
+        not_held_out: Patches that were left out because no head could be made without them.
+        rules: Name of the rules.
+        fingerprint: Of the bank's model.
+        eval_version: Of the evaluation set that was left out; None where there was none.
+    """
+
+    alpha: Share
+    head_share: Share | None
+    rules_temperature: Temperature
+    bank_temperature: Temperature
+    curve: tuple[CurvePoint, ...]
+    samples: int
+    excluded: int
+    in_bank: int
+    not_held_out: int
+    rules: str
+    fingerprint: str
+    eval_version: str | None
+    format: int = FORMAT_VERSION
+
+    def fusion(self) -> Fusion:
+        """Return weights and temperatures."""
+        head = {} if self.head_share is None else {"head_share": self.head_share}
+        return Fusion(
+            alpha=self.alpha,
+            rules_temperature=self.rules_temperature,
+            bank_temperature=self.bank_temperature,
+            **head,
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one JSON object, atomically."""
+        with atomic_write(Path(path)) as temporary:
+            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> FittedFusion:
+        """Read what `save` wrote.
+
+        Raises:
+            ArtifactError: No file there, or one that is none.
+        """
+        file = Path(path)
+        if not file.is_file():
+            raise ArtifactError(
+                f"No fitted weights at {file}. Fit them: clipfast fuse fit data/patches/labeled --out {file}"
+            )
+        if file.stat().st_size > _MAX_BYTES:
+            raise ArtifactError(f"{file} is larger than {_MAX_BYTES:,} bytes; those are no fitted weights.")
+        try:
+            found = msgspec.json.decode(file.read_bytes(), type=cls)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise ArtifactError(f"{file} holds no fitted weights: {error}. Fit them again.") from error
+        if found.format != FORMAT_VERSION:
+            raise ArtifactError(f"{file} has format {found.format}; this clipfast reads {FORMAT_VERSION}.")
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Validation:
+    """Labelled rows that neither the evaluation set nor the bank holds, and what the voices say of them."""
+
+    labels: tuple[str, ...]
+    rules: Voice
+    bank: Voice
+    head: Voice | None
+
+
+def default_fusion_path() -> Path:
+    """Return the file of fitted weights: `CLIPFAST_FUSION`, else `data/fusion.json`."""
+    return Path(os.environ.get("CLIPFAST_FUSION") or "data/fusion.json")
+
+
+def with_alpha(voices: Voices, alpha: float | Literal["fit"], fitted: FittedFusion | None = None) -> Voices:
+    """Return the voices with another α; `fit` takes all of what was fitted, here or in `default_fusion_path`.
+
+    Raises:
+        ShapeError: `alpha` is outside [0, 1].
+        ArtifactError: Nothing was fitted, or it was fitted with another model or other rules.
+    """
+    if alpha != "fit":
+        require_share("alpha", alpha)
+        return replace(voices, fusion=replace(voices.fusion, alpha=float(alpha)))
+    found = fitted or FittedFusion.load(default_fusion_path())
+    if found.fingerprint != voices.bank.model.fingerprint:
+        raise ArtifactError(
+            "The fitted weights belong to another model than the bank: "
+            f"{found.fingerprint[:16]}… and {voices.bank.model.fingerprint[:16]}…. Fit them again: clipfast fuse fit"
+        )
+    if voices.rules is not None and found.rules != voices.rules.name:
+        raise ArtifactError(
+            f"The weights were fitted with the rules {found.rules}; these are {voices.rules.name}. Fit them again."
+        )
+    return replace(voices, fusion=found.fusion())
+
+
+def fit_fusion(
+    voices: Voices,
+    folder: str | os.PathLike[str],
+    *,
+    exclude: EvalSet | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> FittedFusion:
+    """Fit temperatures, α and the head's share on the patches of a folder that nothing is evaluated on.
+
+    Each voice's temperature first, by itself; then the α and share of a grid with the highest mean reciprocal rank, of
+    equals that with the lowest loss. Order is what the weights are for, so a measure of order decides, and this one
+    moves with nearly every patch, where top-1 jumps with single ones. The head was trained on these patches, so it is
+    asked by cross-fitting: heads of the same strength, each without the fold that it answers for.
+
+    Args:
+        voices: Bank with its clip, rules, and a head if there is one.
+        folder: `<fabric_id>/<patch>`.
+        exclude: The evaluation set.
+        seed: Of the folds.
+        progress: Called with (done, total) files.
+
+    Raises:
+        DataError: Fewer than 10 patches are left, or an evaluation image is among them under another name.
+        ArtifactError: The voices have no rules, or the bank no model.
+        MissingExtraError: There is a head, and scikit-learn is not installed.
+    """
+    rules, clip = voices.rules, voices.bank.clip
+    if rules is None or clip is None:
+        raise ArtifactError("Fitting needs rules, and a bank that knows its model: FabricBank.load(path, clip=clip).")
+    rows = encode_labelled(clip, folder, progress=progress)
+    count = len(rows.references)
+    kept = list(range(count)) if exclude is None else list(leave_out(rows, exclude).rows)
+    known = set(voices.bank.references.sha256)
+    fresh = [row for row in kept if rows.references.sha256[row] not in known]
+    held, head_voice = _cross_fitted(rows, fresh, voices.head, seed)
+    if len(held) < MIN_SAMPLES:
+        raise DataError(
+            f"Too few patches to fit on: {len(held)} of {count} are left ({count - len(kept)} are in the evaluation "
+            f"set, {len(kept) - len(fresh)} in the bank); at least {MIN_SAMPLES} are needed. Label more, or take "
+            f"alpha={voices.fusion.alpha} as it is."
+        )
+    validation = _Validation(
+        tuple(rows.references.fabrics[row] for row in held),
+        _rules_voice(folder, rows, held, rules),
+        replace(voices, fusion=replace(voices.fusion, bank_temperature=1.0)).bank_voice(_rows_of(rows, held)),
+        head_voice,
+    )
+    return msgspec.structs.replace(
+        _fit(voices, validation, rules),
+        samples=len(held),
+        excluded=count - len(kept),
+        in_bank=len(kept) - len(fresh),
+        not_held_out=len(fresh) - len(held),
+        eval_version=None if exclude is None else exclude.version,
+    )
+
+
+def _fit(voices: Voices, found: _Validation, rules: RuleSet) -> FittedFusion:
+    owners = voices.owners
+    entries = entries_of((found.rules, found.bank, found.head), owners)
+    labels = [owners.get(label, label) for label in found.labels]
+    truth = np.array([entries.index(label) if label in entries else -1 for label in labels])
+    calibrated = [_calibrated(voice, labels, owners) for voice in (found.rules, found.bank)]
+    probs = [voice.probs(entries, owners) for voice in (*calibrated, found.head) if voice is not None]
+    best_share: float = 0.0
+    curve: tuple[CurvePoint, ...] = ()
+    for share in _SHARES if found.head is not None else (0.0,):
+        points = tuple(_point(alpha, share, probs, truth) for alpha in _ALPHAS)
+        if not curve or _merit(_best(points)) > _merit(_best(curve)):
+            best_share, curve = share, points
+    return FittedFusion(
+        alpha=_best(curve).alpha,
+        head_share=None if found.head is None else best_share,
+        rules_temperature=calibrated[0].temperature,
+        bank_temperature=calibrated[1].temperature,
+        curve=curve,
+        samples=len(labels),
+        excluded=0,
+        in_bank=0,
+        not_held_out=0,
+        rules=rules.name,
+        fingerprint=voices.bank.model.fingerprint,
+        eval_version=None,
+    )
+
+
+def _merit(point: CurvePoint) -> tuple[float, float]:
+    return point.mrr, -point.loss
+
+
+def _best(points: Sequence[CurvePoint]) -> CurvePoint:
+    return max(points, key=_merit)
+
+
+def _point(alpha: float, share: float, probs: Sequence[Doubles], truth: Ints) -> CurvePoint:
+    weights = (alpha, (1 - alpha) * (1 - share), (1 - alpha) * share)
+    scores = np.zeros_like(probs[0])
+    for weight, part in zip(weights, probs, strict=False):
+        scores += weight * part
+    known = truth >= 0
+    own = np.where(known, scores[np.arange(len(truth)), truth], 0.0)
+    before = (scores > own[:, None]).sum(axis=1)  # of equals the right one is first, for every α alike
+    return CurvePoint(
+        alpha=alpha,
+        top1=float((known & (before < 1)).mean()),
+        top5=float((known & (before < 5)).mean()),
+        mrr=float(np.where(known, 1 / (1 + before), 0.0).mean()),
+        loss=float(-np.log(np.maximum(own, _LEAST_PROB)).mean()),
+    )
+
+
+def _calibrated(voice: Voice, labels: Sequence[str], owners: dict[str, str]) -> Voice:
+    """Return the voice with the temperature that fits the rows whose fabric it knows; of families the best member."""
+    names = [owners.get(name, name) for name in voice.names]
+    groups = list(dict.fromkeys(names))
+    best = np.stack([voice.scores[:, [n == group for n in names]].max(axis=1) for group in groups], axis=1)
+    rows = [at for at, label in enumerate(labels) if label in groups]
+    if not rows or len(groups) < 2:
+        return replace(voice, temperature=1.0)
+    truth = np.array([groups.index(labels[at]) for at in rows])
+    return replace(voice, temperature=smoothed_temperature(truth, best[rows]))
+
+
+def _cross_fitted(
+    rows: LabelledRows, fresh: Sequence[int], head: LinearHead | None, seed: int
+) -> tuple[list[int], Voice | None]:
+    """Return the rows that may be fitted on, and what heads that have not seen them say."""
+    if head is None:
+        return list(fresh), None
+    names = [str(name) for name in head.classes]
+    labels = rows.references.fabrics
+    mine = [row for row in fresh if labels[row] in names]
+    present = sorted({labels[row] for row in mine})
+    if len(present) < 2:
+        return [], None
+    truth = np.array([present.index(labels[row]) for row in mine], np.int64)
+    groups = photo_groups(
+        [rows.photos[row] for row in mine], [rows.references.sha256[r] for r in mine], [rows.looks[r] for r in mine]
+    )
+    folds = learning.grouped_folds(truth, groups, folds=5, seed=seed)
+    strength = 1.0 if head.report is None else head.report.strength
+    found = learning.cross_fit_logistic(_rows_of(rows, mine), truth, folds, strengths=(strength,))
+    held = np.flatnonzero(folds != learning.ALWAYS_TRAIN)
+    scores = found.logits[held] / head.temperature
+    return [mine[at] for at in held], Voice(tuple(present), scores, 1.0)
+
+
+def _rules_voice(folder: str | os.PathLike[str], rows: LabelledRows, held: Sequence[int], rules: RuleSet) -> Voice:
+    paths = {patch.key: patch.path for patch in list_patches(folder)}
+    scores = [list(rule_scores(extract_attributes(paths[rows.references.paths[at]]), rules).values()) for at in held]
+    return Voice(tuple(rules.rules), np.array(scores), 1.0)
+
+
+def _rows_of(rows: LabelledRows, numbers: Sequence[int]) -> Floats:
+    return np.ascontiguousarray(rows.references.embeddings[list(numbers)])

@@ -1,0 +1,157 @@
+"""What a head is trained on, and what it must never see: the evaluation set, under its own name or another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipfast.errors import DataError
+from clipfast.retrieval.crops import read_sidecar
+from clipfast.retrieval.encode import Skipped
+from clipfast.retrieval.evalset import EVAL_SET_NAME, EvalSet, eval_set_beside
+from clipfast.retrieval.grouping import photo_groups
+from clipfast.retrieval.head import HeadOptions, LinearHead
+from clipfast.retrieval.labelled import LabelledRows, encode_labelled
+from clipfast.retrieval.looks import copies_between, look_of
+from clipfast.types import ImageEncoder
+
+__all__ = ["Kept", "TrainedHead", "find_eval_set", "leave_out", "train_head"]
+
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Rows of a labelled folder that are not of the evaluation set.
+
+    Attributes:
+        rows: Their numbers, ascending.
+        excluded: Names of the others.
+    """
+
+    rows: tuple[int, ...]
+    excluded: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedHead:
+    """A head, and how it was trained.
+
+    Attributes:
+        head: The head.
+        excluded: Patches that were left out because they are in the evaluation set.
+        eval_set: That set, or None where there was none.
+        skipped: Patches that could not be read.
+    """
+
+    head: LinearHead
+    excluded: tuple[str, ...]
+    eval_set: EvalSet | None
+    skipped: tuple[Skipped, ...]
+
+
+def train_head(
+    clip: ImageEncoder,
+    folder: str | os.PathLike[str],
+    *,
+    eval_set: EvalSet | None = None,
+    seed: int = 0,
+    options: HeadOptions | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> TrainedHead:
+    """Train a head on a folder of labelled patches, without the evaluation set.
+
+    Args:
+        clip: The encoder.
+        folder: `<fabric_id>/<patch>`.
+        eval_set: What to leave out; None leaves out nothing, see `find_eval_set`.
+        seed: Of the folds.
+        options: How to train; its `progress` counts fits.
+        progress: Called with (done, total) files.
+
+    Raises:
+        DataError: Too few samples, a near copy of an evaluation image under another name, an evaluation image that was
+            moved or changed, or no patch at all.
+        MissingExtraError: scikit-learn is not installed.
+    """
+    rows = encode_labelled(clip, folder, progress=progress)
+    kept = leave_out(rows, eval_set) if eval_set is not None else Kept(tuple(range(len(rows.references))), ())
+    if not kept.rows:
+        raise DataError(
+            f"Too few samples to train: all {len(kept.excluded)} patches of {os.fspath(folder)} are in the evaluation "
+            "set. Label more, or make the set again with a smaller split."
+        )
+    references = rows.references.taken(kept.rows)
+    photos, looks = [rows.photos[row] for row in kept.rows], [rows.looks[row] for row in kept.rows]
+    groups = photo_groups(photos, references.sha256, looks)
+    head = LinearHead.fit(
+        references.embeddings, references.fabrics, seed=seed, groups=groups.tolist(), clip=clip, options=options
+    )
+    return TrainedHead(head.trained_with(references.sha256), kept.excluded, eval_set, rows.skipped)
+
+
+def find_eval_set(folder: str | os.PathLike[str]) -> EvalSet | None:
+    """Return the evaluation set that lies beside a folder, if there is one.
+
+    One in the working directory counts too, if a picture of it is in the folder: a set that nobody looks for is one
+    that is trained on.
+
+    Raises:
+        DataError: There is one and it cannot be read.
+    """
+    beside = [eval_set_beside(folder), Path(folder).absolute().parent / EVAL_SET_NAME]
+    for path in beside:
+        if path.is_file():
+            return EvalSet.load(path)
+    here = Path(EVAL_SET_NAME)
+    if here.is_file():
+        found = EvalSet.load(here)
+        base = Path(folder).absolute()
+        if any(found.file(sample).is_relative_to(base) for sample in found.samples):
+            return found
+    return None
+
+
+def leave_out(rows: LabelledRows, eval_set: EvalSet) -> Kept:
+    """Part the rows of a folder from the evaluation set.
+
+    Left out are the set's own files, and patches cut from its photos. A near copy of one of its pictures under another
+    name is refused: someone put it there, and a head trained on it would be judged on what it has seen.
+
+    Raises:
+        DataError: A near copy is among the rest, or a picture of the set was moved or changed.
+    """
+    eval_set.verify()
+    digests = {sample.sha256 for sample in eval_set.samples}
+    photos = {eval_set.file(sample) for sample in eval_set.samples}
+    photos |= {photo for path in photos if (photo := _source(path)) is not None}
+    references = rows.references
+    out = {
+        row
+        for row, (digest, photo) in enumerate(zip(references.sha256, rows.photos, strict=True))
+        if digest in digests or (photo is not None and photo in photos)
+    }
+    rest = [row for row in range(len(references)) if row not in out]
+    looks = [look_of(eval_set.crop(sample)) for sample in eval_set.samples]
+    copies = copies_between([rows.looks[row] for row in rest], looks)
+    if copies:
+        pairs = [(references.paths[rest[pair.one]], eval_set.samples[pair.other].image) for pair in copies]
+        raise _leak(list(dict(reversed(pairs)).items()))
+    return Kept(tuple(rest), tuple(references.paths[row] for row in sorted(out)))
+
+
+def _source(path: Path) -> Path | None:
+    sidecar = read_sidecar(path)
+    return None if sidecar is None else sidecar.photo(path)
+
+
+def _leak(pairs: Sequence[tuple[str, str]]) -> DataError:
+    shown = "; ".join(f"{path} is nearly the same picture as {image}" for path, image in sorted(pairs)[:_NAMED])
+    more = f"; and {len(pairs) - _NAMED} more" if len(pairs) > _NAMED else ""
+    return DataError(
+        f"{shown}{more}. A head trained on pictures of the evaluation set is judged on what it has seen. Remove "
+        f"{'them' if len(pairs) > 1 else 'it'} from the folder, or make the evaluation set again, which keeps near "
+        "copies together."
+    )

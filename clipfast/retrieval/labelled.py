@@ -1,0 +1,176 @@
+"""The folder of labelled patches: `root/<fabric_id>/patch_001.jpg`, with or without a side-car beside each."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipfast.datasets.folders import FabricImage, scan_fabrics
+from clipfast.errors import DataError, ImageError
+from clipfast.retrieval.build import encode_folder
+from clipfast.retrieval.crops import Sidecar, read_sidecar, sidecar_path
+from clipfast.retrieval.encode import EncodeOptions, Skipped
+from clipfast.retrieval.looks import Look, look_of
+from clipfast.retrieval.references import References
+from clipfast.runtime.batching import prefetch
+from clipfast.runtime.images import load_image
+from clipfast.types import ImageEncoder
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["LABELLED_FOLDER", "LabelledRows", "Patch", "encode_labelled", "list_patches", "look_at_patches"]
+
+LABELLED_FOLDER = Path("data/patches/labeled")
+EXPECTED_LAYOUT = "data/patches/labeled/<fabric_id>/patch_001.jpg, beside it patch_001.json if there is a side-car"
+_MAX_FILE_BYTES = 512 << 20
+_READ_AHEAD = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """One labelled patch on disk.
+
+    Attributes:
+        label: Its fabric: the name of its folder.
+        path: The file.
+        key: `fabric/file`.
+        sidecar: What lies beside it, or None.
+    """
+
+    label: str
+    path: Path
+    key: str
+    sidecar: Sidecar | None
+
+    @property
+    def photo(self) -> Path | None:
+        """The photo that it was cut from, absolute; None where no side-car names one."""
+        return None if self.sidecar is None else self.sidecar.photo(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPatch:
+    """A patch that was read.
+
+    Attributes:
+        patch: Where it is and what is said of it.
+        sha256: Checksum of its file.
+        size_hw: Its size in pixels.
+        look: To find copies by.
+    """
+
+    patch: Patch
+    sha256: str
+    size_hw: tuple[int, int]
+    look: Look
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledRows:
+    """Labelled patches as rows, in the order of (fabric, file).
+
+    Attributes:
+        references: Embeddings with fabric, name and checksum of each.
+        looks: Of each row.
+        photos: Source photo of each row, absolute; None where nobody knows.
+        skipped: What could not be read.
+    """
+
+    references: References
+    looks: tuple[Look, ...]
+    photos: tuple[Path | None, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def list_patches(folder: str | os.PathLike[str]) -> list[Patch]:
+    """List the patches of a folder with their side-cars, in the order of (fabric, file).
+
+    Raises:
+        DataError: No folder there, no picture in it, or a side-car that is none.
+    """
+    found = scan_fabrics(folder)
+    patches = [
+        Patch(fabric, path, FabricImage(fabric, path).key, read_sidecar(path))
+        for fabric, paths in found.fabrics.items()
+        for path in paths
+    ]
+    if not patches:
+        raise DataError(f"{os.fspath(folder)} holds no labelled patch. Expected layout: {EXPECTED_LAYOUT}.")
+    return patches
+
+
+def look_at_patches(
+    patches: list[Patch], *, progress: Callable[[int, int], None] | None = None
+) -> tuple[list[SeenPatch], list[Skipped]]:
+    """Read patches without a model: checksum, size and look of each; what cannot be read is named with its reason."""
+    seen: list[SeenPatch] = []
+    skipped: list[Skipped] = []
+    for done, item in enumerate(prefetch(_look_at, patches, workers=1, ahead=_READ_AHEAD), start=1):
+        if isinstance(item, Skipped):
+            skipped.append(item)
+        else:
+            seen.append(item)
+        if progress:
+            progress(done, len(patches))
+    return seen, skipped
+
+
+def encode_labelled(
+    clip: ImageEncoder,
+    folder: str | os.PathLike[str],
+    *,
+    batch_size: int = 32,
+    progress: Callable[[int, int], None] | None = None,
+) -> LabelledRows:
+    """Encode a folder of labelled patches; each file is read once.
+
+    Raises:
+        DataError: No folder there, no patch in it that can be read, or a side-car that is none.
+    """
+    patches = {patch.key: patch for patch in list_patches(folder)}
+    looks: dict[str, Look] = {}
+
+    def inspect(name: str, image: Image.Image) -> None:
+        looks[name] = look_of(image)
+
+    options = EncodeOptions(batch_size=batch_size, progress=progress, inspect=inspect)
+    references, report = encode_folder(clip, Path(folder), options)
+    sidecars = {f"{patch.label}/{sidecar_path(patch.path).name}" for patch in patches.values()}
+    return LabelledRows(
+        references,
+        tuple(looks[path] for path in references.paths),
+        tuple(patches[path].photo if path in patches else None for path in references.paths),
+        tuple(item for item in report.skipped if item.path not in sidecars),
+    )
+
+
+def read_picture(path: Path) -> tuple[str, Image.Image]:
+    """Read a file once: its checksum, and the picture in it.
+
+    Raises:
+        ImageError: It cannot be read as a picture.
+        OSError: It cannot be read at all.
+    """
+    size = path.stat().st_size
+    if size > _MAX_FILE_BYTES:
+        raise ImageError(f"{path} must have at most {_MAX_FILE_BYTES:,} bytes; it has {size:,}. Shrink the photo.")
+    data = path.read_bytes()
+    try:
+        return hashlib.sha256(data).hexdigest(), load_image(data)
+    except ImageError as error:
+        reason = str(error).removeprefix(f"the image of {len(data):,} bytes ")
+        raise ImageError(f"{path} {reason}") from error
+
+
+def _look_at(patch: Patch) -> SeenPatch | Skipped:
+    try:
+        sha256, image = read_picture(patch.path)
+        return SeenPatch(patch, sha256, (image.height, image.width), look_of(image))
+    except (ImageError, OSError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).removeprefix(f"{patch.path} ")
+        return Skipped(patch.key, reason)

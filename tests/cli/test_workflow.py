@@ -1,0 +1,296 @@
+"""The commands of the fabric workflow, in the owner's layout, with a stand-in for the model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from clipfast.cli import messages
+from clipfast.cli.commands import app
+from clipfast.cli.messages import HINTS, MESSAGES
+from clipfast.errors import ClipfastError, DataError
+from clipfast.types import Floats, Images
+
+COLOURS = {"cotton": (190, 60, 60), "linen": (60, 180, 60), "silk_satin": (60, 60, 190)}
+
+
+class ColourClip:
+    """The mean colour as a unit row."""
+
+    name, precision, threads = "colour", "fp32", 1
+
+    @classmethod
+    def load(cls, model: str | None, **options: Any) -> ColourClip:
+        return cls()
+
+    def __enter__(self) -> ColourClip:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def fingerprint(self, output: str = "embedding") -> str:
+        return "a" * 64
+
+    def encode_images(self, images: Images) -> Floats:
+        listed: list[Any] = images if isinstance(images, list) else [images]
+        rows = np.stack([np.asarray(image.convert("RGB"), float).mean(axis=(0, 1)) for image in listed]) - 100
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+
+
+def draw(path: Path, fabric: str, seed: int, *, noise: float = 30, size: int = 224) -> None:
+    """Save a patch near its fabric's colour, with a coarse pattern of its own."""
+    rng = np.random.default_rng([seed, len(fabric)])
+    cells = np.array(COLOURS[fabric]) + rng.normal(0, noise, 3) + rng.normal(0, 30, (6, 6, 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.clip(cells, 0, 255).astype(np.uint8)).resize((size, size)).save(path)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """References and labelled patches of three fabrics, drawn once."""
+    root = tmp_path_factory.mktemp("drawn") / "data"
+    for at, fabric in enumerate(COLOURS):
+        for number in range(3):
+            draw(root / "fabrics" / fabric / f"ref_{number:02}.png", fabric, 900 + number, noise=9)
+        for number in range(12):
+            draw(root / "patches" / "labeled" / fabric / f"patch_{number:03}.png", fabric, 20 * at + number)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def layout(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in the owner's project folder."""
+    monkeypatch.setattr("clipfast.runtime.clip.Clip", ColourClip)
+    for name in ("CLIPFAST_BANK", "CLIPFAST_FUSION"):
+        monkeypatch.delenv(name, raising=False)
+    shutil.copytree(drawn, tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def invoke(*arguments: str) -> Result:
+    """Run a command."""
+    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "160"})
+
+
+def run(*arguments: str) -> str:
+    """Run a command that must succeed; returns standard output."""
+    result = invoke(*arguments)
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.stdout
+
+
+def run_json(*arguments: str) -> Any:
+    """Run a command with --json; standard output must be one JSON object."""
+    return json.loads(run(*arguments, "--json"))
+
+
+def failure(*arguments: str) -> str:
+    """Run a command that must fail with one of our errors; returns its sentence."""
+    result = invoke(*arguments)
+    assert isinstance(result.exception, ClipfastError), (result.output, result.exception)
+    return str(result.exception)
+
+
+def test_the_whole_loop_runs_in_the_owners_layout() -> None:
+    """Bank, evaluation set, head, weights, evaluation, answer: each finds what the one before left."""
+    run("bank", "build")
+    made = run_json("evalset", "make")
+    assert made["path"] == "data/eval_set.jsonl"
+    assert made["classes"] == {name: {"total": 12, "test": 2} for name in COLOURS}
+    assert run_json("evalset", "verify", "data/eval_set.jsonl")["version"] == made["version"]
+    head = run_json("head", "train", "--out", "head.npz")
+    assert (head["samples"], head["excluded"], head["eval_version"]) == (30, 6, made["version"])
+    assert 0 <= head["accuracy_interval"][0] <= head["accuracy"] <= head["accuracy_interval"][1] <= 1
+    assert head["classes"] == dict.fromkeys(COLOURS, 10)
+    fitted = run_json("fuse", "fit", "--exclude", "data/eval_set.jsonl", "--head", "head.npz")
+    assert fitted["path"] == "data/fusion.json"
+    assert (fitted["fit"]["samples"], fitted["fit"]["excluded"]) == (30, 6)
+    found = run_json("evaluate", "--head", "head.npz", "--alpha", "fit", "--topk", "1,2")
+    assert [phase["name"] for phase in found["phases"]] == ["rules", "+CLIP", "+head"]
+    assert found["fusion"]["alpha"] == fitted["fit"]["alpha"]
+    assert set(found["phases"][0]["top"]) == {"1", "2"}
+    assert (found["total"], found["processed"], found["errors"]) == (6, 6, [])
+    answer = run_json("recommend", "data/patches/labeled/linen/patch_003.png", "--head", "head.npz", "--alpha", "0")
+    assert answer["results"][0]["name"] == "linen"
+    assert answer["results"][0]["display_name"] == "亚麻布 Linen"
+    assert set(answer["attributes"]) >= {"dominant_color_name", "sheen_score", "texture_complexity", "pattern"}
+
+
+def test_head_train_prints_the_summary_of_the_owners_tool() -> None:
+    """Class distribution, totals, what was left out, accuracy with its interval, and check points."""
+    run("evalset", "make")
+    lines = run("head", "train", "--out", "h.npz").splitlines()
+    assert "Class Distribution:" in lines
+    assert "  cotton: 10 samples" in lines
+    assert "Total: 30 samples, 3 classes" in lines
+    assert "Left out: 6 samples of the evaluation set data/eval_set.jsonl" in lines
+    assert "Saved linear head -> h.npz" in lines
+    assert any(line.startswith("   Cross-validated accuracy: ") and "% to " in line for line in lines)
+    points = [line for line in lines if line[0] in "✓✗"]
+    assert len(points) == 5
+    assert points[0] == "✓ File written: h.npz, read back"
+    assert points[-1] == "✗ 50 samples or more: 30"
+
+
+def test_without_an_evaluation_set_nothing_is_left_out_and_it_is_said() -> None:
+    """On standard error, so that --json stays one object."""
+    result = invoke("head", "train", "--out", "h.npz", "--json")
+    assert json.loads(result.stdout)["excluded"] == 0
+    assert "No evaluation set was found beside" in result.stderr
+
+
+def test_evalset_make_prints_the_summary_of_the_owners_tool() -> None:
+    """One line a class, totals, two sample lines that are the file's own."""
+    lines = run("evalset", "make", "--split", "0.25", "--output", "e.jsonl").splitlines()
+    assert lines[0] == "[cotton] Total: 12, Test: 3"
+    assert "   Total samples: 9" in lines
+    assert "   Classes: 3" in lines
+    assert f"  {Path('e.jsonl').read_text(encoding='utf-8').splitlines()[0]}" in lines
+    assert sum(line.startswith("✓") for line in lines) == 4
+
+
+def test_evaluate_prints_the_summary_of_the_owners_tool() -> None:
+    """Phases side by side, top-k with intervals, gains with their tests, check points."""
+    run("bank", "build")
+    run("evalset", "make")
+    output = run("evaluate", "data/eval_set.jsonl", "--alpha", "0.2")
+    assert "CLIP Retrieval Evaluation (JSONL)" in output
+    assert "Total samples: 6" in output
+    assert "Errors: 0" in output
+    assert "Top@1 Accuracy: " in output
+    assert "+CLIP less rules: " in output
+    assert "McNemar p = " in output
+    assert "✓ No errors: 0" in output
+
+
+def test_rules_that_know_none_of_the_fabrics_are_left_out(layout: Path) -> None:
+    """They could only be wrong, and it is said."""
+    for folder in ("fabrics", "patches/labeled"):
+        for name in COLOURS:
+            (layout / "data" / folder / name).rename(layout / "data" / folder / f"sku {name}")
+    run("bank", "build")
+    run("evalset", "make")
+    result = invoke("evaluate", "--json")
+    assert [phase["name"] for phase in json.loads(result.stdout)["phases"]] == ["+CLIP"]
+    assert "has a rule in fine" in result.stderr
+
+
+def test_recommend_looks_at_a_part(layout: Path) -> None:
+    """A photo of two fabrics: the box and the point decide which one is asked about, in either language."""
+    run("bank", "build")
+    both = Image.new("RGB", (448, 224))
+    for at, fabric in enumerate(("cotton", "silk_satin")):
+        both.paste(Image.open(layout / "data" / "fabrics" / fabric / "ref_00.png"), (224 * at, 0))
+    both.save("both.png")
+    for arguments, name in (
+        (["--at", "112,100"], "cotton"),
+        (["--at", "400,100", "--size", "60"], "silk_satin"),
+        (["--crop", "230,0,448,224"], "silk_satin"),
+    ):
+        found = run_json("recommend", "both.png", *arguments, "--alpha", "0", "--lang", "en", "--topk", "2")
+        assert found["results"][0]["name"] == name
+        assert len(found["results"]) == 2
+    output = run("recommend", "both.png", "--rules", "none", "--lang", "zh")
+    assert "属性：" in output
+    assert "面料" in output
+    assert run_json("recommend", "both.png", "--rules", "none")["alpha"] is None
+    assert "Silk Satin" in run("recommend", "both.png", "--lang", "en", "--at", "400,100", "--alpha", "0")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["recommend", "x.png", "--alpha", "1.5"],
+        ["recommend", "x.png", "--alpha", "much"],
+        ["recommend", "x.png", "--at", "1"],
+        ["recommend", "x.png", "--crop", "1,2,3,x"],
+        ["recommend", "x.png", "--at", "1,2", "--crop", "1,2,3,4"],
+        ["recommend", "x.png", "--lang", "de"],
+        ["evaluate", "--topk", "0"],
+        ["evaluate", "--topk", "one"],
+        ["head"],
+    ],
+)
+def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
+    """Before anything is loaded."""
+    assert invoke(*arguments).exit_code == 2
+
+
+def test_errors_come_in_the_words_of_the_owners_document(layout: Path) -> None:
+    """English by default; with --lang zh a hint in Chinese stands before the sentence."""
+    for name in COLOURS:
+        for file in sorted((layout / "data/patches/labeled" / name).iterdir())[4:]:
+            file.unlink()
+    said = failure("head", "train")
+    assert said.startswith("Too few samples to train: there are 12 (cotton 4, linen 4, silk_satin 4)")
+    assert failure("head", "train", "--lang", "zh").startswith("训练样本太少：至少需要 20 个")
+    assert failure("recommend", "data/fabrics/cotton/ref_00.png").startswith("找不到面料向量库")
+    assert failure("evaluate").startswith("No evaluation set at data/eval_set.jsonl")
+    assert failure("evaluate", "--lang", "zh").startswith("找不到评估集")
+    assert "No fitted weights" in _after_bank("recommend", "data/fabrics/cotton/ref_00.png", "--alpha", "fit", "--lang", "en")
+    assert failure("evalset", "make", "nowhere", "--lang", "zh").startswith("目录不存在")
+    Path("bad.toml").write_text('[[fabric]]\nid = "a"\nen = "A"\nzh = "甲"\nattributes.shine = { low = 0.5 }\n')
+    said = failure("recommend", "data/fabrics/cotton/ref_00.png", "--rules", "bad.toml")
+    assert said.startswith("规则文件中有未知属性。bad.toml, line 5: unknown attribute 'shine'")
+
+
+def _after_bank(*arguments: str) -> str:
+    run("bank", "build")
+    return failure(*arguments)
+
+
+def test_a_planted_evaluation_image_stops_training() -> None:
+    """Saved again under another name, it is named, and no head is written."""
+    run("evalset", "make")
+    line = json.loads(Path("data/eval_set.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    Image.open(Path("data") / line["image"]).save("data/patches/labeled/linen/new.jpg", quality=85)
+    said = failure("head", "train", "--out", "h.npz")
+    assert "linen/new.jpg is nearly the same picture as" in said
+    assert not Path("h.npz").exists()
+
+
+def test_a_changed_evaluation_image_is_named() -> None:
+    """By training, fitting and evaluating alike."""
+    run("bank", "build")
+    run("evalset", "make")
+    line = json.loads(Path("data/eval_set.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    draw(Path("data") / line["image"], "cotton", 12345)
+    for command in (["head", "train"], ["fuse", "fit"], ["evaluate"], ["evalset", "verify", "data/eval_set.jsonl"]):
+        assert "its checksum differs. It was changed" in failure(*command)
+    (Path("data") / line["image"]).unlink()
+    for command in (["head", "train"], ["fuse", "fit"], ["evaluate"]):
+        assert "was moved or removed" in failure(*command)
+
+
+def test_the_onnx_file_must_be_named_so() -> None:
+    """Anything else is refused before it is written."""
+    assert "must name a .onnx file" in failure("head", "train", "--export-onnx", "head.bin")
+
+
+def test_every_message_says_the_same_in_both_languages() -> None:
+    """The same values are put into both, and Chinese is Chinese."""
+    from string import Formatter
+
+    for key, (english, chinese) in MESSAGES.items():
+        fields = [sorted(name for _, name, _, _ in Formatter().parse(text) if name) for text in (english, chinese)]
+        assert fields[0] == fields[1], key
+        if any(sign.isalpha() for sign in chinese.split("{")[0]) and key not in {"skipped"}:
+            assert any("\u4e00" <= sign <= "\u9fff" for sign in chinese), key
+    assert all(any("\u4e00" <= sign <= "\u9fff" for sign in hint) for hint in HINTS.values())
+
+
+def test_a_hint_keeps_the_kind_of_error() -> None:
+    """Exit codes and `except` clauses do not depend on the language."""
+    with pytest.raises(DataError, match=r"^训练样本太少.*Too few samples to train: x"), messages.in_language("zh"):
+        raise DataError("Too few samples to train: x")
+    with pytest.raises(DataError, match="^unheard of"), messages.in_language("zh"):
+        raise DataError("unheard of")

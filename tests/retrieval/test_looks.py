@@ -1,0 +1,83 @@
+"""Copies are found however they were made, and different pieces of the same cloth are not taken for copies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from reference.copied import CLOTH, WAYS, cloth, cut, jpeg, scaled
+
+from clipfast.kernels.filters import luminance, perceptual_hash
+from clipfast.retrieval.looks import Look, copies_between, copies_within, look_of
+from clipfast.types import Pixels
+
+def is_copy(one: Image.Image, other: Image.Image) -> bool:
+    """Ask both ways round, which must agree."""
+    looks = look_of(one), look_of(other)
+    found = bool(copies_between(looks[:1], looks[1:]))
+    assert found == bool(copies_between(looks[1:], looks[:1])) == bool(copies_within(looks))
+    return found
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_copies_are_found_on_every_fabric(way: str) -> None:
+    """All fabrics, each in another colour."""
+    missed = [CLOTH[at] for at in range(len(CLOTH)) if not is_copy(cloth(at), WAYS[way](cloth(at)))]
+    assert missed == []
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    number=st.integers(0, 23),
+    shares=st.tuples(*[st.floats(0, 0.025)] * 4),
+    factor=st.floats(0.6, 1.6),
+    quality=st.integers(75, 95),
+)
+def test_any_small_cut_at_any_size_and_quality_is_a_copy(
+    number: int, shares: tuple[float, ...], factor: float, quality: int
+) -> None:
+    """Cut, scaled and encoded again, in any amounts up to these."""
+    assert is_copy(cloth(number), jpeg(scaled(cut(cloth(number), *shares), factor), quality))
+
+
+def test_pieces_of_one_fabric_in_one_colour_are_no_copies() -> None:
+    """Of 48 pieces, two of each fabric in its colour, no two are copies: 1,128 pairs."""
+    looks = [look_of(cloth(number, seed)) for seed in (0, 2) for number in range(24)]
+    assert copies_within(looks) == []
+
+
+def test_the_first_hash_is_the_plain_one() -> None:
+    """The whole picture's hash agrees with the kernel's, but for the shrinking in two steps."""
+    image = cloth(3)
+    look = look_of(image)
+    assert look.hashes is not None
+    plain = perceptual_hash(luminance(np.asarray(image)))
+    assert int(look.hashes[0] ^ np.uint64(plain)).bit_count() <= 2
+    assert look.hashes.shape == (256,)
+
+
+def test_each_cut_is_the_hash_of_that_cut() -> None:
+    """Crops of whole percents, computed from the small picture, hash as if they had been cut from the large one."""
+    image = scaled(cloth(11), 400 / 224)
+    look = look_of(image)
+    assert look.hashes is not None
+    for number, shares in ((5, (0.01, 0, 0.01, 0)), (10 * 16 + 10, (0.02, 0.02, 0.02, 0.02))):
+        pixels: Pixels = np.asarray(cut(image, *shares))
+        assert int(look.hashes[number] ^ np.uint64(perceptual_hash(luminance(pixels)))).bit_count() <= 4
+
+
+def test_pictures_without_a_pattern_are_compared_with_nothing() -> None:
+    """Plain colours have no hash, so two of them are not called copies."""
+    plain: list[Look] = [look_of(Image.new("RGB", (64, 64), (level, 90, 90))) for level in (10, 10)]
+    assert plain[0].hashes is None
+    assert copies_within(plain) == copies_between(plain, [look_of(cloth(0))]) == []
+
+
+def test_modes_do_not_matter() -> None:
+    """Palette, grey and 16-bit pictures are measured like the RGB that they show."""
+    image = cloth(6).convert("L")
+    deep = Image.fromarray(np.asarray(image).astype(np.uint16) * 256)
+    assert is_copy(image, deep)
+    assert is_copy(image, image.convert("P"))
