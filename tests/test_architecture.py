@@ -27,9 +27,10 @@ ALLOWED = {
     "datasets": L1,
     "surgery": L2,
     "retrieval": L2 | {"__version__"},
-    "report": L2 | {"surgery", "retrieval"},
+    "diagnostics": L2,
+    "report": L2 | {"surgery", "retrieval", "diagnostics"},
     "export": L0 | {"runtime", "cli"},
-    "cli": L2 | {"surgery", "retrieval", "report", "export", "__version__"},
+    "cli": L2 | {"surgery", "retrieval", "diagnostics", "report", "export", "__version__"},
     "__init__": L2 | {"surgery", "retrieval", "export"},
 }
 ALLOWED["export"] |= {"__version__"}
@@ -51,6 +52,7 @@ IMPORTERS = {
         "runtime/reading.py",
         "datasets/",
         "report/images.py",
+        "report/thumbnails.py",
         "cli/demo.py",
         "types.py",
     ),

@@ -15,6 +15,7 @@ COMMANDS = {
     "export": ("clipfast.export.cli", "Build an artifact from open_clip weights (extra: export)."),
     "verify": ("clipfast.cli.verify", "Prove an artifact again, here: checksums and parity."),
     "bank": ("clipfast.cli.bank", "Build, change and search a bank of reference photos."),
+    "diagnose": ("clipfast.cli.diagnose", "What is wrong with an image-text model, and what to mend first."),
     "heatmap": ("clipfast.cli.heatmap", "Where in an image is this text? Writes an overlay."),
 }
 

@@ -101,6 +101,7 @@ class Diagnosis:
         pair_noise: Estimated share of mismatched pairs.
         review: What people found.
         features: Medians of the features.
+        of_samples: Features of every judged sample.
         triage: Causes and priorities.
         missing: Fields that the data lack, and what cannot be said without them.
         warnings: What limits this diagnosis, in sentences.
@@ -127,6 +128,7 @@ class Diagnosis:
     pair_noise: NoiseEstimate | None
     review: ReviewResult | None
     features: tuple[FeatureRow, ...]
+    of_samples: Features
     triage: Triage
     missing: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -206,6 +208,7 @@ def diagnose(
         pair_noise=pair_noise,
         review=review,
         features=_feature_rows(features, right[features.rows]),
+        of_samples=features,
         triage=found,
         missing=predictions.missing(),
         warnings=_warnings(predictions),
