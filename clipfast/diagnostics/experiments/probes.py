@@ -33,7 +33,8 @@ def context_ablation(
 ) -> Experiment:
     """Take away the words around the keyword, and see whether images still find their text.
 
-    An image is right if its own text is nearest among all; of equally near ones, by the chance to pick it. If accuracy
+    An image is right if its own text is nearest among all; of equally near ones, by the chance to pick its own, or one
+    that was equal to it before anything was taken away. If accuracy
     falls without the context, the words alone are ambiguous; if it falls without the keyword, they are what counts.
 
     Args:
@@ -53,8 +54,10 @@ def context_ablation(
         if not keyword or keyword not in text:
             raise DataError(f"a keyword must occur in its text; {keyword!r} is not in {text!r}.")
 
+    _, same = np.unique(list(texts), return_inverse=True)
+
     def right(changed: Sequence[str]) -> Doubles:
-        return _finds_own(image_rows, encoder.encode_texts(list(changed)))
+        return _finds_own(image_rows, encoder.encode_texts(list(changed)), same)
 
     pairs = list(zip(texts, keywords, strict=True))
     halves = []
@@ -84,15 +87,11 @@ def _clean(text: str) -> str:
     return _SPACES.sub(" ", text).strip()
 
 
-def _finds_own(image_rows: Floats, text_rows: Floats) -> Doubles:
-    """Return the chance that each image picks its own text among all, (n,); equal texts share it."""
+def _finds_own(image_rows: Floats, text_rows: Floats, same: Ints) -> Doubles:
+    """Return the chance that each image picks its own text, or one of the same group, among the nearest, (n,)."""
     cosines = (image_rows @ text_rows.T).astype(np.float64)
-    best = cosines.max(axis=1)
-    own = np.diagonal(cosines)
-    tied = (cosines >= best[:, None] - _TIE).sum(axis=1)
-    # Images of equal texts are all right when that text is picked.
-    same = ((text_rows @ text_rows.T) > 1 - _TIE) & (cosines >= best[:, None] - _TIE)
-    found: Doubles = np.where(own >= best - _TIE, same.sum(axis=1) / tied, 0.0)
+    nearest = cosines >= cosines.max(axis=1, keepdims=True) - _TIE
+    found: Doubles = (nearest & (same[:, None] == same)).sum(axis=1) / nearest.sum(axis=1)
     return found
 
 
