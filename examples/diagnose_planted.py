@@ -57,7 +57,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the image tower makes of pictures: patch tokens (n, p, e), embeddings (n, e); and the exact boxes (n, 5, 4)."""
+    """What the image tower makes of pictures: patch tokens (n, p, e), embeddings (n, e); and exact boxes (n, 5, 4)."""
 
     tokens: Floats
     embeddings: Floats
@@ -84,7 +84,9 @@ def plant(fault: str, item: Question, rng: np.random.Generator) -> Question:
     if fault == "missing modality":
         return replace(item, fault="no text" if rng.random() < 0.5 else "no image")
     if fault == "ambiguity":
-        return replace(item, fault=fault, things=(item.things[0], item.things[0], *item.things[2:]), meant=int(rng.integers(2)))
+        return replace(
+            item, fault=fault, things=(item.things[0], item.things[0], *item.things[2:]), meant=int(rng.integers(2))
+        )
     return replace(item, fault=fault)
 
 
@@ -169,7 +171,8 @@ def predictions(system: System, parts: list[tuple[list[Question], Seen]]) -> Pre
         columns={"split": np.array(["train"] * len(train) + ["test"] * len(test))},
         attention=attention.reshape(-1, side, side),
         boxes=Boxes(
-            np.concatenate([boxes[i, at] for i, at in enumerate(there)]), np.repeat(np.arange(len(items)), [len(at) for at in there])
+            np.concatenate([boxes[i, at] for i, at in enumerate(there)]),
+            np.repeat(np.arange(len(items)), [len(at) for at in there]),
         ),
         image_only=np.repeat(nothing, len(items), axis=0),
         text_only=np.repeat(nothing, len(items), axis=0),
@@ -198,7 +201,9 @@ class World:
             changed = list(items)
             for row in chosen.tolist():
                 changed[row] = plant(fault, items[row], rng)
-            parts.append((changed, self._again(seen, changed, chosen) if fault in {"generalisation", "ambiguity"} else seen))
+            parts.append(
+                (changed, self._again(seen, changed, chosen) if fault in {"generalisation", "ambiguity"} else seen)
+            )
         return predictions(System(self.clip, *parts[0]), parts)
 
     def _again(self, seen: Seen, items: list[Question], rows: Ints) -> Seen:
@@ -236,7 +241,8 @@ def main() -> None:
                         {
                             "run": run, "fault": fault or "none", "share": share if fault else 0.0, "named": named,
                             "right": named[:1] == [fault] if fault else not named,
-                            "accuracy": found.accuracy.estimate, "noise": ratio and [ratio.low, ratio.estimate, ratio.high],
+                            "accuracy": found.accuracy.estimate,
+                            "noise": ratio and [ratio.low, ratio.estimate, ratio.high],
                             "noise_covered": covered,
                             "counts": {f.cause: f.samples for f in found.triage.findings},
                             "undecided": found.triage.undecided,

@@ -33,7 +33,9 @@ app = typer.Typer(cls=DefaultCommand, no_args_is_help=True, add_completion=False
 review_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Let people look at some samples.")
 app.add_typer(review_app, name="review")
 
-PredictionsFile = Annotated[Path, typer.Argument(help="JSON lines: id, label, probs or scores, and what else is known.")]
+PredictionsFile = Annotated[
+    Path, typer.Argument(help="JSON lines: id, label, probs or scores, and what else is known.")
+]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder of the report.")]
 Embeddings = Annotated[
     Path | None, typer.Option("--embeddings", help=".npz with ids, and image or text embeddings or both.")
@@ -166,7 +168,9 @@ def export(
     write_review(out_path, data, items, causes)
     counts = {side: sum(item.stratum == side for item in items) for side in ("wrong", "right")}
     if json:
-        print_json({"out": out_path.as_posix(), "wrong": counts["wrong"], "right": counts["right"], "wrong_in_all": wrong})
+        print_json(
+            {"out": out_path.as_posix(), "wrong": counts["wrong"], "right": counts["right"], "wrong_in_all": wrong}
+        )
         return
     out.print(
         f"Wrote {out_path}: {counts['wrong']} of {wrong} wrong samples and {counts['right']} right ones. Fill in the "

@@ -15,7 +15,15 @@ from clipfast.diagnostics.records import CaptionRecord, read_records
 from clipfast.errors import DataError, ShapeError, UndefinedMetricError
 from clipfast.types import Floats, ImageEncoder, TextEncoder
 
-__all__ = ["CaptionDiagnosis", "Captions", "PairEncoder", "Suspect", "diagnose_captions", "encode_captions", "read_captions"]
+__all__ = [
+    "CaptionDiagnosis",
+    "Captions",
+    "PairEncoder",
+    "Suspect",
+    "diagnose_captions",
+    "encode_captions",
+    "read_captions",
+]
 
 _MOST_SUSPECTS = 100
 
@@ -72,7 +80,9 @@ def encode_captions(
     """
     lacking = [name for name, image in zip(captions.ids, captions.images, strict=True) if not image]
     if lacking:
-        raise DataError(f"{len(lacking)} pairs have no image, such as {lacking[0]!r}. Add `image`, or give --embeddings.")
+        raise DataError(
+            f"{len(lacking)} pairs have no image, such as {lacking[0]!r}. Add `image`, or give --embeddings."
+        )
     images, count = [], len(captions.ids)
     for begin in range(0, count, batch_size):
         part = [root / name for name in captions.images[begin : begin + batch_size]]

@@ -70,7 +70,10 @@ def _groups(found: Diagnosis) -> Said:
     if worst.share_in_worse == 0:
         return "no", f"No group of {', '.join(table.column for table in tables)} is worse than the others."
     names = ", ".join(_named(worst))
-    return "yes", f"{100 * worst.share_in_worse:.0f} % of the errors lie in groups of {worst.column} that are worse: {names}."
+    return (
+        "yes",
+        f"{100 * worst.share_in_worse:.0f} % of the errors lie in groups of {worst.column} that are worse: {names}.",
+    )
 
 
 def _named(table: GroupTable) -> list[str]:
@@ -120,8 +123,8 @@ def _sure(found: Diagnosis) -> Said:
     gap = row.confidence - row.accuracy
     temperature = found.calibration.temperature
     text = (
-        f"ECE {row.ece.estimate:.3f} [{row.ece.low:.3f}, {row.ece.high:.3f}], MCE {row.mce:.3f}, ACE {row.ace:.3f}; mean "
-        f"confidence {row.confidence:.3f}, accuracy {row.accuracy:.3f}"
+        f"ECE {row.ece.estimate:.3f} [{row.ece.low:.3f}, {row.ece.high:.3f}], MCE {row.mce:.3f}, ACE {row.ace:.3f}; "
+        f"mean confidence {row.confidence:.3f}, accuracy {row.accuracy:.3f}"
         + (f"; best temperature {temperature:.2f}." if temperature is not None else "; no temperature is best.")
     )
     if abs(gap) < _SURE_GAP and row.ece.estimate < 2 * _SURE_GAP:
@@ -131,12 +134,14 @@ def _sure(found: Diagnosis) -> Said:
 
 def _flat(found: Diagnosis) -> Said:
     right, wrong = found.entropy
-    where = "" if found.localisation is None or found.localisation.mean_entropy is None else (
-        f" Mean entropy of the attention is {found.localisation.mean_entropy:.2f}."
+    where = (
+        ""
+        if found.localisation is None or found.localisation.mean_entropy is None
+        else (f" Mean entropy of the attention is {found.localisation.mean_entropy:.2f}.")
     )
     if wrong is None:
         return "no", f"No judged sample is wrong; mean predictive entropy {right or 0:.2f}.{where}"
-    text = f"Mean predictive entropy (of 1) {wrong:.2f} where wrong, {'unknown' if right is None else f'{right:.2f}'} where right.{where}"
+    text = f"Mean predictive entropy (of 1) {wrong:.2f} where wrong, {_plain(right)} where right.{where}"
     return ("yes" if wrong > 0.6 else "no"), text
 
 
@@ -146,8 +151,8 @@ def _looked(found: Diagnosis) -> Said:
         return _open(found, "attention", "boxes")
     text = (
         f"The peak lies in the answer in {share(place.pointing)}; where right {share(place.pointing_if_right)}, where "
-        f"wrong {share(place.pointing_if_wrong)}. Mean IoU of attention and answer {place.mean_iou or 0:.2f}, IoU of at "
-        f"least 0.5 in {share(place.iou_half)}; {100 * (place.mean_inside or 0):.0f} % of the attention is inside."
+        f"wrong {share(place.pointing_if_wrong)}. Mean IoU of attention and answer {place.mean_iou or 0:.2f}, IoU of "
+        f"at least 0.5 in {share(place.iou_half)}; {100 * (place.mean_inside or 0):.0f} % of the attention is inside."
     )
     before, after = place.pointing_if_right, place.pointing_if_wrong
     elsewhere = after is not None and (after.high < 0.5 or (before is not None and after.high < before.low))
@@ -288,7 +293,10 @@ def _rule_generalisation(found: Diagnosis) -> Said:
 
 def _rule_alignment(found: Diagnosis) -> Said:
     answer, text = _looked(found)
-    return answer, text if answer != "yes" else "Attention misses the answer where it is wrong: localisation probe next."
+    return (
+        answer,
+        text if answer != "yes" else "Attention misses the answer where it is wrong: localisation probe next.",
+    )
 
 
 def _rule_ambiguity(found: Diagnosis) -> Said:
@@ -296,10 +304,10 @@ def _rule_ambiguity(found: Diagnosis) -> Said:
     return answer, text if answer != "yes" else f"{text} Ambiguity: more context, or several labels."
 
 
-def _design(found: Diagnosis) -> Said:
+def _design(_: Diagnosis) -> Said:
     return "figure", (
-        "Intervals: Wilson for shares, bootstrap over samples elsewhere; groups corrected for their number. Experiments "
-        "(clipfast.diagnostics.experiments) change one factor at a time, repeat over seeds, and correct by Holm."
+        "Intervals: Wilson for shares, bootstrap over samples elsewhere; groups corrected for their number. "
+        "Experiments (clipfast.diagnostics.experiments) change one factor at a time, repeat over seeds, and correct by Holm."
     )
 
 

@@ -161,9 +161,7 @@ def diagnose(
     judged, right, train = predictions.judged, predictions.right, predictions.in_training
     attention = None if predictions.attention is None else measure_attention(predictions.attention, predictions.boxes)
     tick()
-    far = novelty(
-        predictions, method=chosen.novelty, false_positive_rate=chosen.false_positive_rate, seed=chosen.seed
-    )
+    far = novelty(predictions, method=chosen.novelty, false_positive_rate=chosen.false_positive_rate, seed=chosen.seed)
     tick()
     features = sample_features(predictions, Measured(attention, far), seed=chosen.seed)
     tick()
@@ -181,9 +179,7 @@ def diagnose(
     tick()
     pairs, pair_noise = _pairs(predictions, chosen.seed)
     tick()
-    known_noise = noise_of_labels(
-        predictions.labels[features.rows], predictions.probs[features.rows], _fair(features)
-    )
+    known_noise = noise_of_labels(predictions.labels[features.rows], predictions.probs[features.rows], _fair(features))
     both = train.any() and not train.all()
     tick()
     return Diagnosis(

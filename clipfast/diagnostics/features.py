@@ -90,8 +90,7 @@ class Features:
     @property
     def known(self) -> tuple[str, ...]:
         """Names of the features that at least one sample has."""
-        there = ~np.isnan(self.values).all(axis=0) if len(self.values) else np.zeros(len(FEATURES), bool)
-        return tuple(name for name, found in zip(FEATURES, there.tolist(), strict=True) if found)
+        return tuple(name for at, name in enumerate(FEATURES) if not np.isnan(self.values[:, at]).all())
 
 
 def sample_features(predictions: Predictions, measured: Measured, *, seed: int = 0) -> Features:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clipfast.diagnostics.predictions import Boxes, Doubles, Predictions
 from clipfast.errors import ShapeError
 from clipfast.metrics.intervals import Interval, wilson_interval
 from clipfast.types import Floats, Ints
 
-__all__ = ["AttentionMeasures", "Localisation", "attention_boxes", "attention_entropy", "localisation", "measure_attention"]
+__all__ = [
+    "AttentionMeasures",
+    "Localisation",
+    "attention_boxes",
+    "attention_entropy",
+    "localisation",
+    "measure_attention",
+]
 
 _LEVEL = 0.5  # of the map's own range: the cells that count as looked at
 _CHUNK = 4096
@@ -63,8 +72,8 @@ class AttentionMeasures:
     Attributes:
         entropy: Of the map, in [0, 1], (n,).
         iou: Of the attention's box with the nearest answer box, (n,).
-        hit: 1 where the peak lies in an answer box, else 0 (the pointing game without tolerance; the centre of the first
-            of equal peaks), (n,).
+        hit: 1 where the peak lies in an answer box, else 0 (the pointing game without tolerance; the centre of the
+            first of equal peaks), (n,).
         inside: Share of the attention inside the answer boxes, each cell by the share that the best box covers, (n,).
         lift: `inside` over the share of the picture that the box covers: 1 is no better than looking everywhere, (n,).
     """
@@ -97,7 +106,8 @@ def measure_attention(maps: Floats, boxes: Boxes | None) -> AttentionMeasures:
 def _best(values: Doubles, rows: Ints, count: int) -> Doubles:
     found = np.full(count, -np.inf)
     np.maximum.at(found, rows, values)
-    return np.where(np.isfinite(found), found, np.nan)
+    best: Doubles = np.where(np.isfinite(found), found, np.nan)
+    return best
 
 
 def _aligned_iou(left: Doubles, right: Doubles) -> Doubles:
@@ -178,7 +188,7 @@ def localisation(predictions: Predictions, measures: AttentionMeasures | None) -
         return None if choices is None else Localisation(0, None, None, None, None, None, None, None, choices)
     held = judged & ~np.isnan(measures.iou)
 
-    def share(hits: Doubles) -> Interval | None:
+    def share(hits: NDArray[Any]) -> Interval | None:
         return wilson_interval(int(hits.sum()), len(hits)) if len(hits) else None
 
     entropy = measures.entropy[judged & ~np.isnan(measures.entropy)]

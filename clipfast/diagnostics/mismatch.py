@@ -29,6 +29,8 @@ __all__ = ["NoiseEstimate", "confidence_ratio", "neighbour_votes", "noise_of_lab
 
 _CLASSES_FOR_FAR = 6
 _FEWEST = 20
+_VOTES = 15
+_MOST_VOTERS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,8 @@ def noise_of_labels(labels: Ints, probs: Doubles, fair: Bools | None = None) -> 
 
 
 def _scaled(share: Interval, factor: float) -> Interval:
-    values = (min(value * factor, 1.0) for value in (share.estimate, share.low, share.high))
-    return Interval(*values, share.confidence, share.method)
+    estimate, low, high = (min(value * factor, 1.0) for value in (share.estimate, share.low, share.high))
+    return Interval(estimate, low, high, share.confidence, share.method)
 
 
 def _joined(parts: dict[str, Interval]) -> Interval:
@@ -106,10 +108,8 @@ def _joined(parts: dict[str, Interval]) -> Interval:
     )
 
 
-def neighbour_votes(
-    rows: Floats, labels: Ints, voters: Ints, asked: Ints, *, classes: int, k: int = 15, seed: int = 0
-) -> Doubles:
-    """Let the nearest samples vote on the class: share of the k nearest voters with each class, (asked, c) float64.
+def neighbour_votes(rows: Floats, labels: Ints, voters: Ints, asked: Ints, *, classes: int, seed: int = 0) -> Doubles:
+    """Let the nearest samples vote on the class: share of the 15 nearest voters with each class, (asked, c) float64.
 
     Args:
         rows: Unit rows of all samples, (n, e).
@@ -117,7 +117,6 @@ def neighbour_votes(
         voters: Samples that may vote; of many, a random 4,096.
         asked: Samples that are voted on; none votes on itself.
         classes: How many classes.
-        k: Voters at most.
         seed: Chooses among many voters.
 
     Raises:
@@ -125,11 +124,11 @@ def neighbour_votes(
     """
     if len(voters) < 2:
         raise ShapeError(f"a vote needs two samples or more; got {len(voters)}.")
-    if len(voters) > 4096:
-        voters = np.sort(np.random.default_rng(seed).choice(voters, 4096, replace=False))
+    if len(voters) > _MOST_VOTERS:
+        voters = np.sort(np.random.default_rng(seed).choice(voters, _MOST_VOTERS, replace=False))
     place = np.full(len(rows), -1)
     place[voters] = np.arange(len(voters))
-    nearest, _ = k_nearest(rows[asked], rows[voters], min(k, len(voters) - 1), own=place[asked])
+    nearest, _ = k_nearest(rows[asked], rows[voters], min(_VOTES, len(voters) - 1), own=place[asked])
     votes = labels[voters][nearest]
     flat = np.arange(len(asked))[:, None] * classes + votes
     counts = np.bincount(flat.ravel(), minlength=len(asked) * classes).reshape(len(asked), classes)

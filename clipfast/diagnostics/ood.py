@@ -70,7 +70,7 @@ def k_nearest(rows: Floats, references: Floats, k: int, *, own: Ints | None = No
 
 
 def knn_distance(rows: Floats, references: Floats, *, k: int = _NEIGHBOURS, own: Ints | None = None) -> Doubles:
-    """Return the mean cosine distance to the k nearest references, (n,) float64 (Sun et al., ICML 2022, use the k-th)."""
+    """Return the mean cosine distance to the k nearest references, (n,) float64 (Sun et al., ICML 2022: k-th)."""
     _, cosines = k_nearest(rows, references, k, own=own)
     found: Doubles = 1.0 - cosines.mean(axis=1, dtype=np.float64)
     return found
@@ -97,7 +97,8 @@ def mahalanobis_distance(rows: Floats, references: Floats, labels: Ints | None =
     white_rows = rows.astype(np.float64) @ whiten
     for mean in means @ whiten:
         squares = np.minimum(squares, ((white_rows - mean) ** 2).sum(axis=1))
-    return np.sqrt(squares)
+    found: Doubles = np.sqrt(squares)
+    return found
 
 
 def shrunk_covariance(centred: Doubles) -> Doubles:
@@ -116,9 +117,7 @@ def shrunk_covariance(centred: Doubles) -> Doubles:
 
 _SCORES: Mapping[DistanceScore, Callable[[Floats, Floats, Ints], Doubles]] = MappingProxyType(
     {
-        "knn": lambda rows, references, _: knn_distance(
-            rows, references, k=min(_NEIGHBOURS, len(references))
-        ),
+        "knn": lambda rows, references, _: knn_distance(rows, references, k=min(_NEIGHBOURS, len(references))),
         "mahalanobis": mahalanobis_distance,
     }
 )

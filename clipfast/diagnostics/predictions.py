@@ -106,7 +106,8 @@ class Predictions:
     @property
     def predicted(self) -> Ints:
         """The most probable class, the first of equals, (n,) int64."""
-        return self.probs.argmax(axis=1)
+        found: Ints = self.probs.argmax(axis=1)
+        return found
 
     @property
     def right(self) -> Bools:
@@ -141,7 +142,7 @@ class Predictions:
 
     def select(self, rows: Ints | Bools) -> Predictions:
         """Return some of the samples, in the order asked for."""
-        numbers = np.flatnonzero(rows) if rows.dtype == bool else rows
+        numbers: Ints = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
         changed: dict[str, Any] = {"ids": tuple(self.ids[i] for i in numbers.tolist())}
         for item in fields(self):
             given = getattr(self, item.name)

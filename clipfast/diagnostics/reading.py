@@ -121,7 +121,9 @@ class _Reader:
     def __init__(self, path: Path, lines: Lines, numbers: dict[str, int]) -> None:
         self.path, self.lines, self.numbers = path, lines, numbers
         if len(numbers) < 2:
-            raise DataError(f"{path}: there must be two classes or more; got {sorted(numbers)}. Give every class a value.")
+            raise DataError(
+                f"{path}: there must be two classes or more; got {sorted(numbers)}. Give every class a value."
+            )
         if len(lines) * len(numbers) > MAX_NUMBERS:
             raise DataError(
                 f"{path}: {len(lines):,} samples of {len(numbers):,} classes are too many. Take a random part of them."
@@ -138,9 +140,9 @@ class _Reader:
             if not 0 <= known < len(self.numbers):
                 names = ", ".join(list(self.numbers)[:8])
                 raise self.fail(
-                    number, f"label must be one of {names}{', ...' if len(self.numbers) > 8 else ''}, or a number below "
-                    f"{len(self.numbers)}; got {label!r}. With lists of probabilities, name the classes in a first line: "
-                    '{"classes": [...]}.'
+                    number, f"label must be one of {names}{', ...' if len(self.numbers) > 8 else ''}, or a number "
+                    f"below {len(self.numbers)}; got {label!r}. With lists of probabilities, name the classes in a "
+                    'first line: {"classes": [...]}.'
                 )  # fmt: skip
             found[at] = known
         return found
@@ -258,10 +260,17 @@ class _Reader:
             if len({len(row) for row in given}) != 1:
                 raise self.fail(number, "rows of attention must have one length.")
             one = np.array(given)
-        if not isinstance(one, np.ndarray) or one.ndim != 2 or one.dtype.kind not in "iuf" or not 0 < one.size <= _MAX_GRID**2:
+        if (
+            not isinstance(one, np.ndarray)
+            or one.ndim != 2
+            or one.dtype.kind not in "iuf"
+            or not 0 < one.size <= _MAX_GRID**2
+        ):
             raise self.fail(number, f"attention must be (gh, gw) numbers, at most {_MAX_GRID} x {_MAX_GRID}.")
         if not np.isfinite(one).all() or (one < 0).any() or one.sum() <= 0:
-            raise self.fail(number, "attention must be finite, at least 0, and not 0 everywhere. Shift or clip the map.")
+            raise self.fail(
+                number, "attention must be finite, at least 0, and not 0 everywhere. Shift or clip the map."
+            )
         return one.astype(np.float32)
 
     def boxes(self, name: str) -> Boxes | None:
@@ -288,6 +297,8 @@ class _Reader:
             count = len(record.candidates or ())
             for side, value in enumerate((record.chosen, record.answer)):
                 if value is not None and (value < 0 or 0 < count <= value):
-                    raise self.fail(number, f"chosen and answer must number one of the {count} candidates; got {value}.")
+                    raise self.fail(
+                        number, f"chosen and answer must number one of the {count} candidates; got {value}."
+                    )
                 found[at, side] = -1 if value is None else value
         return found if (found >= 0).any() else None

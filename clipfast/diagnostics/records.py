@@ -125,7 +125,9 @@ def read_records(path: Path, kind: type[_R]) -> tuple[Header | None, list[tuple[
         record = _decoded(decoder, line, path, number)
         name = str(record.id)
         if name in first_line:
-            raise DataError(f"{path}, line {number}: id {name!r} is in line {first_line[name]} already. Ids are unique.")
+            raise DataError(
+                f"{path}, line {number}: id {name!r} is in line {first_line[name]} already. Ids are unique."
+            )
         first_line[name] = number
         found.append((number, record))
     if not found:

@@ -48,7 +48,8 @@ class RidgeHead:
         """
         if rows.ndim != 2 or not len(rows) or labels.shape != (len(rows),) or not penalty > 0:
             raise ShapeError(
-                f"rows must be (n, e), labels (n,) and the penalty above 0; got {rows.shape}, {labels.shape}, {penalty!r}."
+                f"rows must be (n, e), labels (n,) and the penalty above 0; got {rows.shape}, {labels.shape}, "
+                f"{penalty!r}."
             )
         if int(labels.min()) < 0 or int(labels.max()) >= classes:
             raise ShapeError(f"labels must be in 0 ... {classes - 1}; got {labels.min()} ... {labels.max()}.")
@@ -56,7 +57,7 @@ class RidgeHead:
         targets = np.eye(classes)[labels]
         penalties = np.full(wide.shape[1], penalty)
         penalties[-1] = 0.0
-        inverse = np.linalg.inv(wide.T @ wide + np.diag(penalties))
+        inverse: Doubles = np.linalg.inv(wide.T @ wide + np.diag(penalties)).astype(np.float64)
         return cls(inverse @ (wide.T @ targets), inverse, wide, targets)
 
     def scores(self, rows: Floats | Doubles) -> Doubles:
@@ -90,7 +91,9 @@ def influence(head: RidgeHead, rows: Floats | Doubles, labels: Ints) -> Doubles:
         ShapeError: Shapes do not fit.
     """
     if rows.ndim != 2 or rows.shape[1] != head.rows.shape[1] - 1 or labels.shape != (len(rows),) or not len(rows):
-        raise ShapeError(f"rows must be (m, {head.rows.shape[1] - 1}) and labels (m,); got {rows.shape}, {labels.shape}.")
+        raise ShapeError(
+            f"rows must be (m, {head.rows.shape[1] - 1}) and labels (m,); got {rows.shape}, {labels.shape}."
+        )
     wide = _with_ones(rows)
     errors = np.eye(head.targets.shape[1])[labels] - wide @ head.weights  # (m, c)
     reach = wide @ head.inverse @ head.rows.T  # (m, n)

@@ -21,7 +21,17 @@ from clipfast.diagnostics.predictions import Bools, Doubles
 from clipfast.errors import DataError
 from clipfast.types import Ints
 
-__all__ = ["CAUSES", "CANNOT_TELL", "Cause", "CauseFacts", "Condition", "Rule", "RuleTable", "Verdicts", "default_rules"]
+__all__ = [
+    "CANNOT_TELL",
+    "CAUSES",
+    "Cause",
+    "CauseFacts",
+    "Condition",
+    "Rule",
+    "RuleTable",
+    "Verdicts",
+    "default_rules",
+]
 
 Cause: TypeAlias = Literal["noise", "generalisation", "alignment", "missing modality", "ambiguity", "capacity"]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
@@ -158,8 +168,8 @@ class RuleTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         """Weigh the evidence for every judged sample; see `Verdicts`."""
         spoken = np.stack([rule.speaks(features, right) for rule in self.rules], axis=1)
         weights = np.zeros((len(features.rows), len(CAUSES)))
-        for at, rule in enumerate(self.rules):
-            weights[:, CAUSES.index(rule.cause)] += rule.weight * spoken[:, at]
+        for number, rule in enumerate(self.rules):
+            weights[:, CAUSES.index(rule.cause)] += rule.weight * spoken[:, number]
         order = np.argsort(-weights, axis=1, kind="stable")
         at = np.arange(len(weights))
         first, second = weights[at, order[:, 0]], weights[at, order[:, 1]]

@@ -123,7 +123,7 @@ def triage(predictions: Predictions, features: Features, table: RuleTable, settl
         _finding(predictions, (features, wrong, found), (verdicts.spoken, weights), (table, number))
         for number in range(len(CAUSES))
     ]
-    findings.sort(key=lambda finding: (not finding.raised, -finding.priority, CAUSES.index(finding.cause)))  # type: ignore[arg-type]  # a name of CAUSES
+    findings.sort(key=lambda finding: (not finding.raised, -finding.priority, CAUSES.index(finding.cause)))
     return Triage(
         judged=len(features.rows),
         rows=features.rows[wrong],
@@ -139,7 +139,7 @@ def _with_reviews(table: RuleTable, causes: Ints, weights: Doubles, settled: Int
     mended, causes = weights.copy(), causes.copy()
     fine = np.flatnonzero(settled == -2)
     for name in ("noise", "ambiguity", "missing modality"):
-        mended[fine, CAUSES.index(name)] = 0.0  # type: ignore[arg-type]  # a name of CAUSES
+        mended[fine, CAUSES.index(name)] = 0.0
     if len(fine):
         order = np.sort(mended[fine], axis=1)
         told = (order[:, -1] >= table.least_weight) & (order[:, -1] - order[:, -2] >= table.least_lead)

@@ -31,7 +31,15 @@ def save_caption_report(folder: Path, title: str, found: CaptionDiagnosis, capti
     page.heading("Worst pairs")
     page.table(_HEADINGS, rows)
     text = "\n".join(
-        [f"# {title}", "", *[f"{line}\n" for line in found.sentences], "## Worst pairs", "", markdown_table(_HEADINGS, rows), ""]
+        [
+            f"# {title}",
+            "",
+            *[f"{line}\n" for line in found.sentences],
+            "## Worst pairs",
+            "",
+            markdown_table(_HEADINGS, rows),
+            "",
+        ]
     )
     paths = [folder / name for name in ("pairs.html", "pairs.md", "pairs.json")]
     page.save(paths[0])

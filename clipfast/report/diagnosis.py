@@ -254,9 +254,7 @@ class DiagnosisReport:
         for name in ids:
             row = row_of[name]
             text = self.predictions.texts[row] if self.predictions.texts else ""
-            label, said = (
-                self.predictions.classes[int(which[row])] for which in (self.predictions.labels, predicted)
-            )
+            label, said = (self.predictions.classes[int(which[row])] for which in (self.predictions.labels, predicted))
             caption = f"{name}: {text + ' ' if text else ''}label {label}, said {said}"
             picture = self._picture(row)
             if picture is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from xml.etree import ElementTree as ET  # noqa: S405  # elements are built here, nothing is parsed
+from xml.etree import ElementTree as ET  # elements are built here, nothing is parsed
 
 from clipfast.storage import atomic_write
 
@@ -13,10 +13,12 @@ __all__ = ["Page"]
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 66rem; padding: 0 1rem; color: #222; }
 h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 2px solid #ddd; }
-table { border-collapse: collapse; margin: 1rem 0; } th, td { border: 1px solid #ccc; padding: .25rem .6rem; text-align: left; vertical-align: top; }
+table { border-collapse: collapse; margin: 1rem 0; }
+th, td { border: 1px solid #ccc; padding: .25rem .6rem; text-align: left; vertical-align: top; }
 th { background: #f4f4f4; } .note { color: #666; } .lead { font-size: 1.15rem; }
 .yes { background: #fbe3d6; } .no { background: #e3f1e3; } .open { background: #eee; } .figure { background: #e5eefa; }
-figure { display: inline-block; margin: .4rem; max-width: 13rem; vertical-align: top; } figcaption { font-size: .8rem; overflow-wrap: anywhere; }
+figure { display: inline-block; margin: .4rem; max-width: 13rem; vertical-align: top; }
+figcaption { font-size: .8rem; overflow-wrap: anywhere; }
 img { max-width: 100%; image-rendering: auto; } svg { max-width: 100%; height: auto; }
 """
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

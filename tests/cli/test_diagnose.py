@@ -8,11 +8,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from diagnostics.samples import clustered, write_lines
 from PIL import Image
+
+from diagnostics.samples import clustered, write_lines
 
 RUN = [sys.executable, "-c", "from clipfast.cli import main; main()", "diagnose"]
 
@@ -30,7 +32,7 @@ def files(tmp_path: Path) -> Path:
     data = clustered(300, noise=0.3)
     assert data.texts is not None
     assert data.image_rows is not None
-    lines = [{"classes": list(data.classes)}]
+    lines: list[dict[str, Any]] = [{"classes": list(data.classes)}]
     for i, name in enumerate(data.ids):
         probs = data.probs[i] / data.probs[i].sum()
         lines.append(
@@ -38,7 +40,7 @@ def files(tmp_path: Path) -> Path:
                 "id": name, "label": int(data.labels[i]), "probs": probs.tolist(), "text": data.texts[i],
                 "split": str(data.columns["split"][i]), "question_type": str(data.columns["question_type"][i]),
             }
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # fmt: skip
     write_lines(tmp_path / "p.jsonl", lines)
     np.savez(tmp_path / "e.npz", ids=np.array(data.ids), image=data.image_rows)
     return tmp_path

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from diagnostics.samples import clustered
 from PIL import Image
 
 from clipfast.diagnostics import Boxes, DiagnoseOptions, Predictions, diagnose
 from clipfast.diagnostics.checklist import checklist
 from clipfast.errors import DataError
 from clipfast.report.diagnosis import DiagnosisReport, summary_sentences
+from diagnostics.samples import clustered
 
 
 def _bare(labels: list[int], said: list[int]) -> Predictions:

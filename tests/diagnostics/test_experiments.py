@@ -47,7 +47,12 @@ def _samples(count: int, seed: int, spread: float = 0.9, move: float = 0.0) -> t
 def _data(**changes: Any) -> HeadData:
     train, train_labels = _samples(200, 1)
     test, test_labels = _samples(200, 2)
-    return HeadData(**({"train": train, "train_labels": train_labels, "test": test, "test_labels": test_labels, "classes": 5} | changes))
+    return HeadData(
+        **(
+            {"train": train, "train_labels": train_labels, "test": test, "test_labels": test_labels, "classes": 5}
+            | changes
+        )
+    )
 
 
 def test_arms_are_compared_by_sample() -> None:
@@ -64,7 +69,7 @@ def test_arms_are_compared_by_sample() -> None:
     assert arm.std == pytest.approx(better.mean(axis=1).std(ddof=1))
     assert arm.difference is not None
     assert arm.difference.estimate == pytest.approx(better.mean() - base.mean())
-    assert (arm.p_value, arm.p_holm) == (pytest.approx(1 / 2000), pytest.approx(2 / 2000))
+    assert [arm.p_value, arm.p_holm] == pytest.approx([1 / 2000, 2 / 2000])
     assert found.arm("same").p_holm == 1.0
     assert "better" in found.says
     with pytest.raises(DataError, match="arm must be one of base, same, better"):
@@ -172,13 +177,18 @@ class Words:
         self.rows: dict[str, Floats] = {}
 
     def encode_texts(self, texts: Sequence[str], templates: Sequence[str] | None = None) -> Floats:
-        found = np.stack([np.sum([self._row(word) for word in text.split()] or [np.full(32, 1e-3)], axis=0) for text in texts])
-        return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+        found = np.stack(
+            [np.sum([self._row(word) for word in text.split()] or [np.full(32, 1e-3)], axis=0) for text in texts]
+        )
+        unit: Floats = (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+        return unit
 
     def encode_images(self, images: Images) -> Floats:
         """Tell a picture's colour by its brightest channel."""
         names = ["red", "green", "blue"]
-        return self.encode_texts([names[int(np.asarray(image).reshape(-1, 3).mean(axis=0).argmax())] for image in images])  # type: ignore[union-attr]
+        return self.encode_texts(
+            [names[int(np.asarray(image).reshape(-1, 3).mean(axis=0).argmax())] for image in images]
+        )  # type: ignore[union-attr]
 
     def fingerprint(self, output: str = "embedding") -> str:
         return "words"

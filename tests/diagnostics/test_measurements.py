@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from diagnostics.samples import clustered
 
 from clipfast.diagnostics import Boxes, Predictions
 from clipfast.diagnostics.clusters import cluster_agreement, error_clusters, k_means
@@ -19,9 +18,17 @@ from clipfast.diagnostics.mismatch import (
 )
 from clipfast.diagnostics.ood import k_nearest, mahalanobis_distance, novelty, shrunk_covariance, threshold_at
 from clipfast.diagnostics.pairs import keyword_similarity, map_change, pair_distributions
-from clipfast.diagnostics.uncertainty import calibration, energy, label_ranks, margins, normalised_entropy, top_k_inclusion
+from clipfast.diagnostics.uncertainty import (
+    calibration,
+    energy,
+    label_ranks,
+    margins,
+    normalised_entropy,
+    top_k_inclusion,
+)
 from clipfast.errors import DataError, ShapeError, UndefinedMetricError
 from clipfast.metrics import expected_calibration_error
+from diagnostics.samples import clustered
 
 RNG = np.random.default_rng(7)
 
@@ -36,7 +43,8 @@ def test_entropy_margin_rank_and_energy() -> None:
     assert normalised_entropy(probs) == pytest.approx(stats.entropy(probs, axis=1) / np.log(6))
     assert margins(probs) == pytest.approx(ordered[:, -1] - ordered[:, -2])
     assert label_ranks(labels, probs).tolist() == [
-        1 + sorted(row, reverse=True).index(row[label]) for row, label in zip(probs.tolist(), labels.tolist(), strict=True)
+        1 + sorted(row, reverse=True).index(row[label])
+        for row, label in zip(probs.tolist(), labels.tolist(), strict=True)
     ]
     assert energy(probs * 9, 2.0) == pytest.approx(-2 * special.logsumexp(probs * 9 / 2, axis=1))
     assert label_ranks(np.array([1, 0]), np.array([[0.5, 0.5], [0.5, 0.5]])).tolist() == [2, 1]
@@ -162,7 +170,9 @@ def test_shrinkage_equals_scikit_learn() -> None:
 
     assert ours == pytest.approx(covariance.ledoit_wolf(centred, assume_centered=True)[0], rel=1e-6)
     wide = mahalanobis_distance(rows[:5].astype(np.float32), rows.astype(np.float32))
-    assert wide == pytest.approx(np.sqrt(np.einsum("ne,ef,nf->n", centred[:5], np.linalg.inv(ours), centred[:5])), rel=1e-3)
+    assert wide == pytest.approx(
+        np.sqrt(np.einsum("ne,ef,nf->n", centred[:5], np.linalg.inv(ours), centred[:5])), rel=1e-3
+    )
 
 
 @pytest.mark.parametrize("method", ["knn", "mahalanobis"])
@@ -214,7 +224,8 @@ def test_localisation_parts_right_and_wrong() -> None:
     maps[[0, 1, 2, 3], [0, 0, 1, 1], [0, 0, 1, 1]] = 1
     data = Predictions(
         tuple("abcd"), ("x", "y"), np.zeros(4, np.int64), np.array([[0.9, 0.1]] * 2 + [[0.1, 0.9]] * 2), attention=maps,
-        boxes=Boxes(np.tile([0, 0, 0.5, 0.5], (4, 1)), np.arange(4)), choices=np.array([[0, 0], [1, 0], [1, 1], [-1, 0]]),
+        boxes=Boxes(np.tile([0, 0, 0.5, 0.5], (4, 1)), np.arange(4)),
+        choices=np.array([[0, 0], [1, 0], [1, 1], [-1, 0]]),
     )  # fmt: skip
 
     found = localisation(data, measure_attention(maps, data.boxes))
@@ -253,13 +264,13 @@ def test_neighbours_vote() -> None:
     data = clustered(200, train=0.0)
     assert data.image_rows is not None
     asked = np.arange(0, 200, 10)
-    votes = neighbour_votes(data.image_rows, data.labels, np.arange(200), asked, classes=8, k=5)
+    votes = neighbour_votes(data.image_rows, data.labels, np.arange(200), asked, classes=8)
     cosines = data.image_rows[asked] @ data.image_rows.T
     cosines[np.arange(20), asked] = -2
-    nearest = np.argsort(-cosines, axis=1)[:, :5]
+    nearest = np.argsort(-cosines, axis=1)[:, :15]
 
     assert votes.sum(axis=1) == pytest.approx(1)
-    assert votes.tolist() == [(np.bincount(data.labels[row], minlength=8) / 5).tolist() for row in nearest]
+    assert votes.tolist() == [(np.bincount(data.labels[row], minlength=8) / 15).tolist() for row in nearest]
 
 
 @pytest.mark.parametrize("mismatched", [0.0, 0.2, 0.5])

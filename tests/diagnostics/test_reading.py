@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from diagnostics.samples import write_lines
 
 from clipfast.diagnostics import read_embeddings, read_predictions
 from clipfast.errors import DataError
+from diagnostics.samples import write_lines
 
 GOOD = {"id": "a", "label": "cat", "probs": {"cat": 0.75, "dog": 0.25}}
 
@@ -56,7 +56,10 @@ def test_every_field_arrives(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ({**GOOD, "probs": {"cat": 0.75, "dog": 0.75}}, "line 2: probs must be at least 0 and sum to 1; they sum to 1.5"),
+        (
+            {**GOOD, "probs": {"cat": 0.75, "dog": 0.75}},
+            "line 2: probs must be at least 0 and sum to 1; they sum to 1.5",
+        ),
         ({**GOOD, "probs": {"cat": 1.5, "dog": -0.5}}, "line 2: probs must be at least 0 and sum to 1"),
         ({"id": "b", "label": "cat"}, "line 2: a sample needs one of `probs` and `scores`; it has neither"),
         ({**GOOD, "id": "b", "scores": {"cat": 1}}, "line 2: a sample needs one of `probs` and `scores`; it has both"),
@@ -71,7 +74,10 @@ def test_every_field_arrives(tmp_path: Path) -> None:
         ({**GOOD, "id": "b", "boxes": [[3, 3, 1, 4]]}, "line 2: boxes must be xyxy"),
         ({**GOOD, "id": "b", "boxes": [[0, 0, 30, 40]]}, "Give `size_hw` with pixels"),
         ({**GOOD, "id": "b", "attention": [[1, 2], [3]]}, "line 2: rows of attention must have one length"),
-        ({**GOOD, "id": "b", "attention": [[0, 0]]}, "line 2: attention must be finite, at least 0, and not 0 everywhere"),
+        (
+            {**GOOD, "id": "b", "attention": [[0, 0]]},
+            "line 2: attention must be finite, at least 0, and not 0 everywhere",
+        ),
         ({**GOOD, "id": "b", "attention": "nowhere.npy"}, "line 2: no .npy"),
         ({**GOOD, "id": "b", "image_only_probs": [0.5]}, "line 2: there are 2 classes; got 1 values"),
         ({**GOOD, "id": "b", "candidates": [[0, 0, 1, 1]], "chosen": 1}, "line 2: chosen and answer must number"),
@@ -116,15 +122,16 @@ def test_embeddings_are_put_in_order(tmp_path: Path) -> None:
     np.savez(tmp_path / "o.npz", ids=np.array(["a"]), image=np.array([[None]], dtype=object))
     with pytest.raises(DataError, match="plain arrays"):
         read_embeddings(tmp_path / "o.npz", ["a"])
+    np.savez(tmp_path / "n.npz", image=np.ones((1, 2)))
     with pytest.raises(DataError, match="must hold `ids`"):
-        np.savez(tmp_path / "n.npz", image=np.ones((1, 2)))
         read_embeddings(tmp_path / "n.npz", ["a"])
 
 
 def test_selecting_keeps_what_belongs_together(tmp_path: Path) -> None:
     """Rows, texts, columns and boxes of the samples asked for, in that order."""
     lines = [
-        {**GOOD, "id": str(i), "text": f"t{i}", "split": f"s{i}", "boxes": [[0, 0, 0.1 * (i + 1), 1]] * i} for i in range(4)
+        {**GOOD, "id": str(i), "text": f"t{i}", "split": f"s{i}", "boxes": [[0, 0, 0.1 * (i + 1), 1]] * i}
+        for i in range(4)
     ]
     found = read_predictions(write_lines(tmp_path / "p.jsonl", lines)).select(np.array([3, 1]))
 

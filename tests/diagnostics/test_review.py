@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from diagnostics.samples import clustered
 
 from clipfast.diagnostics import CAUSES, diagnose
 from clipfast.diagnostics.review import (
@@ -19,6 +18,7 @@ from clipfast.diagnostics.review import (
     write_review,
 )
 from clipfast.errors import DataError, ShapeError
+from diagnostics.samples import clustered
 
 
 def test_the_size_gives_the_interval() -> None:
@@ -97,7 +97,7 @@ def test_verdicts_change_ratio_rule_and_causes() -> None:
     data = clustered(400, noise=0.3)
     wrong = np.flatnonzero(data.judged & ~data.right)
     right = np.flatnonzero(data.judged & data.right)
-    verdicts = {row: "wrong label" for row in wrong[:15].tolist()} | {row: "fine" for row in wrong[15:25].tolist()}
+    verdicts = dict.fromkeys(wrong[:15].tolist(), "wrong label") | dict.fromkeys(wrong[15:25].tolist(), "fine")
     verdicts |= {int(wrong[25]): "ambiguous", int(wrong[26]): "unsure"}
 
     result, settled = apply_verdicts(data, verdicts)
@@ -111,13 +111,15 @@ def test_verdicts_change_ratio_rule_and_causes() -> None:
     assert result.noise_of_all.estimate == pytest.approx(15 / 26 * len(wrong) / 200)
     assert CAUSES[int(settled[wrong[0]])] == "noise"
     found = diagnose(data, verdicts=verdicts)
-    cause = dict(zip(found.triage.rows.tolist(), map(found.triage.cause_of, range(len(found.triage.rows))), strict=True))
+    cause = dict(
+        zip(found.triage.rows.tolist(), map(found.triage.cause_of, range(len(found.triage.rows))), strict=True)
+    )
     assert {cause[row] for row in wrong[:15].tolist()} == {"noise"}
     assert "noise" not in {cause[row] for row in wrong[15:25].tolist()}
     assert cause[int(wrong[25])] == "ambiguity"
     assert found.review == result
 
-    with_right, _ = apply_verdicts(data, verdicts | {row: "fine" for row in right[:20].tolist()})
+    with_right, _ = apply_verdicts(data, verdicts | dict.fromkeys(right[:20].tolist(), "fine"))
     assert with_right.noise_of_all is not None
     assert with_right.noise_of_all.high > result.noise_of_all.high  # nobody had looked at right ones before
     few, _ = apply_verdicts(data, {int(wrong[0]): "fine", int(wrong[1]): "mismatch"})

@@ -40,7 +40,9 @@ def test_influence_equals_refits() -> None:
     def error(fitted: RidgeHead) -> float:
         return float(((np.eye(3)[TEST_LABELS] - fitted.scores(TEST)) ** 2).sum() / len(TEST))
 
-    assert influence(head, TEST, TEST_LABELS) == pytest.approx([error(_without(i)) - error(head) for i in range(25)], abs=1e-9)
+    assert influence(head, TEST, TEST_LABELS) == pytest.approx(
+        [error(_without(i)) - error(head) for i in range(25)], abs=1e-9
+    )
 
 
 def test_wrong_labels_have_bad_influence() -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from diagnostics.samples import clustered
 
 from clipfast.diagnostics import CAUSES, FEATURES, DiagnoseOptions, Predictions, RuleTable, default_rules, diagnose
 from clipfast.diagnostics.features import Features, Measured, sample_features
 from clipfast.diagnostics.rules import default_rules_text
 from clipfast.diagnostics.triage import triage
 from clipfast.errors import DataError
+from diagnostics.samples import clustered
 
 
 def _features(**columns: list[float]) -> Features:
@@ -49,7 +49,7 @@ def test_conditions_hold_veto_and_pass_over_what_is_missing(tmp_path: Path) -> N
     features = _features(
         confidence=[0.95, 0.95, 0.95, 0.5, nan] + [0.5] * 21,
         text_words=[3, 0, nan, 3, 3] + [3] * 21,
-        entropy=[nan, nan, nan, 11, 9] + list(map(float, range(21))),
+        entropy=[nan, nan, nan, 11, 9, *list(map(float, range(21)))],
     )
     right = np.arange(26) >= 5
 
@@ -187,4 +187,6 @@ def test_priority_follows_the_table(tmp_path: Path) -> None:
         diagnose(data, DiagnoseOptions(rules=table)).triage.findings for table in (None, RuleTable.load(path))
     )
 
-    assert {f.cause: f.priority for f in dear}["noise"] == pytest.approx({f.cause: f.priority for f in cheap}["noise"] / 10)
+    assert {f.cause: f.priority for f in dear}["noise"] == pytest.approx(
+        {f.cause: f.priority for f in cheap}["noise"] / 10
+    )

@@ -1,4 +1,4 @@
-"""How experiments are laid out and judged: a baseline, arms that differ from it in one thing, seeds, corrected tests."""
+"""How experiments are laid out and judged: a baseline, arms that differ in one thing, seeds, corrected tests."""
 
 from __future__ import annotations
 
@@ -111,9 +111,7 @@ def compare_arms(name: str, right: Mapping[str, NDArray[Any]], baseline: str, *,
     return Experiment(name, baseline, tuple(arms), _sentence(arms))
 
 
-def _arm(
-    name: str, values: Doubles, difference: Interval | None, p_values: tuple[float | None, float | None]
-) -> Arm:
+def _arm(name: str, values: Doubles, difference: Interval | None, p_values: tuple[float | None, float | None]) -> Arm:
     by_seed = values.mean(axis=1)
     std = float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None
     return Arm(name, float(by_seed.mean()), std, len(by_seed), values.shape[1], difference, *p_values)

@@ -104,7 +104,9 @@ def cleaning(data: HeadData, *, share: float = 0.1, seeds: Sequence[int] = (0, 1
     """
     count = round(share * len(data.train))
     if not 0 < count < len(data.train):
-        raise ShapeError(f"share must drop one sample at least and keep one; {share!r} of {len(data.train)} is {count}.")
+        raise ShapeError(
+            f"share must drop one sample at least and keep one; {share!r} of {len(data.train)} is {count}."
+        )
     order = np.argsort(-label_suspicion(data.train, data.train_labels, data.classes), kind="stable")
     kept = np.sort(order[count:])
     right = {
@@ -120,7 +122,12 @@ def cleaning(data: HeadData, *, share: float = 0.1, seeds: Sequence[int] = (0, 1
 
 
 def few_shot_curve(
-    data: HeadData, pool: Floats, pool_labels: Ints, *, shots: Sequence[int] = (1, 2, 4, 8), seeds: Sequence[int] = (0, 1, 2)
+    data: HeadData,
+    pool: Floats,
+    pool_labels: Ints,
+    *,
+    shots: Sequence[int] = (1, 2, 4, 8),
+    seeds: Sequence[int] = (0, 1, 2),
 ) -> Experiment:
     """Add a few samples of the new domain to the training, and test on that domain.
 
@@ -167,8 +174,8 @@ def modality_drop(
 ) -> Experiment:
     """Train on image and text together, plainly and with either dropped at random; test with both and with each alone.
 
-    A modality that is not there is its mean training row. If dropping in training makes the head sturdier without one of them,
-    missing modalities are worth training for.
+    A modality that is not there is its mean training row. If dropping in training makes the head sturdier without one
+    of them, missing modalities are worth training for.
 
     Args:
         images: The samples as image rows.

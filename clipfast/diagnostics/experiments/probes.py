@@ -49,7 +49,9 @@ def context_ablation(
         ShapeError: Lengths differ.
     """
     if not len(image_rows) == len(texts) == len(keywords):
-        raise ShapeError(f"images, texts and keywords must be as many; got {len(image_rows)}, {len(texts)}, {len(keywords)}.")
+        raise ShapeError(
+            f"images, texts and keywords must be as many; got {len(image_rows)}, {len(texts)}, {len(keywords)}."
+        )
     for text, keyword in zip(texts, keywords, strict=True):
         if not keyword or keyword not in text:
             raise DataError(f"a keyword must occur in its text; {keyword!r} is not in {text!r}.")
@@ -136,19 +138,27 @@ def read_knowledge(path: Path) -> dict[str, list[str]]:
         DataError: The file is missing, too large, or not of this form.
     """
     if not path.is_file() or path.stat().st_size > _MAX_BYTES:
-        raise DataError(f"there must be a TOML file of at most {_MAX_BYTES >> 20} MB at {path}, with a list of texts a name.")
+        raise DataError(
+            f"there must be a TOML file of at most {_MAX_BYTES >> 20} MB at {path}, with a list of texts a name."
+        )
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is no TOML: {error}.") from error
     for name, texts in given.items():
         if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text for text in texts):
-            raise DataError(f'{path}: {name} must be a list of texts, such as ["satin", "a shiny weave"]; got {texts!r}.')
+            raise DataError(
+                f'{path}: {name} must be a list of texts, such as ["satin", "a shiny weave"]; got {texts!r}.'
+            )
     return given
 
 
 def localisation_probe(
-    encoder: PairEncoder, images: Sequence[Pixels], candidates: Sequence[Ints], texts: Sequence[str], answers: Sequence[int]
+    encoder: PairEncoder,
+    images: Sequence[Pixels],
+    candidates: Sequence[Ints],
+    texts: Sequence[str],
+    answers: Sequence[int],
 ) -> Experiment:
     """Let the model choose the box that a text means: each candidate is cut out and compared with the text.
 
@@ -171,11 +181,15 @@ def localisation_probe(
     for at, (image, boxes, answer) in enumerate(zip(images, candidates, answers, strict=True)):
         height, width = image.shape[:2]
         if len(boxes) < 2 or not 0 <= answer < len(boxes):
-            raise ShapeError(f"sample {at} needs two candidates or more, and an answer among them; got {len(boxes)}, {answer}.")
+            raise ShapeError(
+                f"sample {at} needs two candidates or more, and an answer among them; got {len(boxes)}, {answer}."
+            )
         crops = []
         for x1, y1, x2, y2 in np.asarray(boxes).astype(np.int64).tolist():
             if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
-                raise ShapeError(f"sample {at}: box {[x1, y1, x2, y2]} must lie inside the picture of {width} x {height}.")
+                raise ShapeError(
+                    f"sample {at}: box {[x1, y1, x2, y2]} must lie inside the picture of {width} x {height}."
+                )
             crops.append(np.ascontiguousarray(image[y1:y2, x1:x2]))
         right.append(float(int((encoder.encode_images(crops) @ text_rows[at]).argmax()) == answer))
         chance.append(1 / len(boxes))
