@@ -30,10 +30,11 @@ ALLOWED = {
     "surgery": L2,
     "retrieval": L2 | {"__version__"},
     "anomaly": L2 | {"__version__"},
-    "report": L2 | {"surgery", "retrieval", "anomaly"},
+    "diagnostics": L2,
+    "report": L2 | {"surgery", "retrieval", "anomaly", "diagnostics"},
     "export": L0 | {"runtime", "cli"},
-    "cli": L2 | {"surgery", "retrieval", "anomaly", "report", "export", "__version__"},
-    "__init__": L2 | {"surgery", "retrieval", "anomaly", "export"},
+    "cli": L2 | {"surgery", "retrieval", "anomaly", "diagnostics", "report", "export", "__version__"},
+    "__init__": L2 | {"surgery", "retrieval", "anomaly", "diagnostics", "export"},
 }
 ALLOWED["export"] |= {"__version__"}
 
@@ -55,6 +56,7 @@ IMPORTERS = {
         "runtime/reading.py",
         "datasets/",
         "report/images.py",
+        "report/thumbnails.py",
         "cli/demo.py",
         "types.py",
     ),

@@ -1,0 +1,191 @@
+"""`clipfast diagnose`: what is wrong with an image-text model, and what to mend first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+from rich.table import Table
+from typer.core import TyperGroup
+
+from clipfast.cli.clip_options import ClipOptions, takes_clip_options
+from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
+from clipfast.errors import DataError
+
+if TYPE_CHECKING:
+    from clipfast.diagnostics import Diagnosis
+
+_DEFAULT = "predictions"
+
+
+class DefaultCommand(TyperGroup):
+    """Takes `diagnose FILE` for `diagnose predictions FILE`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the default command before anything that is neither a command nor a call for help."""
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = [_DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=DefaultCommand, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+review_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Let people look at some samples.")
+app.add_typer(review_app, name="review")
+
+PredictionsFile = Annotated[
+    Path, typer.Argument(help="JSON lines: id, label, probs or scores, and what else is known.")
+]
+OutFolder = Annotated[Path, typer.Option("--out", help="Folder of the report.")]
+Embeddings = Annotated[
+    Path | None, typer.Option("--embeddings", help=".npz with ids, and image or text embeddings or both.")
+]
+Rules = Annotated[Path | None, typer.Option("--rules", help="Rule table, TOML; default: the library's.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")]
+
+
+@app.command(name=_DEFAULT)
+def predictions(
+    file: PredictionsFile,
+    *,
+    out_path: OutFolder = Path("diagnosis"),
+    embeddings: Embeddings = None,
+    rules: Rules = None,
+    review: Annotated[Path | None, typer.Option("--review", help="Verdicts of people, CSV.")] = None,
+    group_by: Annotated[
+        list[str] | None, typer.Option("--group-by", help="A column that must be there; errors are grouped by all.")
+    ] = None,
+    novelty: Annotated[str, typer.Option("--novelty", help="Distance to training data: knn or mahalanobis.")] = "knn",
+    seed: Seed = 0,
+    json: JsonOption = False,
+) -> None:
+    """Diagnose PREDICTIONS.jsonl; `diagnose FILE` is enough."""
+    from clipfast.diagnostics import DiagnoseOptions, RuleTable, diagnose, read_predictions
+    from clipfast.diagnostics.ood import DistanceScore
+    from clipfast.diagnostics.review import read_verdicts
+    from clipfast.report.diagnosis import DiagnosisReport
+
+    data = read_predictions(file, embeddings=embeddings)
+    options = DiagnoseOptions(
+        rules=RuleTable.load(rules) if rules else None,
+        group_by=tuple(group_by or ()),
+        novelty=cast("DistanceScore", novelty),
+        seed=seed,
+    )
+    verdicts = read_verdicts(review, data) if review else None
+    with progress_bar("Diagnosing") as progress:
+        found = diagnose(data, options, verdicts=verdicts, progress=progress)
+    report = DiagnosisReport(f"Diagnosis of {file.name}", found, data, file.parent)
+    paths = report.save(out_path)
+    if json:
+        print_json(report.builtins() | {"files": [path.as_posix() for path in paths]})
+        return
+    _show(found)
+    out.print(f"Wrote {', '.join(path.as_posix() for path in paths)}")
+
+
+def _show(found: Diagnosis) -> None:
+    from clipfast.diagnostics.checklist import share
+    from clipfast.report.diagnosis import summary_sentences
+
+    for line in summary_sentences(found):
+        out.print(line)
+    table = Table("cause", "samples", "share of judged", "priority", "named")
+    for each in found.triage.findings:
+        table.add_row(
+            each.cause, str(each.samples), share(each.share), f"{each.priority:.3f}", "yes" if each.raised else ""
+        )
+    table.add_row("cannot tell", str(found.triage.undecided), "", "", "")
+    out.print(table)
+    if found.missing:
+        note(f"The data lack {', '.join(found.missing)}; the report says what follows from that.")
+
+
+@app.command()
+@takes_clip_options()
+def pairs(
+    file: Annotated[Path, typer.Argument(help="JSON lines: id, text, image.")],
+    *,
+    out_path: OutFolder = Path("diagnosis"),
+    embeddings: Embeddings = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images at once.")] = 32,
+    seed: Seed = 0,
+    clip_options: ClipOptions,
+    json: JsonOption = False,
+) -> None:
+    """Diagnose image-text pairs: do they belong together, how many do not, and which."""
+    from clipfast.diagnostics.captions import diagnose_captions, encode_captions, read_captions
+    from clipfast.diagnostics.reading import read_embeddings
+    from clipfast.report.captions import save_caption_report
+
+    data = read_captions(file)
+    if embeddings is not None:
+        images, texts = read_embeddings(embeddings, data.ids)
+        if images is None or texts is None:
+            raise DataError(f"{embeddings} must hold both image and text embeddings for pairs; one is missing.")
+    else:
+        with clip_options.load() as clip, progress_bar("Encoding") as progress:
+            images, texts = encode_captions(clip, data, file.parent, batch_size=batch_size, progress=progress)
+    found = diagnose_captions(data, images, texts, seed=seed)
+    paths = save_caption_report(out_path, f"Pairs of {file.name}", found, data)
+    if json:
+        print_json({"pairs": found, "files": [path.as_posix() for path in paths]})
+        return
+    for line in found.sentences:
+        out.print(line)
+    for suspect in found.suspects[:10]:
+        out.print(f"  {suspect.id}: rank {suspect.rank:.2f}, cosine {suspect.cosine:.3f}  {suspect.text}")
+    out.print(f"Wrote {', '.join(path.as_posix() for path in paths)}")
+
+
+@review_app.command()
+def export(
+    file: PredictionsFile,
+    *,
+    out_path: Annotated[Path, typer.Option("--out", help="The CSV to write.")] = Path("review.csv"),
+    half_width: Annotated[
+        float, typer.Option("--half-width", min=0.001, max=0.5, help="Wanted precision of the share of mismatches.")
+    ] = 0.08,
+    right: Annotated[int, typer.Option("--right", min=0, help="Right samples to look at besides.")] = 0,
+    embeddings: Embeddings = None,
+    rules: Rules = None,
+    seed: Seed = 0,
+    json: JsonOption = False,
+) -> None:
+    """Write a random part of the wrong samples to CSV, as many as the wanted precision needs."""
+    from clipfast.diagnostics import DiagnoseOptions, RuleTable, diagnose, read_predictions
+    from clipfast.diagnostics.review import plan_review, review_size, write_review
+
+    data = read_predictions(file, embeddings=embeddings)
+    wrong = int((data.judged & ~data.right).sum())
+    if wrong == 0 and right == 0:
+        raise DataError(f"{file} has no wrong sample to look at. Ask for right ones with --right N.")
+    with progress_bar("Diagnosing") as progress:
+        options = DiagnoseOptions(rules=RuleTable.load(rules) if rules else None, seed=seed)
+        found = diagnose(data, options, progress=progress).triage
+    causes = {row: found.cause_of(at) for at, row in enumerate(found.rows.tolist())}
+    items = plan_review(data, wrong=review_size(half_width, population=wrong), right=right, seed=seed)
+    write_review(out_path, data, items, causes)
+    counts = {side: sum(item.stratum == side for item in items) for side in ("wrong", "right")}
+    if json:
+        print_json(
+            {"out": out_path.as_posix(), "wrong": counts["wrong"], "right": counts["right"], "wrong_in_all": wrong}
+        )
+        return
+    out.print(
+        f"Wrote {out_path}: {counts['wrong']} of {wrong} wrong samples and {counts['right']} right ones. Fill in the "
+        f"column verdict, then: clipfast diagnose {file} --review {out_path}"
+    )
+
+
+@app.command()
+def rules(*, out_path: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("rules.toml")) -> None:
+    """Write the default rule table, to be edited and given back with --rules."""
+    from clipfast.diagnostics.rules import default_rules_text
+    from clipfast.storage import atomic_write
+
+    if out_path.exists():
+        raise DataError(f"{out_path} is there already; it may hold your own rules. Name another file.")
+    with atomic_write(out_path) as temporary:
+        temporary.write_text(default_rules_text(), encoding="utf-8")
+    out.print(f"Wrote {out_path}")

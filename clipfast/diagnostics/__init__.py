@@ -1,0 +1,24 @@
+"""What is wrong with an image-text model, and what to mend first: measurements, causes, experiments, reviews.
+
+`read_predictions` and `diagnose` do the whole of it; every measurement is also a function of arrays.
+"""
+
+from clipfast.diagnostics.diagnosis import DiagnoseOptions, Diagnosis, diagnose
+from clipfast.diagnostics.features import FEATURES
+from clipfast.diagnostics.predictions import Boxes, Predictions
+from clipfast.diagnostics.reading import read_embeddings, read_predictions
+from clipfast.diagnostics.rules import CAUSES, RuleTable, default_rules
+
+__all__ = [
+    "CAUSES",
+    "FEATURES",
+    "Boxes",
+    "DiagnoseOptions",
+    "Diagnosis",
+    "Predictions",
+    "RuleTable",
+    "default_rules",
+    "diagnose",
+    "read_embeddings",
+    "read_predictions",
+]

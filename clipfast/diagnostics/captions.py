@@ -1,0 +1,172 @@
+"""Image-text pairs: do they belong together, how many do not, and which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from clipfast.diagnostics.mismatch import NoiseEstimate, noise_of_pairs, pair_ranks
+from clipfast.diagnostics.pairs import PairDistributions, pair_distributions
+from clipfast.diagnostics.records import CaptionRecord, read_records
+from clipfast.errors import DataError, ShapeError, UndefinedMetricError
+from clipfast.types import Floats, ImageEncoder, TextEncoder
+
+__all__ = [
+    "CaptionDiagnosis",
+    "Captions",
+    "PairEncoder",
+    "Suspect",
+    "diagnose_captions",
+    "encode_captions",
+    "read_captions",
+]
+
+_MOST_SUSPECTS = 100
+
+
+class PairEncoder(ImageEncoder, TextEncoder, Protocol):
+    """Anything that encodes both images and texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Captions:
+    """Pairs as read.
+
+    Attributes:
+        ids: Unique names, n.
+        texts: Captions, n.
+        images: Paths of images, "" where there is none, n.
+    """
+
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    images: tuple[str, ...]
+
+
+def read_captions(path: Path) -> Captions:
+    """Read CAPTIONS.jsonl.
+
+    Raises:
+        DataError: A line is wrong; the message says where.
+    """
+    header, lines = read_records(path, CaptionRecord)
+    if header is not None:
+        raise DataError(f"{path}, line 1: captions have no classes. Remove that line.")
+    records = [record for _, record in lines]
+    return Captions(
+        tuple(str(record.id) for record in records),
+        tuple(record.text for record in records),
+        tuple(record.image or "" for record in records),
+    )
+
+
+def encode_captions(
+    encoder: PairEncoder,
+    captions: Captions,
+    root: Path,
+    *,
+    batch_size: int = 32,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Floats, Floats]:
+    """Embed images and texts.
+
+    Raises:
+        DataError: A pair has no image.
+        ImageError: An image cannot be read.
+    """
+    lacking = [name for name, image in zip(captions.ids, captions.images, strict=True) if not image]
+    if lacking:
+        raise DataError(
+            f"{len(lacking)} pairs have no image, such as {lacking[0]!r}. Add `image`, or give --embeddings."
+        )
+    images, count = [], len(captions.ids)
+    for begin in range(0, count, batch_size):
+        part = [root / name for name in captions.images[begin : begin + batch_size]]
+        images.append(encoder.encode_images(part))
+        if progress:
+            progress(min(begin + batch_size, count), count)
+    return np.concatenate(images), encoder.encode_texts(list(captions.texts))
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A pair that fits badly.
+
+    Attributes:
+        id: Its name.
+        text: Its caption.
+        rank: Share of wrong pairs that fit at least as well, in [0, 1].
+        cosine: Of image and text.
+    """
+
+    id: str
+    text: str
+    rank: float
+    cosine: float
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionDiagnosis:
+    """What was found about pairs.
+
+    Attributes:
+        count: Pairs.
+        distributions: Cosines of matching and shuffled pairs.
+        noise: Estimated share of mismatched pairs.
+        suspects: The worst pairs, at most 100; at least as many as are estimated to be mismatched, of these 100.
+        sentences: The result in words.
+    """
+
+    count: int
+    distributions: PairDistributions
+    noise: NoiseEstimate
+    suspects: tuple[Suspect, ...]
+    sentences: tuple[str, ...]
+
+
+def diagnose_captions(captions: Captions, image_rows: Floats, text_rows: Floats, *, seed: int = 0) -> CaptionDiagnosis:
+    """Diagnose pairs from their embeddings, unit rows (n, e) each.
+
+    Raises:
+        DataError: There are fewer than three pairs, or one text only.
+        ShapeError: Shapes do not fit.
+    """
+    count = len(captions.ids)
+    if len(image_rows) != count:
+        raise ShapeError(f"there must be {count} rows, one a pair; got {len(image_rows)}.")
+    try:
+        spread = pair_distributions(image_rows, text_rows, seed=seed)
+        ranks = pair_ranks(image_rows, text_rows, seed=seed)
+    except UndefinedMetricError as error:
+        raise DataError(f"These pairs cannot be compared with each other: {error}") from error
+    noise = noise_of_pairs(ranks)
+    cosines = (image_rows * text_rows).sum(axis=1)
+    order = np.lexsort((cosines, -ranks))[:_MOST_SUSPECTS]
+    suspects = tuple(
+        Suspect(captions.ids[i], captions.texts[i], float(ranks[i]), float(cosines[i]))
+        for i in order.tolist()
+        if ranks[i] > 0.1
+    )
+    return CaptionDiagnosis(count, spread, noise, suspects, _sentences(count, spread, noise))
+
+
+def _sentences(count: int, spread: PairDistributions, noise: NoiseEstimate) -> tuple[str, ...]:
+    ratio = noise.ratio
+    said = [
+        f"{count:,} pairs: a matching pair is closer than a shuffled one with probability {spread.auc:.3f} "
+        f"(d' {spread.d_prime:.2f}, overlap {100 * spread.overlap:.0f} %).",
+        f"Estimated share of mismatched pairs: {100 * ratio.estimate:.1f} % [{100 * ratio.low:.1f}, "
+        f"{100 * ratio.high:.1f}].",
+    ]
+    if spread.auc < 0.8:
+        said.append(
+            "Matching and shuffled pairs lie close together: either the model does not know such images and texts, or "
+            "many pairs are mismatched. The share above counts both."
+        )
+    if count < 30:
+        said.append(f"Only {count} pairs: the intervals are wide. Take some hundreds.")
+    return tuple(said)

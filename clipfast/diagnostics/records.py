@@ -1,0 +1,160 @@
+"""What a line of PREDICTIONS.jsonl and of CAPTIONS.jsonl may hold; every error names the file and the line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias, TypeVar
+
+import msgspec
+
+from clipfast.errors import DataError
+
+__all__ = ["MAX_LINES", "MAX_LINE_BYTES", "CaptionRecord", "Header", "PredictionRecord", "read_records"]
+
+MAX_LINES = 2_000_000
+MAX_LINE_BYTES = 16 << 20
+
+Box: TypeAlias = tuple[float, float, float, float]
+Row: TypeAlias = list[float] | dict[str, float]
+Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
+
+
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An optional first line: the names of the classes, in the order of the lists of probabilities."""
+
+    classes: list[Name]
+
+
+class PredictionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One prediction. Only `id`, `label` and one of `probs` and `scores` must be there.
+
+    Attributes:
+        id: Unique name of the sample.
+        label: The true class: a name, or its number from 0.
+        probs: Probabilities, a list in the order of the classes or an object by name; they sum to 1.
+        scores: Instead of `probs`: logits; softmax turns them into probabilities.
+        image: Path of the image, relative to the file.
+        text: The question or caption.
+        split: Such as "train", "val", "test".
+        domain: Where the sample comes from.
+        question_type: Such as "count" or "where".
+        template: The question without its particulars.
+        difficulty: A name of a level.
+        loss: Training loss, of the last epoch or one number an epoch.
+        attention: Weights of the patches that the model used, rows of the grid; or the path of a .npy (gh, gw).
+        boxes: Where the answer is, xyxy; in pixels with `size_hw`, otherwise as shares of width and height.
+        size_hw: Height and width of the image in pixels.
+        candidates: Boxes among which the model may choose, in the units of `boxes`.
+        chosen: Number of the candidate that the model chose.
+        answer: Number of the candidate that is right.
+        image_only_probs: Probabilities when the text was taken away.
+        text_only_probs: Probabilities when the image was taken away.
+        no_context_probs: Probabilities when the words around the keyword were taken away.
+        groups: Further names to group by.
+    """
+
+    id: str | int
+    label: str | int
+    probs: Row | None = None
+    scores: Row | None = None
+    image: str | None = None
+    text: str | None = None
+    split: str | None = None
+    domain: str | None = None
+    question_type: str | None = None
+    template: str | None = None
+    difficulty: str | None = None
+    loss: float | list[float] | None = None
+    attention: str | list[list[float]] | None = None
+    boxes: list[Box] | None = None
+    size_hw: tuple[int, int] | None = None
+    candidates: list[Box] | None = None
+    chosen: int | None = None
+    answer: int | None = None
+    image_only_probs: Row | None = None
+    text_only_probs: Row | None = None
+    no_context_probs: Row | None = None
+    groups: dict[str, str] = {}
+
+
+class CaptionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One pair of an image and a text.
+
+    Attributes:
+        id: Unique name of the pair.
+        text: The caption.
+        image: Path of the image, relative to the file; needed where a model embeds it.
+        keyword: The word of the caption that is to be found in the image.
+        split: Such as "train".
+        groups: Further names to group by.
+    """
+
+    id: str | int
+    text: str
+    image: str | None = None
+    keyword: str | None = None
+    split: str | None = None
+    groups: dict[str, str] = {}
+
+
+_R = TypeVar("_R", PredictionRecord, CaptionRecord)
+
+
+def read_records(path: Path, kind: type[_R]) -> tuple[Header | None, list[tuple[int, _R]]]:
+    """Read a JSON-lines file.
+
+    Args:
+        path: The file; empty lines are skipped.
+        kind: What its lines are.
+
+    Returns:
+        The header if the first line is one, and the records with their line numbers from 1.
+
+    Raises:
+        DataError: A line is no JSON of this kind, an id occurs twice, a line or the file is too long, or there is none.
+    """
+    decoder = msgspec.json.Decoder(kind)
+    header: Header | None = None
+    found: list[tuple[int, _R]] = []
+    first_line: dict[str, int] = {}
+    for number, line in _lines(path):
+        if not found and header is None and line.lstrip()[:12].startswith(b'{"classes"'):
+            header = _decoded(msgspec.json.Decoder(Header), line, path, number)
+            continue
+        record = _decoded(decoder, line, path, number)
+        name = str(record.id)
+        if name in first_line:
+            raise DataError(
+                f"{path}, line {number}: id {name!r} is in line {first_line[name]} already. Ids are unique."
+            )
+        first_line[name] = number
+        found.append((number, record))
+    if not found:
+        raise DataError(f"{path} holds no line. Write one JSON object a sample; docs/diagnostics.md shows the fields.")
+    return header, found
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    if not path.is_file():
+        raise DataError(f"No file at {path}. Name a JSON-lines file, one object a sample.")
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            if len(line) > MAX_LINE_BYTES:
+                raise DataError(f"{path}, line {number} is longer than {MAX_LINE_BYTES:,} bytes. One sample a line.")
+            if number > MAX_LINES:
+                raise DataError(f"{path} has more than {MAX_LINES:,} lines. Take a random part of it.")
+            if line.strip():
+                yield number, line.removeprefix(b"\xef\xbb\xbf")
+
+
+def _decoded(decoder: msgspec.json.Decoder[Any], line: bytes, path: Path, number: int) -> Any:
+    try:
+        return decoder.decode(line)
+    except msgspec.ValidationError as error:
+        hint = " Columns of your own go under `groups`." if "unknown field" in str(error) else ""
+        raise DataError(f"{path}, line {number}: {error}.{hint}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{path}, line {number} is not one JSON object ({error}).") from error

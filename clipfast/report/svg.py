@@ -1,0 +1,108 @@
+"""Small charts as SVG elements, for pages that must need nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from xml.etree import ElementTree as ET  # elements are built here, nothing is parsed
+
+__all__ = ["bar_chart", "histogram", "reliability_diagram"]
+
+_WIDTH, _ROW, _LABEL = 640, 24, 220
+_PLOT = 260
+_COLOURS = ("#2f6db3", "#d98324", "#7a7a7a")
+
+
+def bar_chart(
+    names: Sequence[str], values: Sequence[float], ends: Sequence[tuple[float, float] | None], *, top: float = 1.0
+) -> ET.Element:
+    """Draw horizontal bars from 0 to `top` with their intervals, one row each."""
+    height = _ROW * len(names) + 8
+    chart = _chart(_WIDTH, height, "bars with intervals")
+    scale = (_WIDTH - _LABEL - 80) / (top or 1.0)
+    for at, (name, value, end) in enumerate(zip(names, values, ends, strict=True)):
+        y = 4 + at * _ROW
+        _text(chart, _LABEL - 8, y + 16, _short(name), anchor="end")
+        _rect(chart, (_LABEL, y + 4, max(min(value, top), 0) * scale, _ROW - 8), _COLOURS[0])
+        right = value
+        if end is not None:
+            low, high = (max(min(each, top), 0) for each in end)
+            _line(chart, (_LABEL + low * scale, y + 12, _LABEL + high * scale, y + 12), "#111")
+            right = max(value, high)
+        _text(chart, _LABEL + min(right, top) * scale + 6, y + 16, f"{100 * value:.1f} %")
+    return chart
+
+
+def histogram(
+    edges: Sequence[float], first: Sequence[float], second: Sequence[float], names: tuple[str, str]
+) -> ET.Element:
+    """Draw two histograms over each other, with the same bins."""
+    chart = _chart(_WIDTH, _PLOT + 40, f"histograms of {names[0]} and {names[1]}")
+    most = max([*first, *second, 1e-12])
+    width = (_WIDTH - 40) / len(first)
+    for values, colour in ((second, _COLOURS[1]), (first, _COLOURS[0])):
+        for at, value in enumerate(values):
+            tall = value / most * (_PLOT - 30)
+            bar = _rect(chart, (20 + at * width, _PLOT - tall, width, tall), colour)
+            bar.set("fill-opacity", "0.6")
+    for at in (0, len(edges) // 2, len(edges) - 1):
+        _text(chart, 20 + at * width, _PLOT + 18, f"{edges[at]:.2f}", anchor="middle")
+    for at, name in enumerate(names):
+        _rect(chart, (40, 6 + 18 * at, 10, 10), _COLOURS[at])
+        _text(chart, 56, 15 + 18 * at, name)
+    return chart
+
+
+def reliability_diagram(
+    edges: Sequence[float], accuracy: Sequence[float], confidence: Sequence[float], counts: Sequence[int]
+) -> ET.Element:
+    """Draw accuracy against confidence by bin, beside the line where they are equal; empty bins are left out."""
+    side = _PLOT
+    chart = _chart(side + 80, side + 50, "accuracy against confidence")
+    _rect(chart, (40, 10, side, side), "#f2f2f2")
+    _line(chart, (40, 10 + side, 40 + side, 10), "#888")
+    for at, count in enumerate(counts):
+        if not count:
+            continue
+        left, right = edges[at], edges[at + 1]
+        bar = _rect(
+            chart,
+            (40 + left * side, 10 + side * (1 - accuracy[at]), (right - left) * side, accuracy[at] * side),
+            _COLOURS[0],
+        )
+        bar.set("fill-opacity", "0.75")
+        ET.SubElement(
+            bar, "title"
+        ).text = f"{count} samples, confidence {confidence[at]:.3f}, accuracy {accuracy[at]:.3f}"
+    for value in (0.0, 0.5, 1.0):
+        _text(chart, 40 + value * side, side + 28, f"{value:g}", anchor="middle")
+        _text(chart, 34, 14 + side * (1 - value), f"{value:g}", anchor="end")
+    _text(chart, 40 + side / 2, side + 44, "confidence", anchor="middle")
+    return chart
+
+
+def _chart(width: float, height: float, label: str) -> ET.Element:
+    box = f"0 0 {width:g} {height:g}"
+    return ET.Element(
+        "svg",
+        {"viewBox": box, "width": f"{width:g}", "role": "img", "aria-label": label, "font-size": "13", "fill": "#222"},
+    )
+
+
+def _rect(chart: ET.Element, place: tuple[float, float, float, float], colour: str) -> ET.Element:
+    x, y, width, height = (f"{value:.1f}" for value in place)
+    return ET.SubElement(chart, "rect", {"x": x, "y": y, "width": width, "height": height, "fill": colour})
+
+
+def _line(chart: ET.Element, ends: tuple[float, float, float, float], colour: str) -> None:
+    names = ("x1", "y1", "x2", "y2")
+    ET.SubElement(
+        chart, "line", {name: f"{value:.1f}" for name, value in zip(names, ends, strict=True)} | {"stroke": colour}
+    )
+
+
+def _text(chart: ET.Element, x: float, y: float, text: str, *, anchor: str = "start") -> None:
+    ET.SubElement(chart, "text", {"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor}).text = text
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 30 else f"{name[:29]}…"
