@@ -80,7 +80,7 @@ def test_the_scale_of_the_map_does_not_count() -> None:
     expected = points(grid, (100, 120)).xy.tolist()
 
     assert points(grid * 2.0**1000, (100, 120)).xy.tolist() == expected
-    assert points((grid - 0.5) * 2.0**1024 * 0.99, (100, 120)).xy.tolist() == expected
+    assert points((grid - 0.5) * 3.5 * 2.0**1023, (100, 120)).xy.tolist() == expected
 
 
 @pytest.mark.parametrize("grid", [np.full((6, 6), 2.5), np.array([[1.0, 2.0]])])
