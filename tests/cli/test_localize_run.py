@@ -23,7 +23,7 @@ def _run(folder: Path, **changes: object) -> LocalizeRun:
 
 def _videos(root: Path) -> Path:
     names = [f"{video}_{frame}" for video in ("north", "south") for frame in range(3)]
-    write_yolo(root, {name: BOX for name in names}, ["cat"])
+    write_yolo(root, dict.fromkeys(names, BOX), ["cat"])
     for level, name in enumerate(names):
         write_image(root / f"{name}.png", level=40 + level)  # no two are equal
     return root

@@ -217,7 +217,7 @@ def test_images_of_one_name(tmp_path: Path) -> None:
     for format_ in ("voc", "yolo"):
         root = _folder(format_, tmp_path / format_)
         write_image((root / "JPEGImages" if format_ == "voc" else root) / "a.jpg")
-        found = read_boxes(format_, root)  # type: ignore[arg-type]
+        found = read_boxes(format_, root)
 
         assert len(found) == 3
         assert found.report.counts["same_name"] == 1
