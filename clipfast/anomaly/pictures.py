@@ -76,13 +76,34 @@ BANK_VIEWS: dict[BankViews, tuple[tuple[int, bool], ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """One decoded image with its name and the SHA-256 of its file, or of its pixels where there is no file."""
+    """One image by name; decoded when it is asked for, so that many references do not lie in memory.
+
+    Attributes:
+        name: The path as it was given, or "image 3" by its place.
+        sha256: Of the file, or of the pixels where there is no file.
+        source: Where the pixels come from.
+        exif: What is done with the orientation that cameras store.
+    """
 
     name: str
     sha256: str
-    image: Image.Image
+    source: ImageSource
+    exif: Literal["apply", "ignore"] = "apply"
+
+    def load(self) -> Image.Image:
+        """Decode the image.
+
+        Raises:
+            ImageError: It cannot be read, or the file is no longer the one that was hashed.
+        """
+        data = _bytes_of(self.source)
+        if data is None:
+            return load_image(self.source, exif=self.exif)
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            raise ImageError(f"{self.name} was changed while it was in use. Leave the references alone during a fit.")
+        return load_image(_Named(data, self.name), exif=self.exif)
 
 
 class Viewer:
@@ -123,32 +144,28 @@ class Viewer:
         )
 
     def read(self, images: Images) -> list[Picture]:
-        """Read the references: decoded, named and hashed."""
+        """Name and hash the references."""
         sources: Iterable[ImageSource] = each_image(images)
         return [read_picture(source, number, self.exif) for number, source in enumerate(sources)]
 
 
 def read_picture(source: ImageSource, number: int = 0, exif: Literal["apply", "ignore"] = "apply") -> Picture:
-    """Decode an image; what is hashed is what is decoded.
+    """Name and hash an image.
 
     Raises:
-        ImageError: It cannot be read, or its file is larger than 512 MB.
+        ImageError: Its file cannot be read or is larger than 512 MB, or it is no image at all.
     """
     data = _bytes_of(source)
     if data is None:
-        image = load_image(source, exif=exif)
-        return Picture(f"image {number + 1}", _pixel_hash(image), image)
-    name = _name(source, number)
-    return Picture(name, hashlib.sha256(data).hexdigest(), load_image(_Named(data, name), exif=exif))
+        return Picture(f"image {number + 1}", _pixel_hash(load_image(source, exif=exif)), source, exif)
+    kept = source if isinstance(source, str | PathLike) else data
+    return Picture(_name(source, number), hashlib.sha256(data).hexdigest(), kept, exif)
 
 
 def identity(source: ImageSource) -> tuple[str, str]:
     """Return an image's name and SHA-256, without decoding it where it is a file."""
-    data = _bytes_of(source)
-    if data is None:
-        picture = read_picture(source)
-        return picture.name, picture.sha256
-    return _name(source, 0), hashlib.sha256(data).hexdigest()
+    picture = read_picture(source)
+    return picture.name, picture.sha256
 
 
 class _Named(io.BytesIO):

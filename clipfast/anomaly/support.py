@@ -42,7 +42,7 @@ def read_support(viewer: Viewer, images: Images) -> Support:
 
     Raises:
         DataError: There is none.
-        ImageError: One cannot be read.
+        ImageError: The file of one cannot be read.
     """
     pictures = sorted(viewer.read(images), key=lambda picture: (picture.sha256, picture.name))
     if not pictures:
@@ -65,7 +65,7 @@ def bank_features(
 ) -> tuple[Features, Ints]:
     """Encode the references, and turned copies of them if the memory shall hold them; give each one's number, too."""
     turns = BANK_VIEWS[options.memory.views]
-    seen = [viewer.see(picture.image) for picture in support.pictures]
+    seen = [viewer.see(picture.load()) for picture in support.pictures]
     if len(turns) > 1 and any(pixels.shape[0] != pixels.shape[1] for pixels in seen):
         raise DataError("turned references need a square input; this model's is oblong. Pass views='none'.")
     pictures = [np.rot90(pixels[:, ::-1] if mirror else pixels, turn) for pixels in seen for turn, mirror in turns]
@@ -107,7 +107,8 @@ def held_out(
     views = _views(len(bank.references))
     parts, numbers, original = [], [], []
     for owner, picture in chosen[::step]:
-        pictures = [viewer.see(picture.image, view) for view in views]
+        image = picture.load()
+        pictures = [viewer.see(image, view) for view in views]
         features = encode(clip, pictures, tuple(bank.blocks), text=prompts is not None)
         parts.append(branch_maps(features, bank, prompts, without=None if alone else owner))
         numbers += [owner] * len(views)
@@ -136,7 +137,7 @@ def damaged_copies(
     for number in range(_DAMAGED):
         owner = number % len(support.pictures)
         view = views[(number // len(support.pictures)) % len(views)]
-        seen = viewer.see(support.pictures[owner].image, view)
+        seen = viewer.see(support.pictures[owner].load(), view)
         pictures.setdefault(owner, []).append(damaged(seen, options.seed * _DAMAGED + number))
     parts = []
     for owner, copies in pictures.items():

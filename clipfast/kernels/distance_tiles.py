@@ -13,7 +13,7 @@ LANES = 16
 """Rows of a tile: one AVX-512 vector, or two or four shorter ones."""
 
 _PART = 32  # channels summed before a tile may be left
-_SURELY = np.float32(4.0001)  # 2 squared, and a margin far above the rounding of the sums
+_SURELY = np.float32(4.001)  # 2 squared, and a margin far above the rounding of the sums
 
 
 @njit(cache=True, nogil=True)

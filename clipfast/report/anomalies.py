@@ -49,8 +49,9 @@ class ScoreWriter:
     def write(self, path: Path) -> AnomalyScores:
         """Score one image and write its overlay and mask."""
         picture = read_picture(path, exif=self._viewer.exif)
-        scores = self._detector.score([picture.image])
-        shown = self._shown(picture.image)
+        image = picture.load()
+        scores = self._detector.score([image])
+        shown = self._shown(image)
         name = self._name(path)
         verdict = "NG" if scores.is_anomalous[0] else "OK"
         heat = heat_of(scores.pixel[0], self._usual, self._decision.pixel_threshold)

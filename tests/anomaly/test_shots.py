@@ -102,7 +102,11 @@ def test_what_is_hashed_is_what_is_read(tmp_path: Path) -> None:
         identity(tmp_path / "no.png")
     (tmp_path / "broken.png").write_bytes(data[:100])
     with pytest.raises(ImageError, match=r"broken.png"):
-        read_picture(tmp_path / "broken.png")
+        read_picture(tmp_path / "broken.png").load()
+    kept = read_picture(path)
+    Image.fromarray(picture(2)).save(path)
+    with pytest.raises(ImageError, match=r"a\.png was changed while it was in use"):
+        kept.load()
 
 
 def test_oblong_images_are_squeezed_so_that_nothing_is_cropped_off(mini: Any) -> None:
