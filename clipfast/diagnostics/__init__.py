@@ -8,6 +8,7 @@ from clipfast.diagnostics.features import FEATURES
 from clipfast.diagnostics.predictions import Boxes, Predictions
 from clipfast.diagnostics.reading import read_embeddings, read_predictions
 from clipfast.diagnostics.rules import CAUSES, RuleTable, default_rules
+from clipfast.diagnostics.zero_shot import ZeroShotOptions, zero_shot_predictions
 
 __all__ = [
     "CAUSES",
@@ -17,8 +18,10 @@ __all__ = [
     "Diagnosis",
     "Predictions",
     "RuleTable",
+    "ZeroShotOptions",
     "default_rules",
     "diagnose",
     "read_embeddings",
     "read_predictions",
+    "zero_shot_predictions",
 ]

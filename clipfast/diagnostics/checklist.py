@@ -307,7 +307,8 @@ def _rule_ambiguity(found: Diagnosis) -> Said:
 def _design(_: Diagnosis) -> Said:
     return "figure", (
         "Intervals: Wilson for shares, bootstrap over samples elsewhere; groups corrected for their number. "
-        "Experiments (clipfast.diagnostics.experiments) change one factor at a time, repeat over seeds, and correct by Holm."
+        "Experiments (clipfast.diagnostics.experiments) change one factor at a time, repeat over seeds, and correct "
+        "by Holm."
     )
 
 
