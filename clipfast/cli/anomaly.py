@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
@@ -116,7 +117,7 @@ def score(
         return
     table = Table("image", "score", "memory", "semantic", "verdict")
     for row in writer.rows:
-        verdict = f"[red]{row['verdict']}" if row["verdict"] == "NG" else f"[green]{row['verdict']}"
+        verdict = Text(row["verdict"], style="bold red" if row["verdict"] == "NG" else "green")
         semantic = "-" if row["semantic"] is None else f"{row['semantic']:.4g}"
         table.add_row(row["image"], f"{row['score']:.4g}", f"{row['memory']:.4g}", semantic, verdict)
     out.print(table)

@@ -104,10 +104,11 @@ class ScoreWriter:
         return np.asarray(image.convert("RGB"))
 
     def _name(self, path: Path) -> str:
-        """The file's name without suffix; of equal names the later ones get a number."""
+        """The file's name without suffix; of equal names the later ones get their folder's name, too, or a number."""
         name, number = path.stem, 2
+        longer = f"{path.parent.name}_{path.stem}" if path.parent.name else path.stem
         while name in self._names:
-            name, number = f"{path.stem}_{number}", number + 1
+            name, longer, number = longer, f"{path.stem}_{number}", number + 1
         self._names.add(name)
         return name
 

@@ -104,6 +104,7 @@ def test_what_people_read_names_thresholds_and_their_coverage() -> None:
     assert "4 references alone guarantee 20%" in fitted
     assert "1 of 2 NG above" in scored
     assert "extrapolated" in scored
+    assert "[red]" not in scored
     assert Path("anomaly/scores.json").is_file()
 
 
@@ -148,7 +149,7 @@ def test_images_of_the_support_are_told_and_names_that_repeat_are_kept_apart() -
     ]
 
     assert [row["remembered"] for row in rows] == [True, False, False]
-    assert [row["overlay"] for row in rows] == ["overlays/000.png", "overlays/020.png", "overlays/020_2.png"]
+    assert [row["overlay"] for row in rows] == ["overlays/000.png", "overlays/020.png", "overlays/other_020.png"]
 
 
 @pytest.mark.parametrize(
