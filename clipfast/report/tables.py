@@ -8,12 +8,12 @@ __all__ = ["markdown_table", "number", "percent", "with_ends"]
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, left: int = 1) -> str:
-    """Lay out a table; the first `left` columns hold words, the others numbers.
+    r"""Lay out a table; the first `left` columns hold words, the others numbers.
 
     >>> print(markdown_table(["path", "mAP"], [["vv|vv", "0.5"]]))
     | path | mAP |
     |---|---:|
-    | vv\\|vv | 0.5 |
+    | vv\|vv | 0.5 |
     """
     lines = [_line(headings), "|" + "|".join("---" if i < left else "---:" for i in range(len(headings))) + "|"]
     return "\n".join(lines + [_line(row) for row in rows])
