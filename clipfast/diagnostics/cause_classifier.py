@@ -1,4 +1,4 @@
-"""A small calibrated classifier of causes, where people have settled some: it learns from features what rules only guess.
+"""A small calibrated classifier of causes, where people have settled some: it learns what rules only guess.
 
 A ridge head on standardised features, whose leave-one-out scores are turned into probabilities by one temperature: both
 in closed form or by one root, so it is the same on every machine.

@@ -124,7 +124,8 @@ def _peak_inside(maps: Floats, xyxy: Doubles, rows: Ints) -> Doubles:
     peaks = np.where(np.isnan(maps), -np.inf, maps).reshape(len(maps), -1).argmax(axis=1)[rows]
     x, y = (peaks % gw + 0.5) / gw, (peaks // gw + 0.5) / gh
     inside = (xyxy[:, 0] <= x) & (x < xyxy[:, 2]) & (xyxy[:, 1] <= y) & (y < xyxy[:, 3])
-    return inside.astype(np.float64)
+    found: Doubles = inside.astype(np.float64)
+    return found
 
 
 def _share_inside(maps: Floats, xyxy: Doubles, rows: Ints) -> Doubles:

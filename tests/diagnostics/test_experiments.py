@@ -186,9 +186,9 @@ class Words:
     def encode_images(self, images: Images) -> Floats:
         """Tell a picture's colour by its brightest channel."""
         names = ["red", "green", "blue"]
-        return self.encode_texts(
-            [names[int(np.asarray(image).reshape(-1, 3).mean(axis=0).argmax())] for image in images]
-        )  # type: ignore[union-attr]
+        assert isinstance(images, list)
+        pictures = [np.asarray(image).reshape(-1, 3) for image in images]
+        return self.encode_texts([names[int(picture.mean(axis=0).argmax())] for picture in pictures])
 
     def fingerprint(self, output: str = "embedding") -> str:
         return "words"

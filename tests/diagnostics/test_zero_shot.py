@@ -36,13 +36,11 @@ def test_a_model_and_labelled_images_are_enough(mini: Clip) -> None:
 
 def test_the_classifier_learns_what_people_settled() -> None:
     """Two causes that differ in their features are told apart, with probabilities that sum to 1."""
-    data = clustered(600, noise=0.3)
+    data = clustered(1200, noise=0.3)
     features = sample_features(data, Measured())
     wrong = np.flatnonzero(~data.right[features.rows])
-    sure = features.column("confidence")[wrong] > np.median(features.column("confidence")[wrong])
-    settled = {
-        int(features.rows[at]): "noise" if high else "ambiguity" for at, high in zip(wrong, sure, strict=True)
-    }
+    far = features.column("label_rank")[wrong] >= 5
+    settled = {int(features.rows[at]): "noise" if is_far else "ambiguity" for at, is_far in zip(wrong, far, strict=True)}
 
     found = CauseClassifier.fit(features, settled)
     probs = found.probs(features)[wrong]
@@ -50,7 +48,7 @@ def test_the_classifier_learns_what_people_settled() -> None:
     assert found.causes == ("ambiguity", "noise")
     assert found.accuracy.estimate > 0.75
     assert probs.sum(axis=1) == pytest.approx(1)
-    assert np.mean((probs[:, 1] > 0.5) == sure) > 0.75
+    assert np.mean((probs[:, 1] > 0.5) == far) > 0.75
     with pytest.raises(DataError, match="two causes with 10 samples each"):
         CauseClassifier.fit(features, dict.fromkeys(settled, "noise"))
     with pytest.raises(DataError, match="must be among the judged; number 0"):
