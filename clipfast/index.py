@@ -79,7 +79,10 @@ class VectorIndex:
         self._ids: Ints = np.empty(0, dtype=np.int64)
         flat = _faiss().IndexFlatIP(dim)
         self._widest = 1 << 62 if gpu is None else _WIDEST_ON_GPU
-        self._resources, self._flat = (None, flat) if gpu is None else _on_gpu(flat, gpu)
+        self._resources: Any = None
+        self._flat = flat
+        if gpu is not None:
+            self._resources, self._flat = _on_gpu(flat, gpu)
 
     def __len__(self) -> int:
         """How many rows it holds."""
