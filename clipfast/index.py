@@ -288,7 +288,8 @@ def _on_gpu(flat: Any, gpu: int) -> tuple[Any, Any]:
             "The installed faiss knows no GPUs. Install it: pip uninstall -y faiss-cpu && pip install 'clipfast[gpu]', "
             "or use gpu=None."
         )
-    if not 0 <= gpu < (count := faiss.get_num_gpus()):
+    count = faiss.get_num_gpus()
+    if not 0 <= gpu < count:
         raise ProviderError(
             f"gpu must be below {count}, the GPUs that faiss sees; got {gpu}. Use gpu=None for the CPU."
         )
