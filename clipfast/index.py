@@ -79,7 +79,10 @@ class VectorIndex:
         self._ids: Ints = np.empty(0, dtype=np.int64)
         flat = _faiss().IndexFlatIP(dim)
         self._widest = 1 << 62 if gpu is None else _WIDEST_ON_GPU
-        self._resources, self._flat = (None, flat) if gpu is None else _on_gpu(flat, gpu)
+        self._resources: Any = None
+        self._flat = flat
+        if gpu is not None:
+            self._resources, self._flat = _on_gpu(flat, gpu)
 
     def __len__(self) -> int:
         """How many rows it holds."""
@@ -285,7 +288,8 @@ def _on_gpu(flat: Any, gpu: int) -> tuple[Any, Any]:
             "The installed faiss knows no GPUs. Install it: pip uninstall -y faiss-cpu && pip install 'clipfast[gpu]', "
             "or use gpu=None."
         )
-    if not 0 <= gpu < (count := faiss.get_num_gpus()):
+    count = faiss.get_num_gpus()
+    if not 0 <= gpu < count:
         raise ProviderError(
             f"gpu must be below {count}, the GPUs that faiss sees; got {gpu}. Use gpu=None for the CPU."
         )

@@ -96,7 +96,7 @@ def export(
         compact=compact,
         notice=notice,
         precisions=_precisions(precision),
-        engine=engine.value,  # type: ignore[arg-type]  # the enumeration holds its values
+        engine=engine.value,
     )
     device = _device(options, profile, engine_dir, device_id)
     serving = _serving(options, triton, device)

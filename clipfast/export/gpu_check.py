@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 
-from clipfast.artifact import Artifact, graph_key
+from clipfast.artifact import Artifact, graph_key, head_of
 from clipfast.errors import ClipfastError
 from clipfast.export import parity
 from clipfast.export.device_proof import only_kind
@@ -41,7 +41,7 @@ from clipfast.runtime.engines import profile_shapes
 from clipfast.runtime.gpu import Gpu, describe_gpu
 from clipfast.runtime.parity import require
 from clipfast.runtime.provider_options import CudaOptions, ShapeProfile, TensorRtOptions
-from clipfast.runtime.session import open_session
+from clipfast.runtime.session import Session, open_session
 
 __all__ = ["Timing", "check_model", "main", "table", "timed", "trtexec_milliseconds"]
 
@@ -95,8 +95,7 @@ def check_model(name: str, folder: Path, device_id: int) -> list[Timing]:
     rows = []
     for provider in _providers(device_id, folder):
         manifest = only_kind(artifact.manifest, "fp16", provider.flavour)
-        open_graph = partial(open_session, artifact, provider=provider, precision="fp16", threads=1)
-        measured = parity.measure(manifest, source, lambda key, opened=open_graph: opened(key.partition(".")[0]))
+        measured = parity.measure(manifest, source, partial(_open, artifact, provider))
         require(measured, "fp16")
         worst = min(row.min_cosine for row in measured if row.output == "embedding")
         runner = f"clipfast {provider.name}"
@@ -106,6 +105,10 @@ def check_model(name: str, folder: Path, device_id: int) -> list[Timing]:
     ]
     rows += [Timing(name, batch, "trtexec", _trtexec_time(artifact, batch), None) for batch in BATCHES]
     return rows
+
+
+def _open(artifact: Artifact, provider: CudaOptions | TensorRtOptions, key: str) -> Session:
+    return open_session(artifact, head_of(key), provider=provider, precision="fp16", threads=1)
 
 
 def _providers(device_id: int, folder: Path) -> tuple[CudaOptions | TensorRtOptions, ...]:
@@ -179,8 +182,8 @@ def table(rows: Sequence[Timing], gpu: Gpu) -> str:
         "|---|--:|---|--:|--:|--:|",
     ]
     for row in rows:
-        known = row.milliseconds is not None
-        speed = f"{row.milliseconds:.2f} | {row.batch / row.milliseconds * 1e3:,.0f}" if known else "not installed | "
+        took = row.milliseconds
+        speed = "not installed | " if took is None else f"{took:.2f} | {row.batch / took * 1e3:,.0f}"
         cosine = "" if row.min_cosine is None else f"{row.min_cosine:.6f}"
         lines.append(f"| {row.model} | {row.batch} | {row.runner} | {speed} | {cosine} |")
     return "\n".join(lines) + "\n"

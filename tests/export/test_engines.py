@@ -6,6 +6,7 @@ import itertools
 import json
 import subprocess
 import sys
+import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -397,7 +398,7 @@ def test_timing_warms_up_and_takes_the_median(monkeypatch: pytest.MonkeyPatch) -
     """Of a clock that goes 1, 1, 1, 9 ms."""
     ticks = iter(itertools.accumulate([0, 0.001, 0, 0.001, 0, 0.001, 0, 0.009]))
     calls: list[int] = []
-    monkeypatch.setattr(gpu_check.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr("clipfast.export.gpu_check.time", types.SimpleNamespace(perf_counter=lambda: next(ticks)))
 
     assert gpu_check.timed(lambda: calls.append(1), warm_up=3, rounds=4) == pytest.approx(1.0)
     assert len(calls) == 7

@@ -264,7 +264,7 @@ def test_a_machine_without_a_driver_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     def missing(name: str) -> None:
         raise OSError(f"{name}: cannot open shared object file")
 
-    monkeypatch.setattr(gpu.ctypes, "CDLL", missing)
+    monkeypatch.setattr("clipfast.runtime.gpu.ctypes.CDLL", missing)
 
     with pytest.raises(ProviderError, match=r"has no NVIDIA driver \(libcuda.so.1 does not load\)"):
         gpu.describe_gpu(0)
@@ -311,12 +311,12 @@ class _Driver:
 
 def test_the_driver_is_asked_in_its_own_language(monkeypatch: pytest.MonkeyPatch) -> None:
     """Name, compute capability, memory and version; a device that is not there is named."""
-    monkeypatch.setattr(gpu.ctypes, "CDLL", lambda _: _Driver())
+    monkeypatch.setattr("clipfast.runtime.gpu.ctypes.CDLL", lambda _: _Driver())
 
     assert gpu.describe_gpu(0) == Gpu("NVIDIA L4", "8.9", 24 << 30, "580.65.06")
     with pytest.raises(ProviderError, match="device_id must be below 1"):
         gpu.describe_gpu(1)
-    monkeypatch.setattr(gpu.ctypes, "CDLL", lambda _: _Driver(code=100))
+    monkeypatch.setattr("clipfast.runtime.gpu.ctypes.CDLL", lambda _: _Driver(code=100))
     with pytest.raises(ProviderError, match="cuInit with error 100"):
         gpu.describe_gpu(0)
 
