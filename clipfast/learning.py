@@ -93,9 +93,7 @@ class SigmoidFit:
         return probs
 
 
-def fit_logistic(
-    rows: Floats, labels: Ints, *, strength: float, class_weight: ClassWeight = "balanced"
-) -> LinearFit:
+def fit_logistic(rows: Floats, labels: Ints, *, strength: float, class_weight: ClassWeight = "balanced") -> LinearFit:
     """Fit multinomial logistic regression with an L2 penalty.
 
     Rows are centred and scaled by one number first, which makes `strength` mean the same for every model, and folded
@@ -198,7 +196,7 @@ def grouped_folds(labels: Ints, groups: Ints, *, folds: int, seed: int) -> Ints:
         Fold of each row, (n,) int64.
 
     >>> grouped_folds(np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 2, 3]), folds=2, seed=0).tolist()
-    [1, 1, 0, 0, 1]
+    [0, 0, 1, 1, 0]
     """
     if folds < 2:
         raise ShapeError(f"folds must be at least 2; got {folds}.")
@@ -216,10 +214,10 @@ def grouped_folds(labels: Ints, groups: Ints, *, folds: int, seed: int) -> Ints:
             settled[group] = fold
             found[members] = fold
             np.add.at(sizes[fold], labels[members], 1)
-    for name in of_class:
-        mine = np.unique(found[labels == name])
-        if len(mine) == 1 and mine[0] != ALWAYS_TRAIN:  # its training rows would be none
-            found[np.isin(groups, of_class[name])] = ALWAYS_TRAIN
+    for name, mine in of_class.items():
+        held = np.unique(found[labels == name])
+        if len(held) == 1 and held[0] != ALWAYS_TRAIN:  # its training rows would be none
+            found[np.isin(groups, mine)] = ALWAYS_TRAIN
     return found
 
 

@@ -91,7 +91,9 @@ def test_folds_share_classes_evenly() -> None:
     """Twenty rows of each of three classes in five folds: four of each in every fold."""
     labels = np.repeat(np.arange(3), 20)
     found = learning.grouped_folds(labels, np.arange(60), folds=5, seed=3)
-    assert np.array_equal([[np.sum((found == f) & (labels == c)) for c in range(3)] for f in range(5)], np.full((5, 3), 4))
+    assert np.array_equal(
+        [[np.sum((found == f) & (labels == c)) for c in range(3)] for f in range(5)], np.full((5, 3), 4)
+    )
 
 
 def test_cross_fit_never_shows_a_row_to_the_fit_that_answers_for_it() -> None:
@@ -99,7 +101,9 @@ def test_cross_fit_never_shows_a_row_to_the_fit_that_answers_for_it() -> None:
     rows, labels = cloud(count=45)
     folds = learning.grouped_folds(labels, np.arange(45), folds=3, seed=0)
     cross = learning.cross_fit_logistic(rows, labels, folds, strengths=(0.1, 10.0))
-    wanted = learning.fit_logistic(rows[folds != 1], labels[folds != 1], strength=cross.strength).logits(rows[folds == 1])
+    wanted = learning.fit_logistic(rows[folds != 1], labels[folds != 1], strength=cross.strength).logits(
+        rows[folds == 1]
+    )
     np.testing.assert_allclose(cross.logits[folds == 1], wanted, atol=1e-9)
     assert set(cross.losses) == {0.1, 10.0}
     noise = np.random.default_rng(0).normal(size=(200, 40))
@@ -116,7 +120,7 @@ def test_cross_fit_never_shows_a_row_to_the_fit_that_answers_for_it() -> None:
         (lambda r, y: learning.fit_logistic(r, y * 0, strength=1), DataError, "two at least"),
         (lambda r, y: learning.fit_logistic(r, y * 2, strength=1), DataError, "every class from 0"),
         (lambda r, y: learning.fit_logistic(r, y, strength=0), ShapeError, "strength must be"),
-        (lambda r, y: learning.fit_logistic(r, y, strength=1, class_weight="x"), ShapeError, "class_weight must be"),
+        (lambda r, y: learning.fit_logistic(r, y, strength=1, class_weight="x"), ShapeError, "class_weight must be"),  # type: ignore[arg-type]
         (lambda r, y: learning.fit_ridge(r, y[:-1]), ShapeError, "targets must be"),
         (lambda r, y: learning.fit_sigmoid(r[:, 0], np.ones(len(r))), DataError, "both true and false"),
         (lambda r, y: learning.fit_sigmoid(np.full(len(r), np.nan), y > 0), ShapeError, "finite"),

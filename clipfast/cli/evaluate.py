@@ -28,7 +28,7 @@ from clipfast.retrieval.default import DEFAULT_BANK
 
 if TYPE_CHECKING:
     from clipfast.retrieval.evalset import EvalSet
-    from clipfast.retrieval.evaluate import Evaluation, PhaseResult
+    from clipfast.retrieval.evaluation import Evaluation, PhaseResult
     from clipfast.retrieval.fusion import Voices
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -61,7 +61,7 @@ def evaluate(
 ) -> None:
     """Measure top-k, MRR, confusions and latency of each phase on pictures that nothing was made of."""
     from clipfast.retrieval.evalset import EvalSet
-    from clipfast.retrieval.evaluate import evaluate as measure
+    from clipfast.retrieval.evaluation import evaluate as measure
 
     say = Speaker.of(lang)
     ks = tuple(sorted(set(numbers(topk, what="numbers"))))

@@ -109,7 +109,13 @@ def _curve(say: Speaker, fitted: FittedFusion) -> Table:
     table.add_column("")
     for point in fitted.curve:
         best = point.alpha == fitted.alpha
-        figures = (f"{point.alpha:.2f}", f"{point.top1:.1%}", f"{point.top5:.1%}", f"{point.mrr:.3f}", f"{point.loss:.3f}")
+        figures = (
+            f"{point.alpha:.2f}",
+            f"{point.top1:.1%}",
+            f"{point.top5:.1%}",
+            f"{point.mrr:.3f}",
+            f"{point.loss:.3f}",
+        )
         bar = "█" * round(_BAR * point.mrr) + (" ◀" if best else "")
         table.add_row(*figures, bar, style="bold" if best else None)
     return table

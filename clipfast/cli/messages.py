@@ -24,7 +24,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "已排除评估集 {path} 中的 {count} 个样本",
     ),
     "no_eval_set": (
-        "No evaluation set was found beside {folder}: nothing is left out, so nothing can be measured on these patches.",
+        "No evaluation set was found beside {folder}: nothing is left out, so these patches cannot measure anything.",
         "在 {folder} 旁没有找到评估集：未排除任何样本，因此不能再用这些图块评估。",
     ),
     "encoding": ("Encoding", "编码中"),

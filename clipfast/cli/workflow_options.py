@@ -62,7 +62,7 @@ AcceptOption = Annotated[
 ]
 
 
-def open_voices(  # noqa: PLR0913  # one argument for each file that may be named
+def open_voices(  # one argument for each file that may be named
     clip: Clip,
     *,
     bank: Path,

@@ -4,7 +4,11 @@ Everything here takes vectors or the `ImageEncoder` Protocol; only `rank_by_retr
 by themselves.
 """
 
-from clipfast.retrieval.attributes import FabricAttributes, extract_attributes
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
 from clipfast.retrieval.bank import FabricBank
 from clipfast.retrieval.bankfile import BankModel
 from clipfast.retrieval.check import BankCheck, Problem, check_folder, check_references
@@ -12,19 +16,22 @@ from clipfast.retrieval.confusion import Confusion, LeaveOneOut, leave_one_out
 from clipfast.retrieval.crops import Sidecar, crop_box, crop_patch, read_sidecar, write_sidecar
 from clipfast.retrieval.default import rank_by_retrieval
 from clipfast.retrieval.encode import BuildReport, Skipped
-from clipfast.retrieval.evalset import EvalSample, EvalSet, make_eval_set
-from clipfast.retrieval.evaluate import Comparison, Evaluation, PhaseResult, evaluate
-from clipfast.retrieval.fused import CurvePoint, FittedFusion, fit_fusion
-from clipfast.retrieval.fusion import Fusion, Voices, fuse_with_clip
-from clipfast.retrieval.head import HeadOptions, HeadReport, LinearHead
-from clipfast.retrieval.heldout import TrainedHead, train_head
 from clipfast.retrieval.legacy import Imported, import_vectors
 from clipfast.retrieval.photos import PhotoFacts, PhotoLimits
 from clipfast.retrieval.rebuild import RebuildOptions, rebuild_bank
-from clipfast.retrieval.recommend import Recommendation, recommend_fabrics_localized
 from clipfast.retrieval.references import References
 from clipfast.retrieval.rules import Rule, RuleSet, load_rules
 from clipfast.retrieval.scoring import ClassScore, Neighbour, Ranked, class_scores
+
+if TYPE_CHECKING:
+    from clipfast.retrieval.attributes import FabricAttributes, extract_attributes
+    from clipfast.retrieval.evalset import EvalSample, EvalSet, make_eval_set
+    from clipfast.retrieval.evaluation import Comparison, Evaluation, PhaseResult, evaluate
+    from clipfast.retrieval.fused import CurvePoint, FittedFusion, fit_fusion
+    from clipfast.retrieval.fusion import Fusion, Voices, fuse_with_clip
+    from clipfast.retrieval.head import HeadOptions, HeadReport, LinearHead
+    from clipfast.retrieval.heldout import TrainedHead, train_head
+    from clipfast.retrieval.recommend import Recommendation, recommend_fabrics_localized
 
 __all__ = [
     "BankCheck",
@@ -81,3 +88,41 @@ __all__ = [
     "train_head",
     "write_sidecar",
 ]
+
+# Loaded when first used: these bring the kernels with them.
+_LAZY: dict[str, str] = {
+    "FabricAttributes": "attributes",
+    "extract_attributes": "attributes",
+    "EvalSample": "evalset",
+    "EvalSet": "evalset",
+    "make_eval_set": "evalset",
+    "Comparison": "evaluation",
+    "Evaluation": "evaluation",
+    "PhaseResult": "evaluation",
+    "evaluate": "evaluation",
+    "CurvePoint": "fused",
+    "FittedFusion": "fused",
+    "fit_fusion": "fused",
+    "Fusion": "fusion",
+    "Voices": "fusion",
+    "fuse_with_clip": "fusion",
+    "HeadOptions": "head",
+    "HeadReport": "head",
+    "LinearHead": "head",
+    "TrainedHead": "heldout",
+    "train_head": "heldout",
+    "Recommendation": "recommend",
+    "recommend_fabrics_localized": "recommend",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'clipfast.retrieval' has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(f"clipfast.retrieval.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

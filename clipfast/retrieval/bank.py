@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clipfast.errors import ArtifactError, DataError
+from clipfast.errors import DataError
 from clipfast.index import VectorIndex
 from clipfast.retrieval.bankfile import BankModel, read_bank, require_model, write_bank
 from clipfast.retrieval.build import encode_fabric, encode_folder

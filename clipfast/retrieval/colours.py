@@ -16,7 +16,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from clipfast.kernels.filters import area_mean
 from clipfast.types import Pixels
 
 __all__ = ["COLOUR_NAMES", "DominantColour", "dominant_colour", "linear_cells", "oklab"]
@@ -109,6 +108,8 @@ def linear_cells(pixels: Pixels, size: int) -> Doubles:
 
     Light is what adds up when threads are too fine to be told apart, so the mean is taken of it and not of levels.
     """
+    from clipfast.kernels.filters import area_mean
+
     light = _linear()[pixels]
     return np.stack([area_mean(light[..., c], (size, size)) for c in range(3)], axis=-1).astype(np.float64)
 

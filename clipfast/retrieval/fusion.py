@@ -125,7 +125,7 @@ class Voices:
         return entries, fused
 
 
-def fuse_with_clip(  # noqa: PLR0913  # the first five are the owner's signature
+def fuse_with_clip(  # the first five are the owner's signature
     patch_img: ImageSource,
     base_results: Iterable[tuple[str, float, str, str]],
     lang: Language = "zh",

@@ -14,7 +14,11 @@ __all__ = ["photo_groups", "stratified_split"]
 
 
 def photo_groups(
-    sources: Sequence[Hashable | None], sha256: Sequence[str], looks: Sequence[Look], *, also: Iterable[tuple[int, int]] = ()
+    sources: Sequence[Hashable | None],
+    sha256: Sequence[str],
+    looks: Sequence[Look],
+    *,
+    also: Iterable[tuple[int, int]] = (),
 ) -> Ints:
     """Number the groups of pictures that must stay on one side.
 
@@ -75,7 +79,7 @@ def stratified_split(labels: Sequence[str], groups: Ints, *, split: float, seed:
         ShapeError: `split` is not in (0, 1).
 
     >>> stratified_split(["cotton"] * 5 + ["silk"] * 5, np.arange(10), split=0.2, seed=42)
-    [4, 5]
+    [4, 8]
     """
     if not 0 < split < 1:
         raise ShapeError(f"split must be above 0 and below 1, such as 0.2; got {split!r}.")

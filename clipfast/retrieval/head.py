@@ -222,10 +222,9 @@ def _require_enough(classes: NDArray[Any], truth: Ints) -> None:
     shown = ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda item: (item[1], item[0])))
     if len(truth) < MIN_SAMPLES:
         raise DataError(
-            f"Too few samples to train: there are {len(truth)}"
-            + (f" ({shown})" if shown else "")
-            + f", and at least {MIN_SAMPLES} are needed, {_PER_CLASS} of each class; {GOOD_SAMPLES} or more are better. "
-            f"Label {MIN_SAMPLES - len(truth)} more, the classes with the fewest first; until then ask the bank alone, "
+            f"Too few samples to train: there are {len(truth)}{f' ({shown})' if shown else ''}, and at least "
+            f"{MIN_SAMPLES} are needed, {_PER_CLASS} of each class; {GOOD_SAMPLES} or more are better. Label "
+            f"{MIN_SAMPLES - len(truth)} more, the classes with the fewest first; until then ask the bank alone, "
             "without a head."
         )
     if len(counts) < 2:
@@ -249,9 +248,7 @@ def _fold_count(truth: Ints, groups: Ints, options: HeadOptions) -> int:
     return max(2, min(options.folds, most))
 
 
-def _report(
-    classes: NDArray[Any], truth: Ints, cross: learning.CrossFit, temperature: float, seed: int
-) -> HeadReport:
+def _report(classes: NDArray[Any], truth: Ints, cross: learning.CrossFit, temperature: float, seed: int) -> HeadReport:
     held = cross.folds != learning.ALWAYS_TRAIN
     right = cross.honest_logits[held].argmax(axis=1) == truth[held]
     accuracy: Interval = wilson_interval(int(right.sum()), len(right))

@@ -1,18 +1,18 @@
 """Which pictures are the same one: re-encoded, resized, or with a little cut off.
 
-A plain perceptual hash misses crops: of copies cut by 2 % at every side half differ in 8 of 64 bits, and one in twenty
-in 18, as unrelated pictures may. Here the hash of one picture is compared with those of 256 crops of the other (0 to 3 %
-off each of its four sides), and the other way round. The cosine transform is linear, so all 256 are two products of
-small matrices. Pairs that are near are then laid over each other at the crop that fitted best, and their correlation
-decides: any within 4 bits, .4 within 8, .75 within 14. What light alone makes of a picture, a surface of second degree, is taken out
-before, or two cloths lit from the same side would pass for one.
+A plain perceptual hash misses crops: of copies cut by 2 % at every side half differ in 8 of 64 bits, and one in
+twenty in 18, as unrelated pictures may. Here the hash of one picture is compared with those of 256 crops of the other
+(0 to 3 % off each of its four sides), and the other way round. The cosine transform is linear, so all 256 are two
+products of small matrices. Pairs that are near are then laid over each other at the crop that fitted best, and their
+correlation decides: any within 4 bits, .4 within 8, .75 within 14. What light alone makes of a picture, a surface of
+second degree, is taken out before, or two cloths lit from the same side would pass for one.
 
-Measured on fabricworld, 384 pictures of all fabrics and colours, half of them by the varied camera: none of 73,536 pairs
-of different ones is called a copy. Of the copies, all are found that were saved as JPEG of quality 85, scaled by .5 or
-1.5, or cut by 2 % at one side, or at all four; of those cut by 2 % at two sides all but one, cut by 2 % at four, scaled
-by .7 and saved at quality 80 all but one, saved at quality 40 all but three (faint weaves in poor light). Beyond what is
-tried it ends: of those cut by 4 % at every side 91 % are found, by 5 % at one side 95 %. On photographs it was not
-measured.
+Measured on fabricworld, 384 pictures of all fabrics and colours, half of them by the varied camera: none of 73,536
+pairs of different ones is called a copy. Of the copies, all are found that were saved as JPEG of quality 85, scaled
+by .5 or 1.5, or cut by 2 % at one side, or at all four; of those cut by 2 % at two sides all but one, cut by 2 % at
+four, scaled by .7 and saved at quality 80 all but one, saved at quality 40 all but three (faint weaves in poor
+light). Beyond what is tried it ends: of those cut by 4 % at every side 91 % are found, by 5 % at one side 95 %. On
+photographs it was not measured.
 """
 
 from __future__ import annotations

@@ -236,7 +236,9 @@ def test_errors_come_in_the_words_of_the_owners_document(layout: Path) -> None:
     assert failure("recommend", "data/fabrics/cotton/ref_00.png").startswith("找不到面料向量库")
     assert failure("evaluate").startswith("No evaluation set at data/eval_set.jsonl")
     assert failure("evaluate", "--lang", "zh").startswith("找不到评估集")
-    assert "No fitted weights" in _after_bank("recommend", "data/fabrics/cotton/ref_00.png", "--alpha", "fit", "--lang", "en")
+    assert "No fitted weights" in _after_bank(
+        "recommend", "data/fabrics/cotton/ref_00.png", "--alpha", "fit", "--lang", "en"
+    )
     assert failure("evalset", "make", "nowhere", "--lang", "zh").startswith("目录不存在")
     Path("bad.toml").write_text('[[fabric]]\nid = "a"\nen = "A"\nzh = "甲"\nattributes.shine = { low = 0.5 }\n')
     said = failure("recommend", "data/fabrics/cotton/ref_00.png", "--rules", "bad.toml")
@@ -283,7 +285,7 @@ def test_every_message_says_the_same_in_both_languages() -> None:
     for key, (english, chinese) in MESSAGES.items():
         fields = [sorted(name for _, name, _, _ in Formatter().parse(text) if name) for text in (english, chinese)]
         assert fields[0] == fields[1], key
-        if any(sign.isalpha() for sign in chinese.split("{")[0]) and key not in {"skipped"}:
+        if any(sign.isalpha() for sign in chinese.split("{")[0]) and key != "skipped":
             assert any("\u4e00" <= sign <= "\u9fff" for sign in chinese), key
     assert all(any("\u4e00" <= sign <= "\u9fff" for sign in hint) for hint in HINTS.values())
 
@@ -292,5 +294,5 @@ def test_a_hint_keeps_the_kind_of_error() -> None:
     """Exit codes and `except` clauses do not depend on the language."""
     with pytest.raises(DataError, match=r"^训练样本太少.*Too few samples to train: x"), messages.in_language("zh"):
         raise DataError("Too few samples to train: x")
-    with pytest.raises(DataError, match="^unheard of"), messages.in_language("zh"):
+    with pytest.raises(DataError, match=r"^unheard of"), messages.in_language("zh"):
         raise DataError("unheard of")

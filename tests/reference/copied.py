@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from PIL import Image
 
-from clipfast.datasets.fabricworld import COLOURS, FABRICS, render
+from clipfast.datasets.fabricworld import COLOURS, FABRICS, Camera, render
 
 __all__ = ["CLOTH", "WAYS", "cloth", "cut", "jpeg", "scaled"]
 
@@ -19,7 +19,7 @@ CLOTH = [(name, colour) for name, colour in zip(FABRICS, 2 * list(COLOURS), stri
 def cloth(number: int, seed: int = 0) -> Image.Image:
     """Draw one fabric, each in another colour, every second one by the varied camera."""
     fabric, colour = CLOTH[number % len(CLOTH)]
-    camera = "varied" if (number + seed) % 2 else "plain"
+    camera: Camera = "varied" if (number + seed) % 2 else "plain"
     return Image.fromarray(render(500 + 100 * seed + number, fabric=fabric, colour=colour, camera=camera).image)
 
 

@@ -64,7 +64,10 @@ def test_colours_of_rendered_cloth_are_mostly_right() -> None:
     assert right[True] >= 33
 
 
-@pytest.mark.parametrize(("fabric", "pattern"), [("stripes", "stripes"), ("gingham", "checks"), ("polka dots", "motif"), ("felt", "plain"), ("canvas", "plain")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fabric", "pattern"),
+    [("stripes", "stripes"), ("gingham", "checks"), ("polka dots", "motif"), ("felt", "plain"), ("canvas", "plain")],
+)
 def test_patterns_are_told(fabric: str, pattern: str) -> None:
     """Three of four pieces or more."""
     found = [

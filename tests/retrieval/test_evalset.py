@@ -7,13 +7,13 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from reference.copied import WAYS, cloth
 
 from clipfast.errors import DataError, ShapeError
 from clipfast.retrieval.crops import Sidecar, crop_patch, write_sidecar
@@ -23,6 +23,7 @@ from clipfast.retrieval.heldout import find_eval_set, leave_out, train_head
 from clipfast.retrieval.labelled import encode_labelled
 from clipfast.retrieval.looks import look_of
 from clipfast.types import Floats, Images
+from reference.copied import WAYS, cloth
 
 LABELS = ("cotton", "silk", "羊毛")
 EACH = 8
@@ -37,9 +38,9 @@ class CornerClip:
         return "c" * 64
 
     def encode_images(self, images: Images) -> Floats:
-        assert isinstance(images, list)
-        rows = np.stack([np.asarray(image.convert("RGB").resize((2, 2)), float).ravel() - 100 for image in images])  # type: ignore[union-attr]
-        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+        listed: list[Any] = images if isinstance(images, list) else [images]
+        rows = np.stack([np.asarray(image.convert("RGB").resize((2, 2)), float).ravel() - 100 for image in listed])
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +157,7 @@ def test_an_evaluation_image_planted_in_training_is_refused(folder: Path, way: s
         assert "羊毛/innocent.png" in leave_out(encode_labelled(CornerClip(), folder), made).excluded
         return
     WAYS[way](Image.open(victim)).convert("RGB").save(planted)
-    with pytest.raises(DataError, match="羊毛/innocent.png is nearly the same picture as") as caught:
+    with pytest.raises(DataError, match=r"羊毛/innocent\.png is nearly the same picture as") as caught:
         train_head(CornerClip(), folder, eval_set=made)
     assert caught.match(victim.name)
     assert caught.match("judged on what it has seen")
@@ -182,7 +183,7 @@ def test_sidecars_are_no_skipped_files(folder: Path) -> None:
 
 
 def test_the_set_beside_the_folder_is_found(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the owner's layout in data/, else beside the folder; in the working directory only if it is about the folder."""
+    """In data/ in the owner's layout, else beside the folder; in the working directory if it is about the folder."""
     assert find_eval_set(folder) is None
     made = make_eval_set(folder)
     for place in (folder.parent / "eval_set.jsonl", eval_set_beside(folder)):

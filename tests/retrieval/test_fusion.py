@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from clipfast.errors import ArtifactError, DataError, ShapeError
 from clipfast.retrieval import BankModel, FabricBank, References
 from clipfast.retrieval.evalset import EvalSet, make_eval_set
-from clipfast.retrieval.evaluate import evaluate
+from clipfast.retrieval.evaluation import evaluate
 from clipfast.retrieval.fused import FittedFusion, fit_fusion, with_alpha
 from clipfast.retrieval.fusion import Fusion, Voices, bank_temperature, fuse_with_clip
 from clipfast.retrieval.head import HeadOptions, LinearHead
@@ -34,10 +35,9 @@ class ColourClip:
         return "d" * 64
 
     def encode_images(self, images: Images) -> Floats:
-        listed = images if isinstance(images, list) else [images]
-        rows = np.stack([np.asarray(i if isinstance(i, Image.Image) else Image.open(i), float).mean((0, 1)) for i in listed])  # type: ignore[arg-type]
-        rows = rows - 100
-        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+        listed: list[Any] = images if isinstance(images, list) else [images]
+        rows = np.stack([np.asarray(image.convert("RGB"), float).mean(axis=(0, 1)) for image in listed]) - 100
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 def patch(fabric: str, seed: int, *, noise: float = 55.0) -> Image.Image:
@@ -106,7 +106,9 @@ def test_the_call_of_the_source_document_works(voices: Voices) -> None:
 def test_one_is_rules_alone_and_zero_photos_alone(voices: Voices) -> None:
     """The order at either end is that of one voice; in between, scores lie on the line between them."""
     image = patch("sku_77", 2, noise=5)
-    ends = {alpha: scores(fuse_with_clip(image, BASE, alpha=alpha, topk=99, voices=voices)) for alpha in (0.0, 0.3, 1.0)}
+    ends = {
+        alpha: scores(fuse_with_clip(image, BASE, alpha=alpha, topk=99, voices=voices)) for alpha in (0.0, 0.3, 1.0)
+    }
     by_rules = sorted(ends[1.0], key=lambda name: -ends[1.0][name])
     assert by_rules[:3] == ["linen", "velvet", "cotton"]
     by_photos = [ranked.id for ranked in voices.bank.rank(image)]
@@ -154,7 +156,8 @@ def test_cosines_do_not_drown_the_rules(voices: Voices) -> None:
 def test_families_take_the_sum_of_their_fabrics(bank: FabricBank) -> None:
     """With the coarse rules, silk_satin counts for the family silk."""
     voices = Voices(bank, rules=load_rules("coarse"), fusion=Fusion(alpha=0.0))
-    results = fuse_with_clip(patch("silk_satin", 5, noise=5), [Recommendation("silk", 0.5, "丝与薄纱 Silk and Sheer", "x")], alpha=0.0, topk=99, voices=voices)  # fmt: skip
+    base = [Recommendation("silk", 0.5, "丝与薄纱 Silk and Sheer", "x")]
+    results = fuse_with_clip(patch("silk_satin", 5, noise=5), base, alpha=0.0, topk=99, voices=voices)
     assert results[0].name == "silk"
     assert "silk_satin" not in scores(results)
 
@@ -284,7 +287,11 @@ def test_phases_are_counted_and_compared(voices: Voices, folder: Path) -> None:
     found = evaluate(held, replace(voices, head=head), ks=(1, 3), progress=lambda *step: steps.append(step))
     assert steps[-1] == (12, 12)
     assert [phase.name for phase in found.phases] == ["rules", "+CLIP", "+head"]
-    assert [(c.better, c.than) for c in found.comparisons] == [("+CLIP", "rules"), ("+head", "+CLIP"), ("+head", "rules")]
+    assert [(c.better, c.than) for c in found.comparisons] == [
+        ("+CLIP", "rules"),
+        ("+head", "+CLIP"),
+        ("+head", "rules"),
+    ]
     for phase in found.phases:
         ranks = np.array(phase.ranks)
         assert phase.top[1].estimate == pytest.approx((ranks == 1).mean())
@@ -329,7 +336,8 @@ def test_pictures_that_were_seen_are_refused(voices: Voices, folder: Path) -> No
         evaluate(held, replace(voices, head=leaky))
     references = voices.bank.references
     digests = [held.samples[0].sha256, *references.sha256[1:]]
-    holding = FabricBank(References(references.embeddings, references.fabrics, references.paths, digests), voices.bank.model, clip=ColourClip())  # fmt: skip
+    same = References(references.embeddings, references.fabrics, references.paths, digests)
+    holding = FabricBank(same, voices.bank.model, clip=ColourClip())
     with pytest.raises(DataError, match="is in the bank"):
         evaluate(held, replace(voices, bank=holding))
     with pytest.raises(ShapeError, match="ks must be"):

@@ -38,7 +38,9 @@ def patches(seed: int = 0, *, each: int = 10, spread: float = 0.5) -> tuple[Floa
     names = ["cotton", "silk", "羊毛"]
     rng = np.random.default_rng(seed)
     rows = np.repeat(np.eye(3, 16), each, axis=0) + spread * rng.normal(size=(3 * each, 16))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32), [n for n in names for _ in range(each)]
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32), [
+        n for n in names for _ in range(each)
+    ]
 
 
 def test_a_head_learns_and_its_probabilities_are_calibrated() -> None:
@@ -59,7 +61,9 @@ def test_a_head_learns_and_its_probabilities_are_calibrated() -> None:
 def test_equal_seeds_give_equal_files_and_the_file_comes_back(tmp_path: Path) -> None:
     """Same rows, same seed: the same bytes; what is read predicts the same to the last bit."""
     rows, labels = patches()
-    heads = [LinearHead.fit(rows, labels, seed=4, clip=Encoder(), options=QUICK).trained_with(["ab" * 32]) for _ in "ab"]
+    heads = [
+        LinearHead.fit(rows, labels, seed=4, clip=Encoder(), options=QUICK).trained_with(["ab" * 32]) for _ in "ab"
+    ]
     for name, head in zip("ab", heads, strict=True):
         head.save(tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -126,7 +130,7 @@ def test_ranking_is_sorted_by_probability() -> None:
     rows, labels = patches()
     head = LinearHead.fit(rows, labels, options=QUICK)
     ranked = head.rank(rows[0], topk=9)
-    assert [r.id for r in ranked][0] == head.predict(rows[:1])[0]
+    assert ranked[0].id == head.predict(rows[:1])[0]
     assert sum(r.score for r in ranked) == pytest.approx(1)
     with pytest.raises(ShapeError, match="one row"):
         head.rank(rows[:2])
@@ -193,7 +197,8 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     broken = {
         "it has no bias": {name: array for name, array in arrays.items() if name != "bias"},
         "format 9": arrays | {"meta": np.array(msgspec.json.encode(meta | {"format": 9}).decode())},
-        "temperature must be above 0": arrays | {"meta": np.array(msgspec.json.encode(meta | {"temperature": -1}).decode())},
+        "temperature must be above 0": arrays
+        | {"meta": np.array(msgspec.json.encode(meta | {"temperature": -1}).decode())},
         "weights must be finite": arrays | {"weights": arrays["weights"] * np.nan},
         "bias must be": arrays | {"bias": arrays["bias"][:2]},
         "classes must be 3 different": arrays | {"classes": np.array(["a", "a", "b"])},

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from reference.copied import CLOTH, WAYS, cloth, cut, jpeg, scaled
 
 from clipfast.kernels.filters import luminance, perceptual_hash
 from clipfast.retrieval.looks import Look, copies_between, copies_within, look_of
 from clipfast.types import Pixels
+from reference.copied import CLOTH, WAYS, cloth, cut, jpeg, scaled
+
 
 def is_copy(one: Image.Image, other: Image.Image) -> bool:
     """Ask both ways round, which must agree."""

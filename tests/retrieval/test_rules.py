@@ -103,9 +103,17 @@ def test_a_file_of_ones_own_may_be_named(file: Path) -> None:
     ("old", "new", "words"),
     [
         ("sheen_score = { low = 0.0", "shine = { low = 0.0", r"line 8: unknown attribute 'shine' of fabric 'cotton'"),
-        ("attributes.sheen_score = { low = 0.6", "attributes.shine = { low = 0.6", "line 15: unknown attribute 'shine'"),
+        (
+            "attributes.sheen_score = { low = 0.6",
+            "attributes.shine = { low = 0.6",
+            "line 15: unknown attribute 'shine'",
+        ),
         ("high = 0.4, weight", "high = 4, weight", r"line \d+ \(fabric number 1\): Expected `float` <= 1"),
-        ("low = 0.0, high = 0.4", "low = 0.5, high = 0.4", "line 8: sheen_score of fabric 'cotton' is a score: give low"),
+        (
+            "low = 0.0, high = 0.4",
+            "low = 0.5, high = 0.4",
+            "line 8: sheen_score of fabric 'cotton' is a score: give low",
+        ),
         ('any = ["plain"]', 'any = ["flowers"]', "line 9: pattern of fabric 'cotton' knows no 'flowers'; it is one of"),
         ('any = ["plain"]', "low = 0.5", "line 9: pattern of fabric 'cotton' is a word: give any"),
         ("weight = 3.0", "wieght = 3.0", "contains unknown field `wieght`"),

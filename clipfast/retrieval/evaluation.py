@@ -157,7 +157,9 @@ def evaluate(
         if progress:
             progress(done, len(eval_set))
     if not asked:
-        raise DataError(f"No picture of the evaluation set can be read; the first: {errors[0].path}: {errors[0].reason}")
+        raise DataError(
+            f"No picture of the evaluation set can be read; the first: {errors[0].path}: {errors[0].reason}"
+        )
     owners = voices.owners
     labels = [owners.get(sample.label, sample.label) for sample in asked]
     phases = tuple(_result(name, found, labels, ks, seed) for name, found in answers.items())
