@@ -39,6 +39,7 @@ def publish(folder: Path, model: MiniClip, name: str) -> Artifact:
         str(checkpoint),
         activation="gelu",
         blocks=BLOCKS,
+        class_attention=True,
         compact=True,
         notice=NOTICE.format(name=name.replace("_", "-")),
     )
