@@ -68,13 +68,13 @@ def cover(
 
 
 @njit(cache=True, nogil=True)
-def farthest_of(farthest: Floats, nearest: Floats, ids: Ints, first: int, end: int) -> tuple[float, int]:
+def farthest_of(farthest: Floats, nearest: Floats, ids: Ints, first: int, end: int) -> tuple[np.float32, int]:
     """Return the largest distance of some tiles, and the place of the lowest row that has it."""
-    best, place = np.float32(-2.0), np.int64(first * LANES)
+    best, place = np.float32(-2.0), first * LANES
     for t in range(first, end):
         if farthest[t] >= best:
             if farthest[t] > best:
-                best, place = farthest[t], np.int64(-1)
+                best, place = farthest[t], -1
             for lane in range(LANES):
                 here = t * LANES + lane
                 if nearest[t, lane] == best and (place < 0 or ids[here] < ids[place]):

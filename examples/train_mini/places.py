@@ -141,7 +141,8 @@ def _pixel_aurocs(maps: Floats, masks: Sequence[NDArray[np.bool_]] | NDArray[np.
 def _halves(maps: Floats, masks: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Floats]:
     """Return masks and maps (n, 112, 112) at half of the pictures' size."""
     half = SIDE // 2
-    return masks.reshape(-1, half, 2, half, 2).any((2, 4)), resize_maps(maps, (half, half))
+    blocks: NDArray[np.bool_] = np.asarray(masks.reshape(-1, half, 2, half, 2).any((2, 4)))
+    return blocks, resize_maps(maps, (half, half))
 
 
 def _iou(one: NDArray[np.float64], other: Sequence[float]) -> float:

@@ -99,7 +99,7 @@ def test_no_rows_give_no_answer() -> None:
     [
         (np.ones(3, np.float32), 1, None),  # another width
         (np.ones(4), 1, None),  # doubles
-        (np.float32([0, np.nan, 0, 0]), 1, None),
+        (np.array([0, np.nan, 0, 0], np.float32), 1, None),
         (np.ones(4, np.float32), 0, None),
         (np.ones(4, np.float32), 1, np.ones(3, np.bool_)),  # a filter of another length
         (np.ones(4, np.float32), 1, np.ones(2)),  # numbers are no filter

@@ -63,14 +63,12 @@ class Transposed(Faulty):
 
     def encode_dense(self, images: Sequence[Any], alpha: float = 0.5) -> DenseTokens:
         found = self._clip.encode_dense(images, alpha)
-        gh, gw = found.grid_hw
-        swapped = {
-            name: np.ascontiguousarray(
-                getattr(found, name).reshape(len(images), gh, gw, -1).swapaxes(1, 2).reshape(len(images), gh * gw, -1)
-            )
-            for name in ("qk", "vv", "mixed")
-        }
-        return dataclasses.replace(found, **swapped)
+
+        def swapped(tokens: Floats) -> Floats:
+            grid = tokens.reshape(len(tokens), *found.grid_hw, -1)
+            return np.ascontiguousarray(grid.swapaxes(1, 2)).reshape(tokens.shape)
+
+        return dataclasses.replace(found, qk=swapped(found.qk), vv=swapped(found.vv), mixed=swapped(found.mixed))
 
 
 @pytest.fixture(scope="module")
