@@ -22,7 +22,19 @@ def test_every_promised_name_is_there() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["anomaly", "artifact", "index", "kernels", "metrics", "prompts", "retrieval", "similarity", "storage", "surgery", "types"],
+    [
+        "anomaly",
+        "artifact",
+        "index",
+        "kernels",
+        "metrics",
+        "prompts",
+        "retrieval",
+        "similarity",
+        "storage",
+        "surgery",
+        "types",
+    ],
 )
 def test_a_modules_list_equals_its_members(module: str) -> None:
     """`__all__` of a module names things that exist in it."""

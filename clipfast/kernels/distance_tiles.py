@@ -24,7 +24,7 @@ def cover(
     gaps: Floats,
     distances: tuple[Floats, Floats],
     marks: tuple[Ints, Ints, Ints],
-) -> tuple[float, int]:
+) -> tuple[np.float32, int]:
     """One pass over the tiles of a stripe: `span` is the first, the end, and the new centre's number.
 
     Writes nearest squared distances and their centres where the new one is nearer, and each tile's largest one; counts
