@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from diagnostics.samples import clustered
 
 from clipfast.diagnostics import diagnose
 from clipfast.report.diagnosis import DiagnosisReport
+from diagnostics.samples import clustered
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from diagnostics.samples import clustered
 
 from clipfast.datasets.fabricworld import Wishes, class_samples
 from clipfast.diagnostics import ZeroShotOptions, diagnose, zero_shot_predictions
@@ -12,12 +11,15 @@ from clipfast.diagnostics.cause_classifier import CauseClassifier
 from clipfast.diagnostics.features import Measured, sample_features
 from clipfast.errors import DataError
 from clipfast.runtime.clip import Clip
+from diagnostics.samples import clustered
 
 
 def test_a_model_and_labelled_images_are_enough(mini: Clip) -> None:
     """Rendered fabrics are named, embeddings are kept, batches do not matter, and the diagnosis runs."""
     fabrics = ["denim", "lace", "felt"]
-    samples = [(s.key, s.image, s.label) for s in class_samples(5, per_fabric=4, fabrics=fabrics, wishes=Wishes(size=96))]
+    samples = [
+        (s.key, s.image, s.label) for s in class_samples(5, per_fabric=4, fabrics=fabrics, wishes=Wishes(size=96))
+    ]
     options = [ZeroShotOptions(("a photo of {} fabric",), batch_size=size) for size in (5, 12)]
     first, second = (zero_shot_predictions(mini, samples, fabrics, each, splits=["test"] * 12) for each in options)
 
@@ -40,7 +42,9 @@ def test_the_classifier_learns_what_people_settled() -> None:
     features = sample_features(data, Measured())
     wrong = np.flatnonzero(~data.right[features.rows])
     far = features.column("label_rank")[wrong] >= 5
-    settled = {int(features.rows[at]): "noise" if is_far else "ambiguity" for at, is_far in zip(wrong, far, strict=True)}
+    settled = {
+        int(features.rows[at]): "noise" if is_far else "ambiguity" for at, is_far in zip(wrong, far, strict=True)
+    }
 
     found = CauseClassifier.fit(features, settled)
     probs = found.probs(features)[wrong]
