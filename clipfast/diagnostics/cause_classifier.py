@@ -81,8 +81,9 @@ class CauseClassifier:
 
     def probs(self, features: Features) -> Doubles:
         """Return the probability of each cause for each judged sample, (s, causes); of wrong ones only is it meant."""
-        rows = _standard(features.values, self.centre, self.scale)
-        return apply_temperature(self.head.scores(rows), self.temperature)
+        return apply_temperature(
+            self.head.scores(_standard(features.values, self.centre, self.scale)), self.temperature
+        )
 
 
 def _standard(values: Doubles, centre: Doubles, scale: Doubles) -> Doubles:

@@ -73,7 +73,9 @@ def zero_shot_predictions(
         if chosen.progress:
             chosen.progress(len(ids), len(ids))
     if not ids or len(set(ids)) != len(ids):
-        raise DataError(f"samples must be one at least, with unique ids; got {len(ids)}, {len(set(ids))} different.")
+        raise DataError(
+            f"samples must have unique ids, and be one at least; got {len(ids)}, {len(set(ids))} different."
+        )
     if splits is not None and len(splits) != len(ids):
         raise DataError(f"splits must be as many as samples, {len(ids)}; got {len(splits)}.")
     images = np.concatenate(rows)

@@ -17,8 +17,9 @@ from diagnostics.samples import clustered
 def test_a_model_and_labelled_images_are_enough(mini: Clip) -> None:
     """Rendered fabrics are named, embeddings are kept, batches do not matter, and the diagnosis runs."""
     fabrics = ["denim", "lace", "felt"]
-    drawn = class_samples(5, per_fabric=4, fabrics=fabrics, wishes=Wishes(size=96))
-    samples = [(s.key, s.image, s.label) for s in drawn]
+    samples = [
+        (s.key, s.image, s.label) for s in class_samples(5, per_fabric=4, fabrics=fabrics, wishes=Wishes(size=96))
+    ]
     options = [ZeroShotOptions(("a photo of {} fabric",), batch_size=size) for size in (5, 12)]
     first, second = (zero_shot_predictions(mini, samples, fabrics, each, splits=["test"] * 12) for each in options)
 
@@ -41,8 +42,9 @@ def test_the_classifier_learns_what_people_settled() -> None:
     features = sample_features(data, Measured())
     wrong = np.flatnonzero(~data.right[features.rows])
     far = features.column("label_rank")[wrong] >= 5
-    causes = ["noise" if is_far else "ambiguity" for is_far in far]
-    settled = {int(features.rows[at]): cause for at, cause in zip(wrong, causes, strict=True)}
+    settled = {
+        int(features.rows[at]): "noise" if is_far else "ambiguity" for at, is_far in zip(wrong, far, strict=True)
+    }
 
     found = CauseClassifier.fit(features, settled)
     probs = found.probs(features)[wrong]
