@@ -58,6 +58,7 @@ IMPORTERS = {
         "report/images.py",
         "report/thumbnails.py",
         "cli/demo.py",
+        "cli/stages.py",
         "types.py",
     ),
     "simplejpeg": ("runtime/jpeg.py",),

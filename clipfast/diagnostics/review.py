@@ -60,7 +60,7 @@ def review_size(half_width: float, *, population: int, expected: float = NOISE_R
         ShapeError: A share or the confidence is not in (0, 1), or the population is negative.
 
     >>> review_size(0.08, population=100_000), review_size(0.08, population=100)
-    (97, 50)
+    (96, 50)
     """
     if not 0 < half_width < 1 or not 0 < expected < 1 or not 0 < confidence < 1 or population < 0:
         raise ShapeError(

@@ -119,7 +119,7 @@ def test_info_shows_the_parity_figures(tmp_path: Path) -> None:
     table, data = _run("info", "mini", cwd=tmp_path), _run("info", "mini", "--json", cwd=tmp_path)
 
     assert "Parity of mini with PyTorch" in table.stdout
-    assert len(json.loads(data.stdout)["parity"]) == 28
+    assert len(json.loads(data.stdout)["parity"]) == 34
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="resident memory is read from /proc")

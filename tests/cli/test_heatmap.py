@@ -112,7 +112,7 @@ def test_texts_and_templates(folder: Path) -> None:
     [
         (["--path", "gem2"], 2, "must be one of standard"),
         (["--geometry", "fit"], 2, "squash, centre_crop"),
-        (["--templates", "mine"], 2, "surgery, none"),
+        (["--templates", "mine"], 2, "surgery, inspection, none"),
         (["--scales", "1,x"], 2, "must be numbers"),
         (["--depths", "1.5"], 2, "must be whole numbers"),
         (["--overlap", "1"], 2, "0.9"),

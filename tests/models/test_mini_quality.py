@@ -1,7 +1,6 @@
 """The embedded model does what its card says, on frozen test seeds, and a broken head would be noticed.
 
-Measured on the machine of the card: FIGURES below. A floor lies two standard errors (of that many pictures) lower, so
-that another machine's rounding passes; every fault that is planted here falls through at least one floor.
+A floor lies a little below what was measured; swapped channels and axes fall through at least one of them.
 """
 
 from __future__ import annotations
@@ -20,25 +19,29 @@ import numpy as np
 import pytest
 
 from clipfast.artifact import Artifact
+from clipfast.errors import ParityError
 from clipfast.runtime.clip import Clip
+from clipfast.runtime.parity import verify
 from clipfast.types import DenseTokens, Floats
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCENES, OBJECTS, PRODUCTS = 240, 120, 48
 
-# What was measured on these very pictures, and how much lower it may be.
+# What was measured on these very pictures. Another machine rounds differently and may turn one picture in fifty.
 FIGURES = {
-    "zero-shot fabric top-1": (0.9, 0.03),
-    "zero-shot colour top-1": (0.9, 0.03),
-    "zero-shot shape top-1, one object": (0.5, 0.1),
-    "bank, 3 references of any colour, nearest": (0.7, 0.05),
-    "coloured object, box IoU at 0.6 [vv_vv]": (0.6, 0.05),
-    "coloured object, pointing [vv_vv]": (0.8, 0.05),
-    "coloured object, box IoU at 0.6 [vv_qk]": (0.6, 0.05),
-    "coloured object, box IoU at 0.6 [plain]": (0.6, 0.05),
-    "memory, image AUROC [vv]": (0.8, 0.05),
-    "memory, image AUROC [block 5]": (0.8, 0.05),
+    "zero-shot fabric top-1": 0.963,
+    "zero-shot colour top-1": 0.958,
+    "zero-shot shape top-1, one object": 0.696,
+    "damaged by text, image AUROC": 0.813,
+    "bank, 3 references of any colour, nearest": 0.961,
+    "coloured object, box IoU at 0.6 [plain]": 0.702,
+    "coloured object, box IoU at 0.6 [vv_qk]": 0.700,
+    "coloured object, box IoU at 0.6 [vv_vv]": 0.728,
+    "coloured object, pointing [vv_vv]": 0.967,
+    "memory, image AUROC [vv]": 0.764,
+    "memory, image AUROC [block 5]": 0.754,
 }
+SLACK = 0.02
 
 
 class Faulty:
@@ -82,48 +85,57 @@ def recipe() -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def measured(mini: Clip, recipe: dict[str, Any]) -> dict[str, float]:
-    """Every figure of the model as it is."""
-    return measure(mini, recipe)
+def truths(recipe: dict[str, Any]) -> list[Any]:
+    """The first scenes of the test seeds."""
+    world = recipe["worlds"].Fabricworld()
+    return [world.scene(recipe["store"].TEST_SEEDS + number) for number in range(SCENES)]
 
 
-def measure(clip: Any, recipe: dict[str, Any]) -> dict[str, float]:
-    """Return estimates by name, on the first test seeds."""
-    world, first = recipe["worlds"].Fabricworld(), recipe["store"].TEST_SEEDS
-    truths = [world.scene(first + number) for number in range(SCENES)]
+def recognition(clip: Any, recipe: dict[str, Any], truths: list[Any]) -> dict[str, float]:
+    """Estimates of what needs whole pictures only."""
     images = clip.encode_images([truth.image for truth in truths])
-    found = [
-        *recipe["recognition"].zero_shot(clip, truths, images),
-        *recipe["recognition"].bank(clip, world, truths, images, first + 10_000_000),
-        *recipe["places"].objects(clip, [truth for truth in truths if truth.objects][:OBJECTS]),
-        *recipe["places"].memory(clip, world, PRODUCTS, first + 20_000_000),
-    ]
-    return {figure.name: figure.estimate for figure in found}
+    world, seed = recipe["worlds"].Fabricworld(), recipe["store"].TEST_SEEDS + 10_000_000
+    zero_shot = recipe["recognition"].zero_shot(clip, truths, images)
+    return estimates([*zero_shot, *recipe["recognition"].bank(clip, world, truths, images, seed)])
+
+
+def places(clip: Any, recipe: dict[str, Any], truths: list[Any]) -> dict[str, float]:
+    """Estimates of maps of objects."""
+    shown = [truth for truth in truths if truth.objects][:OBJECTS]
+    return estimates(recipe["places"].objects(clip, shown))
+
+
+def estimates(figures: Sequence[Any]) -> dict[str, float]:
+    """Return them by name."""
+    return {figure.name: figure.estimate for figure in figures}
 
 
 def too_low(found: dict[str, float]) -> list[str]:
     """Return the figures that are below their floors."""
-    return [name for name, (value, slack) in FIGURES.items() if found[name] < value - slack]
+    return [name for name, value in FIGURES.items() if name in found and found[name] < value - SLACK]
 
 
-def test_every_figure_is_above_its_floor(measured: dict[str, float]) -> None:
-    """Recognition, retrieval, maps and memory are as good as the card says."""
-    assert not {name: measured[name] for name in too_low(measured)}
+def test_figures_are_those_of_the_card(mini: Clip, recipe: dict[str, Any], truths: list[Any]) -> None:
+    """Recognition, retrieval, maps and memory: none lower, and none higher than a sound measure could give."""
+    world, seed = recipe["worlds"].Fabricworld(), recipe["store"].TEST_SEEDS + 20_000_000
+    memory = estimates(recipe["places"].memory(mini, world, PRODUCTS, seed))
+    found = recognition(mini, recipe, truths) | places(mini, recipe, truths) | memory
+
+    assert {name: found[name] for name in FIGURES} == pytest.approx(FIGURES, abs=SLACK)
 
 
-def test_figures_are_those_that_were_measured(measured: dict[str, float]) -> None:
-    """A figure far above what was measured means that the measure is broken."""
-    assert {name: measured[name] for name, (value, slack) in FIGURES.items() if measured[name] > value + slack} == {}
+def test_swapped_channels_are_noticed(mini: Clip, recipe: dict[str, Any], truths: list[Any]) -> None:
+    """Colours are no longer recognised."""
+    assert "zero-shot colour top-1" in too_low(recognition(BlueGreenRed(mini), recipe, truths))
 
 
-@pytest.mark.parametrize("fault", [BlueGreenRed, Transposed])
-def test_a_fault_around_the_model_is_noticed(mini: Clip, recipe: dict[str, Any], fault: type[Faulty]) -> None:
-    """Swapped channels and swapped axes fall through a floor."""
-    assert too_low(measure(fault(mini), recipe))
+def test_swapped_axes_are_noticed(mini: Clip, recipe: dict[str, Any], truths: list[Any]) -> None:
+    """Objects are found on the wrong side of the diagonal."""
+    assert "coloured object, pointing [vv_vv]" in too_low(places(Transposed(mini), recipe, truths))
 
 
-def test_lost_biases_are_noticed(recipe: dict[str, Any], tmp_path: Path) -> None:
-    """The original's fault: output biases of attention are lost. Some floor must notice it."""
+def test_lost_biases_are_noticed(tmp_path: Path) -> None:
+    """The original's fault. mini's biases are small: its quality hardly changes, so the stored proof must notice it."""
     onnx = pytest.importorskip("onnx", reason="needs onnx (dependency group test)")
     folder = Path(shutil.copytree(ROOT / "clipfast" / "models" / "mini", tmp_path / "mini"))
     artifact = Artifact.open(folder)
@@ -140,5 +152,5 @@ def test_lost_biases_are_noticed(recipe: dict[str, Any], tmp_path: Path) -> None
         )
     Artifact(folder, msgspec.structs.replace(artifact.manifest, files=files)).write_manifest()
 
-    with Clip.load(folder) as clip:
-        assert too_low(measure(clip, recipe))
+    with pytest.raises(ParityError):
+        verify(Artifact.open(folder))
