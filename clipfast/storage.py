@@ -19,12 +19,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.errors import ArtifactError
 
-__all__ = ["atomic_write", "cache_dir", "load_sealed_npz", "save_sealed_npz", "sha256_file"]
+__all__ = ["atomic_write", "cache_dir", "load_sealed_npz", "require_format", "save_sealed_npz", "sha256_file"]
+
+
+class _Format(msgspec.Struct):
+    format: int
+
 
 _SEAL = b"clipfast-sha256:"
 _CHUNK = 1 << 22
@@ -70,6 +76,27 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def require_format(meta: str, known: int, path: Path, *, remedy: str) -> None:
+    """Refuse a file of another version, before anything else of its description is read.
+
+    Args:
+        meta: The description, JSON with a field `format`.
+        known: The version that this clipfast reads.
+        path: The file, for the message.
+        remedy: What makes an older file new, such as "Build it again."
+
+    Raises:
+        ArtifactError: It is of another version.
+        msgspec.MsgspecError: It is no JSON, or has no version.
+    """
+    found = msgspec.json.decode(meta, type=_Format).format
+    if found != known:
+        raise ArtifactError(
+            f"{path} has format {found}; this clipfast reads format {known}. "
+            + ("Update clipfast." if found > known else remedy)
+        )
 
 
 def sha256_file(path: Path) -> str:

@@ -24,7 +24,7 @@ from clipfast.anomaly.rows import Preparation
 from clipfast.anomaly.semantic import TextPrompts
 from clipfast.artifact import require_fingerprint
 from clipfast.errors import ArtifactError, DataError, ShapeError
-from clipfast.storage import load_sealed_npz, save_sealed_npz
+from clipfast.storage import load_sealed_npz, require_format, save_sealed_npz
 from clipfast.types import PatchEncoder
 
 __all__ = ["read_detector", "require_model", "write_detector"]
@@ -38,10 +38,6 @@ class _Texts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pooling: Pooling
     texts: tuple[str, ...]
     learned: bool
-
-
-class _Format(msgspec.Struct, frozen=True):
-    format: int
 
 
 class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -129,12 +125,7 @@ def read_detector(path: Path) -> tuple[Fitted, Decision | None]:
     arrays = load_sealed_npz(path, kind="detector")
     try:
         text = str(arrays["meta"])
-        version = msgspec.json.decode(text, type=_Format).format
-        if version != FORMAT_VERSION:
-            raise ArtifactError(
-                f"{path} has format {version}; this clipfast reads format {FORMAT_VERSION}. "
-                + ("Update clipfast." if version > FORMAT_VERSION else "Fit the detector again.")
-            )
+        require_format(text, FORMAT_VERSION, path, remedy="Fit the detector again.")
         meta = msgspec.json.decode(text, type=_Meta)
         return _fitted(meta, arrays), meta.decision
     except KeyError as error:

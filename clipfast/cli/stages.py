@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,7 +93,7 @@ def stages(clip: Clip, photo: bytes) -> Iterator[Stage]:
         ("joint", "embedding, v-v stream and patch features", clip.encode_joint),
     ):
         if graph in clip.manifest.graphs:
-            yield Stage(name, lambda run=run: run(ready[0]))  # type: ignore[misc]  # bound now, not when called
+            yield Stage(name, partial(run, ready[0]))
     numbers = iter(range(1 << 62))
     yield Stage("embed a text not met before", lambda: clip.encode_texts([f"a photo of denim {next(numbers)}"]))
     query = clip.encode_images(ready[0])
@@ -102,7 +103,7 @@ def stages(clip: Clip, photo: bytes) -> Iterator[Stage]:
         index = VectorIndex(clip.embed_dim)
         vectors = np.random.default_rng(0).standard_normal((rows, clip.embed_dim), dtype=np.float32)
         index.add(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
-        yield Stage(f"search {rows:,} vectors, best {_TOPK}", lambda index=index: index.search(query, _TOPK))  # type: ignore[misc]
+        yield Stage(f"search {rows:,} vectors, best {_TOPK}", partial(index.search, query, _TOPK))
     yield Stage(f"photo to the best {_TOPK} of {len(index):,}", lambda: index.search(clip.encode_images(photo), _TOPK))
 
 

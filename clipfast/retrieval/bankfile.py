@@ -13,7 +13,7 @@ from clipfast import __version__
 from clipfast.artifact import Sha256, require_fingerprint
 from clipfast.errors import ArtifactError, DataError, ShapeError
 from clipfast.retrieval.references import References
-from clipfast.storage import load_sealed_npz, save_sealed_npz
+from clipfast.storage import load_sealed_npz, require_format, save_sealed_npz
 from clipfast.types import ImageEncoder
 
 __all__ = ["BankModel", "missing_bank", "read_bank", "require_model", "write_bank"]
@@ -71,10 +71,6 @@ def require_model(
             f"Load the model with {stored.precision}, build the {kind} again, or accept the difference "
             "(accept_precision=True, --accept-precision)."
         )
-
-
-class _Format(msgspec.Struct, frozen=True):
-    format: int
 
 
 class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -135,12 +131,7 @@ def _meta(arrays: dict[str, NDArray[Any]], path: Path) -> _Meta:
     if missing := [name for name in _ARRAYS if name not in arrays]:
         raise DataError(f"it has no {', '.join(missing)}")
     text = str(arrays["meta"])
-    version = msgspec.json.decode(text, type=_Format).format
-    if version != FORMAT_VERSION:
-        raise ArtifactError(
-            f"{path} has format {version}; this clipfast reads format {FORMAT_VERSION}. "
-            + ("Update clipfast." if version > FORMAT_VERSION else "Build it again.")
-        )
+    require_format(text, FORMAT_VERSION, path, remedy="Build it again.")
     return msgspec.json.decode(text, type=_Meta)
 
 

@@ -13,7 +13,7 @@ from clipfast import __version__
 from clipfast.errors import ArtifactError, DataError, ShapeError
 from clipfast.metrics.intervals import Interval
 from clipfast.retrieval.bankfile import BankModel
-from clipfast.storage import load_sealed_npz, save_sealed_npz
+from clipfast.storage import load_sealed_npz, require_format, save_sealed_npz
 from clipfast.types import Floats
 
 __all__ = ["HeadReport", "StoredHead", "read_head", "write_head"]
@@ -63,10 +63,6 @@ class StoredHead(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     model: BankModel | None
     report: HeadReport | None
     trained_on: tuple[str, ...]
-
-
-class _Format(msgspec.Struct, frozen=True):
-    format: int
 
 
 class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -126,12 +122,7 @@ def _meta(arrays: dict[str, NDArray[Any]], path: Path) -> _Meta:
     if missing := [name for name in _ARRAYS if name not in arrays]:
         raise DataError(f"it has no {', '.join(missing)}")
     text = str(arrays["meta"])
-    version = msgspec.json.decode(text, type=_Format).format
-    if version != FORMAT_VERSION:
-        raise ArtifactError(
-            f"{path} has format {version}; this clipfast reads format {FORMAT_VERSION}. "
-            + ("Update clipfast." if version > FORMAT_VERSION else "Train it again.")
-        )
+    require_format(text, FORMAT_VERSION, path, remedy="Train it again.")
     meta = msgspec.json.decode(text, type=_Meta)
     if not (np.isfinite(meta.temperature) and meta.temperature > 0):
         raise DataError(f"its temperature must be above 0; it is {meta.temperature}")
