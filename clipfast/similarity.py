@@ -7,7 +7,6 @@ O(n p t) memory and any batch size. Nothing here copies the tokens: products com
 from __future__ import annotations
 
 import numpy as np
-
 from numpy.typing import NDArray
 
 from clipfast.errors import ShapeError

@@ -104,7 +104,7 @@ def localize(
         LabelListName,
         typer.Option(
             "--label-list",
-            help="What standard compares a class with: all classes of the data set, those in the image, or labels only.",
+            help="What standard compares a class with: classes of the data set, those in the image, or labels only.",
         ),
     ] = LabelListName.dataset,
     label: Annotated[
@@ -114,7 +114,8 @@ def localize(
         str | None, typer.Option("--labels-from", help="More labels: a text file, one a line, or context59.")
     ] = None,
     redundant: Annotated[
-        str | None, typer.Option("--redundant", help='A text whose map is subtracted from all, such as "" or "a photo".')
+        str | None,
+        typer.Option("--redundant", help='A text whose map is subtracted from all, such as "" or "a photo".'),
     ] = None,
     percentile: Annotated[float, typer.Option("--percentile", min=0, max=100, help="Of the boxes scored.")] = 90,
     percentiles: Annotated[str, typer.Option("--percentiles", help="Of the quality table.")] = "75,80,85,90,95",
@@ -240,7 +241,9 @@ def _templates(prompts: list[str] | None, named: TemplatesName | None) -> tuple[
     from clipfast.prompts import SURGERY, TEMPLATE_SETS
 
     if prompts and named is not None:
-        raise typer.BadParameter(f"must be left out where --prompt is given; got {named.value}", param_hint="--templates")
+        raise typer.BadParameter(
+            f"must be left out where --prompt is given; got {named.value}", param_hint="--templates"
+        )
     if prompts:
         return tuple(prompts)
     if named is None:

@@ -100,7 +100,9 @@ class LocalizeRun:
             MissingExtraError: Figures are wanted and matplotlib is not installed, or regions and not scikit-image.
         """
         if self.predictions is not None and (self.tune_limit is not None or self.refine is not None):
-            raise DataError("predictions have no settings to tune and no maps to learn from. Leave --tune, --refine out.")
+            raise DataError(
+                "predictions have no settings to tune and no maps to learn from. Leave --tune, --refine out."
+            )
         if self.predictions is None and options.box_source in {"proposals", "snapped"}:
             require_skimage()
         if self.figures != 0 and self.predictions is None:

@@ -18,8 +18,8 @@ from clipfast.datasets.box_records import BoxSet
 from clipfast.errors import DataError
 from clipfast.runtime.batching import batches
 from clipfast.runtime.session import available_cores
-from clipfast.surgery.box_sources import ImageRegions, scored_boxes
 from clipfast.surgery.box_scores import require_map
+from clipfast.surgery.box_sources import ImageRegions, scored_boxes
 from clipfast.surgery.boxes import Boxes, boxes_above, rank_values
 from clipfast.surgery.heatmap import unit_range
 from clipfast.surgery.localise_options import LocaliseOptions

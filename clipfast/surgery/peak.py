@@ -49,6 +49,4 @@ def peak_box(heatmap: ArrayLike, share: float = PEAK_SHARE) -> Boxes:
     cut = min(low * (1 - share) + high * share, high)  # in two parts: no difference of finite numbers overflows
     found = label_components(values >= values.dtype.type(cut), connectivity=8)
     row, column = divmod(int(values.argmax()), values.shape[1])
-    return Boxes(
-        found.boxes[int(found.labels[row, column]) - 1].astype(np.float64)[None], np.array([high], np.float64)
-    )
+    return Boxes(found.boxes[int(found.labels[row, column]) - 1].astype(np.float64)[None], np.array([high], np.float64))

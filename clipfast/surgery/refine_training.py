@@ -47,7 +47,7 @@ def fit_refiners(
         DataError: A path has fewer than 50 boxes that overlap a ground truth, or they lie on fewer than 20 maps.
     """
     chosen = learning or RefinerOptions()
-    lessons = {path: RefinerLessons(chosen) for path in options.paths}
+    lessons: dict[str, RefinerLessons] = {path: RefinerLessons(chosen) for path in options.paths}
     stream = stream_maps(clip, training.samples, options.texts(training.classes), options)
     done = 0
     with ThreadPoolExecutor(available_cores(), thread_name_prefix="clipfast-refine") as pool:
@@ -86,9 +86,7 @@ def _stream(path: str) -> str:
     return PATHS[path].stream if path in PATHS else path
 
 
-def _lessons_of(
-    maps: SampleMaps, classes: tuple[str, ...], options: LocaliseOptions
-) -> dict[str, list[RefinerSample]]:
+def _lessons_of(maps: SampleMaps, classes: tuple[str, ...], options: LocaliseOptions) -> dict[str, list[RefinerSample]]:
     """Return, for each path, the map of each class that is there with its boxes and its ground truths."""
     sample = maps.sample
     labels = np.array(sample.labels, dtype=object)
