@@ -228,14 +228,20 @@ class DrawnFigure:
         return replace(found, method=f"paired bootstrap, {_METHOD}")
 
 
-def drawn_figure(series: ImageSeries, weights: Doubles) -> DrawnFigure:
+def drawn_figure(series: ImageSeries, weights: Doubles, *, within: tuple[float, float] | None = None) -> DrawnFigure:
     """Return a figure of all images, and its values on resamples of them.
+
+    Args:
+        series: The figure.
+        weights: Of `image_weights`.
+        within: What the figure can be at least and at most, such as (0, 1) of a share: an interval does not reach
+            beyond. None takes what is known of the kind of series.
 
     Raises:
         UndefinedMetricError: If the figure does not exist for the images or for a resample.
         ShapeError: If the weights are of another number of images.
     """
-    return DrawnFigure(*_centred(series, weights), *_RANGES[type(series)])
+    return DrawnFigure(*_centred(series, weights), *(within or _RANGES[type(series)]))
 
 
 def series_interval(series: ImageSeries, weights: Doubles, confidence: float = 0.95) -> Interval:

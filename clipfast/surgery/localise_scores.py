@@ -67,7 +67,7 @@ class _Scorer:
         self.series.setdefault(path, {})[metric] = series
         if self.weights is not None:
             try:
-                drawn = drawn_figure(series, self.weights)
+                drawn = drawn_figure(series, self.weights, within=None if metric == "contrast" else (0.0, 1.0))
                 found = drawn.interval(self.options.confidence)
             except UndefinedMetricError:
                 pass
