@@ -19,13 +19,14 @@ import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from clipfast import Clip
-from clipfast.datasets.box_records import BoxReport, BoxSample, BoxSet
+from clipfast.datasets.box_records import BoxReport, BoxSample, BoxSet, Doubles
 from clipfast.datasets.fabricworld import FABRICS, SHAPES, detection_samples
 from clipfast.errors import UndefinedMetricError
 from clipfast.metrics.image_series import DrawnFigure, ImageSeries, drawn_figure, image_weights
@@ -62,6 +63,11 @@ class Study:
     clip: Clip
     data: BoxSet
     resamples: int
+
+    @cached_property
+    def weights(self) -> Doubles:
+        """How often each picture counts in each resample."""
+        return image_weights(len(self.data), self.resamples, seed=0)
 
     def run(self, paths: tuple[PathName, ...], maps: MapOptions, **changes: Any) -> dict[str, Series]:
         """Evaluate and return the outcomes by path."""
@@ -113,9 +119,8 @@ class Study:
         return cells
 
     def _drawn(self, series: ImageSeries) -> DrawnFigure | None:
-        weights = image_weights(len(self.data), self.resamples, seed=0)
         try:
-            return drawn_figure(series, weights, within=(0.0, 1.0))
+            return drawn_figure(series, self.weights, within=(0.0, 1.0))
         except UndefinedMetricError:
             return None
 

@@ -114,7 +114,7 @@ def _same_words(records: Records, _: LocaliseOptions) -> Iterator[Finding]:
     yield Finding(
         "same_words",
         None,
-        f"{several} classes have the map of another, because their words are the same to this model: "
+        f"{several} classes have the map of another, because their words are all but the same to this model: "
         f"{'; '.join(groups)}. Words that a model does not know all look alike, and their maps say nothing.",
         "Name these classes by words the model knows (--phrase CLASS=WORDS), or take a model with a full vocabulary: "
         "the embedded mini knows the few hundred words of its own world.",
