@@ -15,13 +15,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clipfast.errors import DataError, ShapeError
-from clipfast.surgery.box_scores import Doubles, MapSums, require_map
+from clipfast.surgery.box_scores import Doubles, MapSums, box_means, require_map
 from clipfast.types import Ints
 
 __all__ = [
@@ -42,6 +43,8 @@ BoxScore: TypeAlias = Literal["mean", "contrast"]
 IfNone: TypeAlias = Literal["nothing", "whole_mask"]
 
 PERCENTILES = (75.0, 80.0, 85.0, 90.0, 95.0)  # the owner's quality table
+
+_FEW = 32  # boxes whose means are taken one by one: a table of running sums costs more than they do
 
 _SCORES: dict[BoxScore, Callable[[MapSums, NDArray[Any]], Doubles]] = {
     "mean": MapSums.means,
@@ -179,13 +182,19 @@ def boxes_above(values: NDArray[Any], levels: Doubles, options: BoxOptions) -> t
     """
     if not len(levels) or values.min() == values.max():
         return tuple(Boxes.none() for _ in levels)
-    sums = MapSums.of(values)
     components = (_swept if options.morphology == "none" else _cleaned)(values, levels, options)
     kept = [_large_enough(*each, options) for each in components]
     if options.if_none == "whole_mask":
         every = [corners for corners, _ in components]
         kept = [k if len(k) else _hull(e, values, level) for k, e, level in zip(kept, every, levels, strict=True)]
-    return tuple(Boxes.ranked(corners, _SCORES[options.score](sums, corners)) for corners in kept)
+    table = cache(lambda: MapSums.of(values))
+
+    def scores(corners: NDArray[Any]) -> Doubles:
+        if options.score == "mean" and len(corners) <= _FEW:
+            return box_means(values, corners)
+        return _SCORES[options.score](table(), corners)
+
+    return tuple(Boxes.ranked(corners, scores(corners)) for corners in kept)
 
 
 def rank_values(values: NDArray[Any], percentiles: Sequence[float]) -> Doubles:
