@@ -237,7 +237,7 @@ def _note(text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mini", help="an artifact with the graphs dense, tokens and text")
-    parser.add_argument("--pictures", type=int, default=12, help="how many; 400 give useful intervals")
+    parser.add_argument("--pictures", type=int, default=8, help="how many; 400 give useful intervals")
     parser.add_argument("--seed", type=int, default=TEST_SEED, help="of the first picture")
     parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap over pictures")
     parser.add_argument("--out", type=Path, default=Path("surgery_gain"), help="folder of the JSON and the Markdown")

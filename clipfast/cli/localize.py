@@ -133,6 +133,11 @@ def localize(
     scales: Annotated[
         str | None, typer.Option("--scales", help="Look in windows: 1,2 is the image, and windows of half its side.")
     ] = None,
+    edge_aware: Annotated[bool, typer.Option("--edge-aware", help="Let maps follow the image's edges.")] = False,
+    alpha: Annotated[float, typer.Option("--alpha", min=0, max=1, help="Share of vv_qk in vv_mixed.")] = 0.5,
+    depths: Annotated[
+        str | None, typer.Option("--depths", help="Average these Surgery depths, such as 4,6,8; needs the sweep.")
+    ] = None,
     scores: Annotated[
         ScaleName, typer.Option("--scores", help="Rank boxes by raw similarity, or by each map scaled to 0..1.")
     ] = ScaleName.raw,
@@ -174,11 +179,15 @@ def localize(
     from clipfast.surgery.boxes import BoxOptions
     from clipfast.surgery.localise_options import LocaliseOptions
     from clipfast.surgery.options import MapOptions
+    from clipfast.surgery.upsample import EdgeAware
 
     maps = MapOptions(
         geometry=geometry.value,
         scales=_numbers(scales, "--scales") if scales else (),
         batch_size=16,
+        edge_aware=EdgeAware() if edge_aware else None,
+        alpha=alpha,
+        depths=_depths(depths),
         templates=_templates(prompt, templates),
         redundant=redundant,
         labels=_labels(label, labels_from),
@@ -227,6 +236,13 @@ def _numbers(text: str, option: str) -> tuple[float, ...]:
         return tuple(float(word) for word in _words(text))
     except ValueError as error:
         raise typer.BadParameter(f"must be numbers with commas between; got {text!r}", param_hint=option) from error
+
+
+def _depths(text: str | None) -> tuple[int, ...]:
+    words = _words(text or "")
+    if not all(word.isdecimal() for word in words):
+        raise typer.BadParameter(f"must be whole numbers with commas between; got {text!r}", param_hint="--depths")
+    return tuple(map(int, words))
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -21,7 +21,7 @@ from clipfast.surgery.geometry import Geometry, fit_geometry, scaled_rgb, squash
 from clipfast.surgery.localise_options import LocaliseOptions
 from clipfast.surgery.paths import Path as PathName
 from clipfast.surgery.paths import competes
-from clipfast.surgery.upsample import resize_maps
+from clipfast.surgery.upsample import EdgeAware, edge_aware, resize_maps
 from clipfast.surgery.views import window_maps
 from clipfast.types import Floats, ImageSource, Pixels, TokenEncoder
 
@@ -46,6 +46,7 @@ class SampleMaps:
         patch_hw: Size of a patch of the model, in `pixels`.
         maps: By path, raw similarity, (t, gh, gw) on the patch grid, or finer where windows were looked at. NaN for
             classes that were not asked about: where `rivals` is "image", those that are not there.
+        edges: How maps follow the edges of `pixels` when they are laid over them; None is plain bilinear.
     """
 
     sample: BoxSample
@@ -55,12 +56,14 @@ class SampleMaps:
     origin_xy: tuple[int, int]
     patch_hw: tuple[float, float]
     maps: Mapping[str, Floats]
+    edges: EdgeAware | None = None
 
     def heat(self, path: str, text: int) -> Floats:
-        """Return one map over `pixels`, (h, w) float32, bilinear."""
+        """Return one map over `pixels`, (h, w) float32, bilinear or along edges."""
         (left, top), (height, width) = self.origin_xy, self.pixels.shape[:2]
         whole = resize_maps(self.maps[path][text], self.plan.model_hw)
-        return np.ascontiguousarray(whole[top : top + height, left : left + width])
+        laid = np.ascontiguousarray(whole[top : top + height, left : left + width])
+        return laid if self.edges is None else edge_aware(laid, self.pixels, self.edges, patch=self.patch_hw[0])
 
     def to_pixels(self, boxes: Doubles) -> Doubles:
         """Return boxes of the image, (m, 4), in `pixels`; parts that the model does not see lie outside."""
@@ -120,7 +123,7 @@ def stream_maps(
         grids: dict[str, Floats] = {str(path): maps for path, maps in _grids(question, frames, there).items()}
         grids |= {name: make(frames, rows) for name, make in (further or {}).items()}
         for at, each in enumerate(group):
-            yield _seen(each, {path: maps[at] for path, maps in grids.items()})
+            yield _seen(each, {path: maps[at] for path, maps in grids.items()}, options.maps.edge_aware)
 
 
 def _rows_there(sample: BoxSample, texts: Sequence[str], options: LocaliseOptions) -> list[int]:
@@ -189,7 +192,7 @@ def _window_patch(question: Question, sample: BoxSample, shrink: float) -> tuple
     return patch, patch
 
 
-def _seen(framed: _Framed, maps: Mapping[str, Floats]) -> SampleMaps:
+def _seen(framed: _Framed, maps: Mapping[str, Floats], edges: EdgeAware | None) -> SampleMaps:
     """Cut the bars off: they belong to no image, and would take part in percentiles and means."""
     plan = framed.plan
     (top, left), (scaled_h, scaled_w), (height, width) = plan.offset_yx, plan.scaled_hw, plan.model_hw
@@ -197,7 +200,8 @@ def _seen(framed: _Framed, maps: Mapping[str, Floats]) -> SampleMaps:
     y2, x2 = min(top + scaled_h, height), min(left + scaled_w, width)
     rows, columns = next(iter(maps.values())).shape[-2:]
     patch_hw = (height / rows, width / columns)
-    return SampleMaps(framed.sample, framed.digest, framed.taken[y1:y2, x1:x2], plan, (x1, y1), patch_hw, maps)
+    seen = framed.taken[y1:y2, x1:x2]
+    return SampleMaps(framed.sample, framed.digest, seen, plan, (x1, y1), patch_hw, maps, edges)
 
 
 def sample_digest(sample: BoxSample, source: bytes | Pixels) -> str:

@@ -140,6 +140,8 @@ def test_redundant_text_and_sets_of_prompts(tmp_path: Path) -> None:
         (["x", "--format", "pascal"], 2, "pascal"),
         (["x", "--format", "fabricworld", "--label-list", "labels"], 1, "need labels; got none"),
         (["x", "--format", "fabricworld", "--label-list", "photo"], 2, "photo"),
+        (["x", "--format", "fabricworld", "--depths", "deep"], 2, "whole numbers"),
+        (["x", "--format", "fabricworld", "--depths", "4", "--figures", "none"], 1, "--presets sweep"),
         (["x", "--format", "fabricworld", "--label-list", "image", "--all-classes"], 1, "they compete too"),
         (["x", "--format", "fabricworld", "--labels-from", "no.txt"], 2, "context59"),
         (["x", "--format", "fabricworld", "--label", "a", "--paths", "vv_vv", "--figures", "none"], 1, "standard only"),
