@@ -108,4 +108,4 @@ def test_regions_need_their_extra_before_the_work(tmp_path: Path, monkeypatch: p
     run = _run(tmp_path / "nowhere", tune_limit=None)
     for source in ("proposals", "snapped"):
         with pytest.raises(MissingExtraError, match=r"pip install 'clipfast\[proposals\]'"):
-            run.run(LocaliseOptions(box_source=source), ClipOptions("mini"))  # type: ignore[arg-type]  # a parameter
+            run.run(LocaliseOptions(box_source=source), ClipOptions("mini"))
