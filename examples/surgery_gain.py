@@ -9,8 +9,9 @@ questions, each answered with intervals over pictures and differences that are p
 2. v-v tokens with and without label list, redundant text and prompt ensemble;
 3. boxes of one percentile against boxes fused from many.
 
-Nothing is tuned. Box IoU is that of the box around a map's peak, cut at 0.6 of the map's range; a name that a picture
-shows twice is not asked for. Writes `surgery_gain.json` and `surgery_gain.md`. Needs: clipfast[cpu].
+A label list and a redundant text are two ways to say what a text is compared with, so they do not combine; each comes
+with one prompt and with the ensemble. Nothing is tuned. Box IoU is that of the box around a map's peak, cut at 0.6 of
+the map's range; a name that a picture shows twice is not asked for. Writes `surgery_gain.json` and `surgery_gain.md`. Needs: clipfast[cpu].
 """
 
 from __future__ import annotations

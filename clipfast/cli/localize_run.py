@@ -159,7 +159,7 @@ class LocalizeRun:
         """Learn how boxes move from images that are not scored; return the refiners, and what the report says."""
         if self.refine is None:
             return {}, None
-        training, source = self._to_refine_on(data, self.refine)
+        training, source, sha = self._to_refine_on(data, self.refine)
         known = tuple(pair for pair in options.phrases if pair[0] in training.classes)
         with progress_bar("Learning boxes") as progress:
             refiners = fit_refiners(clip, training, replace(options, phrases=known), progress=progress)
@@ -167,10 +167,13 @@ class LocalizeRun:
             path: {"boxes": each.pairs, "ridge": each.ridge, "iou_before": each.iou_before, "iou_after": each.iou_after}
             for path, each in refiners.items()
         }
-        return refiners, {"source": source, "images": len(training), "paths": paths}
+        return refiners, {"source": source, "images": len(training), "sha256": sha, "paths": paths}
 
-    def _to_refine_on(self, data: BoxSet, named: str) -> tuple[BoxSet, str]:
-        """Return the training images of a split or, where a name has a slash, a folder; none of them is scored."""
+    def _to_refine_on(self, data: BoxSet, named: str) -> tuple[BoxSet, str, str]:
+        """Return the training images of a split or, where a name has a slash, a folder; none of them is scored.
+
+        Where they come from and their SHA-256 come with them.
+        """
         if "/" in named or os.sep in named:
             kind: BoxFormat = "auto" if self.format == "fabricworld" else self.format
             training = read_boxes(kind, Path(named), classes=self.classes, limit=self.refine_limit)
@@ -180,12 +183,13 @@ class LocalizeRun:
         else:
             training, source = self._read(named, self.refine_limit), f"split {named}"
         scored = {_image_hash(sample.image) for sample in data.samples}
-        if both := [sample.id for sample in training.samples if _image_hash(sample.image) in scored]:
+        hashes = {sample.id: _image_hash(sample.image) for sample in training.samples}
+        if both := [name for name, sha in hashes.items() if sha in scored]:
             raise DataError(
                 f"a refiner must not learn from what is scored; {len(both)} of {len(training)} images of {source} are "
                 f"scored too, such as {both[0]}. Score another split (--split), or name other images to --refine."
             )
-        return training, source
+        return training, source, digest([*hashes.values()])
 
     def _score_predictions(self, data: BoxSet, options: LocaliseOptions) -> Finished:
         if self.predictions is None:

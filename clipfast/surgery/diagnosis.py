@@ -136,7 +136,8 @@ def _same_maps(records: Records, _: LocaliseOptions) -> Iterator[Finding]:
 
 def _flat(case: _Case) -> Iterator[Finding]:
     held = case.records.paths[case.path].response
-    flat = int(np.count_nonzero(held["spread"] <= _FLAT)) if held else 0
+    least = _FLAT if case.path in PATHS else 0.0  # the scale of other maps, such as Grad-CAM's, is not known
+    flat = int(np.count_nonzero(held["spread"] <= least)) if held else 0
     if flat:
         count = len(held["spread"])
         competing = case.path == "standard" and case.records.alike

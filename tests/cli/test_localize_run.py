@@ -91,8 +91,9 @@ def test_a_refiner_never_learns_from_what_is_scored(tmp_path: Path) -> None:
         write_image(tmp_path / "other" / f"south_{at}.png", level=230 + at)
 
     assert len(run._to_refine_on(data, "train")[0]) == 6
-    training, source = replace(run, refine_limit=2)._to_refine_on(data, f"{tmp_path}/other")
+    training, source, sha = replace(run, refine_limit=2)._to_refine_on(data, f"{tmp_path}/other")
     assert (len(training), source) == (2, f"folder {tmp_path}/other")
+    assert sha != run._to_refine_on(data, "train")[2]
 
 
 def test_what_cannot_be_refined(tmp_path: Path) -> None:
