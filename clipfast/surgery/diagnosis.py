@@ -19,6 +19,8 @@ _SMALL_PATCHES = 2.0  # objects below this many patches along a side are blurred
 _MANY_BOXES = 2.0  # boxes for each ground truth
 _WEAK_EFFECT = 0.5  # of the map's own standard deviation
 _FEW_IMAGES = 30
+_FLAT = 1e-6  # a map of less spread is rounding
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,22 @@ def _small_objects(records: Records, _: LocaliseOptions) -> Iterator[Finding]:
         )
 
 
+def _same_words(records: Records, _: LocaliseOptions) -> Iterator[Finding]:
+    if not records.alike:
+        return
+    groups = [f"{', '.join(g[:_SHOWN])}{', ...' if len(g) > _SHOWN else ''}" for g in records.alike[:_SHOWN]]
+    several = sum(map(len, records.alike))
+    yield Finding(
+        "same_words",
+        None,
+        f"{several} classes have the map of another, because their words are all but the same to this model: "
+        f"{'; '.join(groups)}. Words that a model does not know all look alike, and their maps say nothing.",
+        "Name these classes by words the model knows (--phrase CLASS=WORDS), or take a model with a full vocabulary: "
+        "the embedded mini knows the few hundred words of its own world.",
+        {"classes": several, "groups": len(records.alike)},
+    )
+
+
 def _same_maps(records: Records, _: LocaliseOptions) -> Iterator[Finding]:
     for one, other in combinations(records.paths, 2):
         pair = records.paths[one].response, records.paths[other].response
@@ -114,6 +132,27 @@ def _same_maps(records: Records, _: LocaliseOptions) -> Iterator[Finding]:
                 f"{one} and {other} give the same numbers in every map: one of them is not what its name says.",
                 "Check the model: paths are different streams of its dense graph (clipfast verify).",
             )
+
+
+def _flat(case: _Case) -> Iterator[Finding]:
+    held = case.records.paths[case.path].response
+    least = _FLAT if case.path in PATHS else 0.0  # the scale of other maps, such as Grad-CAM's, is not known
+    flat = int(np.count_nonzero(held["spread"] <= least)) if held else 0
+    if flat:
+        count = len(held["spread"])
+        competing = case.path == "standard" and case.records.alike
+        yield Finding(
+            "flat_maps",
+            case.path,
+            f"{flat} of {count} maps are the same everywhere: they show no place, and boxes of them are chance.",
+            (
+                "Feature surgery takes away what all texts share, which is all of them here: name the classes by other "
+                "words (--phrase CLASS=WORDS), or take --paths vv_vv."
+                if competing
+                else "Look at these images (are they blank?), and name the classes by words the model knows (--phrase)."
+            ),
+            {"flat": flat, "maps": count},
+        )
 
 
 def _unreachable(case: _Case) -> Iterator[Finding]:
@@ -221,8 +260,8 @@ def _right_place_wrong_extent(case: _Case) -> Iterator[Finding]:
             case.path,
             f"The peak hits in {pointing.value:.0%} of the maps, but boxes overlap by {row.truth_iou.value:.2f} only: "
             "the place is right, the extent is not.",
-            "Tune percentile and minimum size (--tune), fuse levels (--boxes multi), or fit a box refiner on a "
-            "training split (clipfast.surgery).",
+            "Tune percentile and minimum size (--tune), fuse levels (--boxes multi), move boxes onto regions of the "
+            "image (--boxes snapped), or learn from a training split how they should move (--refine SPLIT).",
             {"pointing": pointing.value, "truth_iou": row.truth_iou.value},
         )
 
@@ -230,9 +269,11 @@ def _right_place_wrong_extent(case: _Case) -> Iterator[Finding]:
 _GENERAL: tuple[Callable[[Records, LocaliseOptions], Iterator[Finding]], ...] = (
     _few_images,
     _small_objects,
+    _same_words,
     _same_maps,
 )
 _RULES: tuple[Callable[[_Case], Iterator[Finding]], ...] = (
+    _flat,
     _inverted,
     _unreachable,
     _area_mismatch,

@@ -12,6 +12,7 @@ from clipfast.metrics.detection_data import Detections, GroundTruths
 from clipfast.metrics.image_series import (
     PrecisionSeries,
     RatioSeries,
+    drawn_figure,
     image_weights,
     series_difference,
     series_interval,
@@ -196,3 +197,17 @@ def test_holm_takes_probabilities_only(given: list[float]) -> None:
     """One row of them."""
     with pytest.raises(ShapeError, match="numbers in"):
         holm_adjusted(given)
+
+
+def test_figures_that_are_drawn_once_say_the_same() -> None:
+    """Interval and difference of drawn figures are those of their series; bounds cut ends, not estimates."""
+    weights = image_weights(40, 200, seed=3)
+    rng = np.random.default_rng(0)
+    first, second = (RatioSeries((rng.random(40) < share).astype(float), np.ones(40)) for share in (0.97, 0.5))
+    one, other = drawn_figure(first, weights), drawn_figure(second, weights)
+
+    assert one.interval() == series_interval(first, weights)
+    assert one.less(other) == series_difference(first, second, weights)
+    within = drawn_figure(first, weights, within=(0.0, 1.0)).interval()
+    assert one.interval().high > 1
+    assert (within.estimate, within.low, within.high) == (one.estimate, one.interval().low, 1.0)
