@@ -11,7 +11,8 @@ questions, each answered with intervals over pictures and differences that are p
 
 A label list and a redundant text are two ways to say what a text is compared with, so they do not combine; each comes
 with one prompt and with the ensemble. Nothing is tuned. Box IoU is that of the box around a map's peak, cut at 0.6 of
-the map's range; a name that a picture shows twice is not asked for. Writes `surgery_gain.json` and `surgery_gain.md`. Needs: clipfast[cpu].
+the map's range; a name that a picture shows twice is not asked for. Writes `surgery_gain.json` and `surgery_gain.md`.
+Needs: clipfast[cpu].
 """
 
 from __future__ import annotations
@@ -238,7 +239,7 @@ def _note(text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mini", help="an artifact with the graphs dense, tokens and text")
-    parser.add_argument("--pictures", type=int, default=8, help="how many; 400 give useful intervals")
+    parser.add_argument("--pictures", type=int, default=4, help="how many; 400 give useful intervals")
     parser.add_argument("--seed", type=int, default=TEST_SEED, help="of the first picture")
     parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap over pictures")
     parser.add_argument("--out", type=Path, default=Path("surgery_gain"), help="folder of the JSON and the Markdown")
