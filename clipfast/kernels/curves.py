@@ -53,22 +53,17 @@ def rising_curve(x: Floats, knots: Doubles, values: Doubles, widths: tuple[float
     edges = knots[0] + (np.arange(_CELLS + 1) / scale if scale else np.zeros(_CELLS + 1))
     starts = np.searchsorted(knots, edges, "right") - 1
     slopes = np.append(np.diff(values) / np.diff(knots), 0.0)
-    _evaluate(flat, out, knots.astype(np.float64), values.astype(np.float64), slopes, starts, scale, *widths)
+    _evaluate(flat, out, np.stack([knots, values, slopes]), starts, np.array([scale, *widths], np.float64))
     return out.reshape(x.shape)
 
 
 @njit(cache=True, nogil=True)
 def _evaluate(
-    x: NDArray[Any],
-    out: NDArray[Any],
-    knots: Doubles,
-    values: Doubles,
-    slopes: Doubles,
-    starts: NDArray[np.int64],
-    scale: float,
-    lower: float,
-    upper: float,
+    x: NDArray[Any], out: NDArray[Any], points: Doubles, starts: NDArray[np.int64], measures: Doubles
 ) -> None:
+    """Write the curve; `points` are knots, values and slopes, `measures` cells per unit and the tails' widths."""
+    knots, values, slopes = points[0], points[1], points[2]
+    scale, lower, upper = measures[0], measures[1], measures[2]
     low, high, top = knots[0], knots[-1], values[-1]
     last = len(knots) - 2
     for i in range(len(x)):

@@ -58,7 +58,7 @@ class PixelTruth:
         if len(weights) == labels.size:
             raise UndefinedMetricError(f"A pixel must be normal; all {labels.size} are anomalous.")
         plain = labels.astype(np.uint8, copy=False)
-        return cls(plain, weights, regions, plain.any(axis=(1, 2)))
+        return cls(plain, weights, regions, np.array([mask.any() for mask in plain], np.bool_))
 
 
 class PixelPasses:
