@@ -194,11 +194,12 @@ def _finish(results: GridResults, directory: Path, *, json: bool) -> None:
     out.print(f"Wrote {len(results.cells)} cells and {', '.join(file.name for file in files)} to {directory}")
 
 
-def _written(results: GridResults, directory: Path) -> list[Path]:  # noqa: ARG001  (reports take the results)
+def _written(results: GridResults, directory: Path) -> list[Path]:
     """Return what was written for people and machines, reports included."""
     from clipfast.anomaly.grid_records import RESULTS_NAME
+    from clipfast.report.branches import write_branch_report
 
-    return [directory / RESULTS_NAME]
+    return [directory / RESULTS_NAME, *write_branch_report(results, directory)]
 
 
 def _undefined(cell: Any) -> list[str]:

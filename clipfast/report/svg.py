@@ -86,23 +86,30 @@ def reliability_diagram(
 
 
 def dumbbell_chart(names: Sequence[str], points: Sequence[Sequence[float]], legend: Sequence[str]) -> ET.Element:
-    """Draw two or three shares in [0, 1] a row as dots on a line from 0 to 1, the half marked: chance for an AUROC.
+    """Draw two or three shares in [0, 1] a row as dots on a line, the half marked: chance for an AUROC.
 
-    The line of a row joins the first two; names and points of one length, `legend` as long as a row.
+    The line begins at the half where nothing lies below it, else at 0. That of a row joins the first two; names and
+    points are of one length, `legend` as long as a row.
     """
     head, height = 30, 30 + _ROW * len(names) + 28
+    start = 0.5 if min((value for row in points for value in row), default=0.0) >= 0.5 else 0.0
     chart = _chart(_WIDTH, height, f"{', '.join(legend)} by row")
     scale, bottom = _WIDTH - _LABEL - 30, head + _ROW * len(names)
-    for value in (0.0, 0.25, 0.5, 0.75, 1.0):
-        x = _LABEL + value * scale
+
+    def across(value: float) -> float:
+        return _LABEL + (value - start) / (1 - start) * scale
+
+    for step in range(5):
+        value = start + (1 - start) * step / 4
+        x = across(value)
         _line(chart, (x, head - 4, x, bottom), "#888" if value == 0.5 else "#ddd")
-        _text(chart, x, bottom + 18, f"{100 * value:.0f} %", anchor="middle")
+        _text(chart, x, bottom + 18, f"{100 * value:.3g} %", anchor="middle")
     for at, (name, row) in enumerate(zip(names, points, strict=True)):
         y = head + at * _ROW + _ROW / 2
         _text(chart, _LABEL - 12, y + 5, _short(name), anchor="end")
-        _line(chart, (_LABEL + row[0] * scale, y, _LABEL + row[1] * scale, y), "#999")
+        _line(chart, (across(row[0]), y, across(row[1]), y), "#999")
         for place, value in enumerate(row):
-            _dot(chart, (_LABEL + value * scale, y), place).set("fill-opacity", "0.85")
+            _dot(chart, (across(value), y), place).set("fill-opacity", "0.85")
     _legend(chart, legend, dots=True)
     return chart
 
