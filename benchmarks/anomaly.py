@@ -179,7 +179,8 @@ def evaluation_cases(setup: Setup) -> list[Case]:
 
     images, side = setup.size(100, 4), setup.size(256, 32)
     rng = np.random.default_rng(0)
-    grids = rng.random((2, images, 14, 14), dtype=np.float32) * np.float32(0.1) + np.float32([0.45, 0.05])[:, None, None, None]
+    grids = rng.random((2, images, 14, 14), dtype=np.float32) * np.float32(0.1)
+    grids += np.array([0.45, 0.05], np.float32)[:, None, None, None]
     grids[:, ::2, 4:7, 4:7] += np.float32(0.05)
     masks = np.zeros((images, side, side), np.uint8)
     masks[::2, side * 4 // 14 : side * 7 // 14, side * 4 // 14 : side * 7 // 14] = 1
@@ -251,10 +252,11 @@ def patch_features(setup: Setup, rows: int) -> tuple[str, Array]:
         while count * 196 < rows:
             if paths:
                 with Image.open(paths[count % len(paths)]) as image:
-                    turned = count // len(paths)  # few photos: further crops of them
-                    side = min(image.size) * (1.0 - 0.15 * turned) if turned < 5 else min(image.size) * 0.3
-                    left, top = (rng.integers(0, int(length - side) + 1) for length in image.size)
-                    seen = np.asarray(image.convert("RGB").crop((left, top, left + int(side), top + int(side))).resize((224, 224)))
+                    share = max(0.3, 1.0 - 0.15 * (count // len(paths)))  # few photos: further crops of them
+                    side = int(min(image.size) * share)
+                    left, top = (int(rng.integers(0, length - side + 1)) for length in image.size)
+                    crop = image.convert("RGB").crop((left, top, left + side, top + side))
+                    seen = np.asarray(crop.resize((224, 224)))
             else:
                 seen = rng.integers(0, 256, (224, 224, 3), dtype=np.uint8)
             model(torch.from_numpy(seen.astype(np.float32) / 127.5 - 1).permute(2, 0, 1)[None])

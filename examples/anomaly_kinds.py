@@ -51,10 +51,12 @@ def main() -> None:
     for name, found in (("texture", textures), ("object", objects)):
         low, middle, high = np.quantile(found, (0.05, 0.5, 0.95))
         print(f"{name:8} {len(found)} classes: 5 % {low:.3f}, median {middle:.3f}, 95 % {high:.3f}")
-    line = max(sorted({*textures, *objects}), key=lambda at: np.mean(np.array(objects) >= at) - np.mean(np.array(textures) >= at))
-    right = np.mean([*(value < line for value in textures), *(value >= line for value in objects)])
+    def right_at(at: float) -> float:
+        return float(np.mean([*(value < at for value in textures), *(value >= at for value in objects)]))
+
+    line = max(sorted({*textures, *objects}), key=right_at)
     below = max([value for value in (*textures, *objects) if value < line], default=line)
-    print(f"best line {(line + below) / 2:.3f}, right for {right:.0%}; clipfast.anomaly.kinds has {OBJECT_FROM}")
+    print(f"best line {(line + below) / 2:.3f}, right for {right_at(line):.0%}; clipfast.anomaly.kinds has {OBJECT_FROM}")
 
 
 if __name__ == "__main__":

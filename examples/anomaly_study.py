@@ -1,7 +1,7 @@
 """How well do detectors do on cloth that the model has never seen, which branch helps, and what does each cost?
 
-    python examples/anomaly_study.py [--model ARTIFACT] [--data ../shared/data] [--shots 1,2,4,20] [--seeds 0,1,2]
-                                     [--out DIR] [--limit N]
+    python examples/anomaly_study.py [--model ARTIFACT] [--data ../shared/data]
+                                     [--shots 1,2,4,20] [--seeds 0,1,2] [--out DIR] [--limit N]
 
 Three parts, each left out, and said to be, where its data are not there:
 
@@ -199,7 +199,8 @@ def markdown(study: dict[str, Any]) -> Iterator[str]:
             yield f"Intact against {kind}:\n"
             yield markdown_table(["mode", *(f"{row['shots']} shots" for row in rows)], cells) + "\n"
         verdict = "within" if found["auto_within_margin"] else "NOT within"
-        yield f"auto less memory is {found['worst_auto_less_memory']:+.3f} at worst: {verdict} {MARGIN} of the memory.\n"
+        worst = found["worst_auto_less_memory"]
+        yield f"auto less memory is {worst:+.3f} at worst: {verdict} {MARGIN} of the memory.\n"
     if found := study.get("hsst"):
         yield f"## hsst_fabric: pixel AUROC of tiles of {found['tile']} pixels, mean over photos\n"
         rows = found["rows"]
@@ -209,8 +210,8 @@ def markdown(study: dict[str, Any]) -> Iterator[str]:
     found = study["cost"]
     yield "## What memory_only saves\n"
     yield (
-        f"{found['both_ms']:.1f} ms an image with both branches, {found['memory_only_ms']:.1f} ms with the memory alone: "
-        f"saved {with_ends(*found['saved'])} of the time ({found['rounds']} rounds, {found['threads']} threads).\n"
+        f"{found['both_ms']:.1f} ms an image with both branches, {found['memory_only_ms']:.1f} ms with the memory "
+        f"alone: saved {with_ends(*found['saved'])} of the time ({found['rounds']} rounds, {found['threads']} threads).\n"
     )
 
 

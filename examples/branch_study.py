@@ -1,6 +1,6 @@
 """Which branch is the weaker one, on images and on pixels? A grid of detectors on rendered cloth, and its report.
 
-    python examples/branch_study.py [--fabrics denim,felt] [--shots 1,2,4] [--seeds 0,1,2] [--model ARTIFACT] [--out DIR]
+    python examples/branch_study.py [--fabrics denim,felt] [--shots 1,2,4] [--seeds 0,1,2] [--model ARTIFACT]
 
 Small by default; `--fabrics all` takes every fabric. Stopped and started again it goes on where it was. The same on a
 data set of your own: `clipfast anomaly grid DATASET --format mvtec|visa|folder`.
@@ -26,7 +26,7 @@ def numbers(text: str) -> tuple[int, ...]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fabrics", default="denim,lace", help="with commas between, or all")
-    parser.add_argument("--shots", type=numbers, default=(1, 2))
+    parser.add_argument("--shots", type=numbers, default=(1,))
     parser.add_argument("--seeds", type=numbers, default=(0, 1))
     parser.add_argument("--good", type=int, default=4, help="intact test images of a fabric")
     parser.add_argument("--each", type=int, default=1, help="damaged ones of every kind")

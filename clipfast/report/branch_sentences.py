@@ -23,7 +23,7 @@ def test_sentence(test: BranchTest) -> str:
     between = f"{_points(test.difference)} [{_points(test.low)}, {_points(test.high)}]"
     tail = f"over {_classes(test.classes)}, p {_p(test.p_holm)} after Holm"
     if test.p_holm > SIGNIFICANT:
-        reach = "" if test.classes > 5 else f" ({_classes(test.classes)} cannot reach p <= {SIGNIFICANT:g})"
+        reach = f"; {_classes(test.classes)} are too few for any test" if 2.0 ** (1 - test.classes) > SIGNIFICANT else ""
         return (
             f"No difference is shown between {test.first} and {test.second}: {means}, {between} points {tail}{reach}."
         )
@@ -55,16 +55,16 @@ def mode_sentences(tests: Iterable[ModeTest]) -> list[str]:
     for each in tests:
         if each.mode != "oracle":
             groups.setdefault(each.task, []).append(each)
-    for task, each in groups.items():
+    for task, mine in groups.items():
         what = "images" if task == "cls" else "pixels"
-        sure = [one for one in each if one.test.p_holm is not None and one.test.p_holm <= SIGNIFICANT]
+        sure = [one for one in mine if one.test.p_holm is not None and one.test.p_holm <= SIGNIFICANT]
         above = [one.mode for one in sure if one.test.difference > 0]
         below = [one.mode for one in sure if one.test.difference < 0]
         if above:
             sentences.append(f"On {what} better than the memory alone: {', '.join(above)}.")
         if below:
             sentences.append(f"On {what} worse than the memory alone: {', '.join(below)}.")
-        open_modes = [one.mode for one in each if one.mode not in (*above, *below)]
+        open_modes = [one.mode for one in mine if one.mode not in (*above, *below)]
         if open_modes:
             sentences.append(f"On {what} no difference from the memory alone is shown for {', '.join(open_modes)}.")
     return sentences

@@ -84,8 +84,8 @@ def test_the_approximation_is_far_off_where_scales_differ() -> None:
         (lambda m, s: metric_cal_pix_modular(s, m, score_mode="best"), DataError, "harmonic"),  # unknown mode
         (lambda m, s: metric_cal_pix_modular(s, m, {"semantic_scores": s}), DataError, "memory_scores"),  # one branch
         (lambda m, s: metric_cal_pix_modular(s[:, :4], m), ShapeError, "shape of gt_masks"),  # masks of another size
-        (lambda m, s: metric_cal_pix_modular(s, 0 * m), UndefinedMetricError, ""),  # empty masks
-        (lambda m, s: metric_cal_img_modular(s[:, 0, 0], np.ones(5, int)), UndefinedMetricError, ""),  # one label
+        (lambda m, s: metric_cal_pix_modular(s, 0 * m), UndefinedMetricError, "."),  # empty masks
+        (lambda m, s: metric_cal_img_modular(s[:, 0, 0], np.ones(5, int)), UndefinedMetricError, "."),  # one label
         (lambda m, s: approximate_branch_aurocs(0.9, 0.0, 0.0), ShapeError, "not both 0"),
         (lambda m, s: approximate_branch_aurocs(0.9, -0.1, 0.5), ShapeError, "not negative"),
     ],

@@ -17,9 +17,9 @@ from reference.branch_cases import LABELS, level, results
 
 
 def _grid(pixel_text: float = 0.6, **more: object) -> object:
-    """Eight classes, shots 1 and 2, two seeds; the text branch is the better one of images, by a little."""
+    """Ten classes, shots 1 and 2, two seeds; the text branch is the better one of images, by a little."""
     cells = {}
-    for number in range(8):
+    for number in range(10):
         for shots in (1, 2):
             for seed in (0, 1):
                 image = level(0.9, 0.8 + 0.01 * seed, pixel=False)
@@ -47,10 +47,10 @@ def test_weak_shares_count_rows_and_classes() -> None:
     shares = {(share.task, share.by): share for share in weak_shares(branch_rows(_grid(), "auto"))}  # type: ignore[arg-type]
 
     assert [(s.semantic_weak, s.memory_weak, s.rows, s.classes_semantic_weak) for s in shares.values()] == [
-        *[(0, 16, 16, 0)] * 3,
-        *[(16, 0, 16, 8)] * 3,
+        *[(0, 20, 20, 0)] * 3,
+        *[(20, 0, 20, 10)] * 3,
     ]
-    assert shares["seg", "all"].gap == pytest.approx(0.95 - 0.635)
+    assert shares["seg", "all"].gap == pytest.approx(0.95 - 0.645)
 
 
 def test_sentences_follow_the_tests() -> None:
@@ -60,7 +60,7 @@ def test_sentences_follow_the_tests() -> None:
     alone = results({("only", 1, 0): (level(0.9, 0.8, pixel=False), None)})
 
     ahead = found["memory - semantic, seg"]
-    assert ahead.p_value == pytest.approx(2 / 256)  # all eight signs agree
+    assert ahead.p_value == pytest.approx(2 / 1024)  # all ten signs agree
     assert "is higher than" in sentence(ahead)
     assert "pixels" in sentence(ahead)
     assert "is lower than" in sentence(found["memory - semantic, cls"])
@@ -87,7 +87,7 @@ def test_the_report_writes_what_it_found(tmp_path: Path) -> None:
     for path in files[2:]:
         assert ET.parse(path).getroot().tag.endswith("svg")
     report = files[0].read_text(encoding="utf-8")
-    for wanted in ("| SEG | 16/16 (100.0 %) |", "## The 10 largest gaps", "i_roc_semantic", "The approximation is off"):
+    for wanted in ("| SEG | 20/20 (100.0 %) |", "## The 10 largest gaps", "i_roc_semantic", "The approximation is off"):
         assert wanted in report
     row = json.loads(files[1].read_text(encoding="utf-8"))["rows"][0]
     assert row["owner_keys"]["gap"] == pytest.approx(9.5)
@@ -114,7 +114,7 @@ def test_several_data_sets_and_bad_input(tmp_path: Path) -> None:
     grids = [_grid(), _grid(dataset="other")]
     report = write_branch_report(grids, tmp_path)[0].read_text(encoding="utf-8")  # type: ignore[arg-type]
 
-    assert "| SEG | dataset | other | 16/16" in report
+    assert "| SEG | dataset | other | 20/20" in report
     for bad, mode, says in (([], "auto", "got none"), ([grids[0]] * 2, "auto", "different"), (grids, "x", "fused")):
         with pytest.raises(DataError, match=says):
             write_branch_report(bad, tmp_path, fused=mode)  # type: ignore[arg-type]
