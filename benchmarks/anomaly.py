@@ -1,10 +1,10 @@
 """Few-shot anomaly detection beside its peers: `python -m benchmarks.anomaly [NAME ...] [--tiny] [--photos DIR]`.
 
 coreset: 10 % of 20,000 and 50,000 patch features of 768 channels against anomalib's KCenterGreedy, from the same start
-in the same projection. The features are those of a ViT-B/16 with seeded random weights on real photos (`--photos`; noise
-if there are none, and the name of the case says so). nearest: 196 patches against 20,000 rows of 768 channels beside
-FAISS as it is and tuned. evaluation: nanoseconds a pixel and mode, all modes. memory_only: a score without the text branch
-beside one with both. `--tiny` tries everything at sizes that say nothing.
+in the same projection. The features are those of a ViT-B/16 with seeded random weights on real photos (`--photos`;
+noise if there are none, and the name of the case says so). nearest: 196 patches against 20,000 rows of 768 channels
+beside FAISS as it is and tuned. evaluation: nanoseconds a pixel and mode, all modes. memory_only: a score without the
+text branch beside one with both. `--tiny` tries everything at sizes that say nothing.
 
 Without names everything is run and written to `benchmarks/results/anomaly.json`; with names, or tiny, only printed.
 """

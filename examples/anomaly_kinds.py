@@ -56,7 +56,8 @@ def main() -> None:
 
     line = max(sorted({*textures, *objects}), key=right_at)
     below = max([value for value in (*textures, *objects) if value < line], default=line)
-    print(f"best line {(line + below) / 2:.3f}, right for {right_at(line):.0%}; clipfast.anomaly.kinds has {OBJECT_FROM}")
+    best = (line + below) / 2
+    print(f"best line {best:.3f}, right for {right_at(line):.0%}; clipfast.anomaly.kinds has {OBJECT_FROM}")
 
 
 if __name__ == "__main__":

@@ -211,7 +211,8 @@ def markdown(study: dict[str, Any]) -> Iterator[str]:
     yield "## What memory_only saves\n"
     yield (
         f"{found['both_ms']:.1f} ms an image with both branches, {found['memory_only_ms']:.1f} ms with the memory "
-        f"alone: saved {with_ends(*found['saved'])} of the time ({found['rounds']} rounds, {found['threads']} threads).\n"
+        f"alone: saved {with_ends(*found['saved'])} of the time "
+        f"({found['rounds']} rounds, {found['threads']} threads).\n"
     )
 
 

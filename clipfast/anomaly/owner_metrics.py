@@ -1,7 +1,7 @@
 """Figures of a run with both branches, under the names and in the per cent of PromptAD's modular scoring.
 
-`metric_cal_img_modular` and `metric_cal_pix_modular` take what that framework hands around: fused scores, the truth, and
-`metadata` with "semantic_scores" and "memory_scores". All figures are exact. `approximate_branch_aurocs` is what stood
+`metric_cal_img_modular` and `metric_cal_pix_modular` take what that framework hands around: fused scores, the truth,
+and `metadata` with "semantic_scores" and "memory_scores". All figures are exact. `approximate_branch_aurocs` is what stood
 in for those of pixels where maps of the branches had been thrown away; it is no AUROC, see there.
 """
 

@@ -2,7 +2,7 @@
 
 A resample counts image i some w_i times, so with P the matrix of pairs (1 where an anomalous image scores above an
 intact one, one half where they are equal) its AUROC is w+ P w- / (|w+| |w-|): two products for all resamples, and no
-sorting. The mean over several score vectors of the same images, such as those of several seeds, is that of their mean P.
+sorting. The mean over several score vectors of the same images, such as those of several seeds, is that of the mean P.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class AurocDraws:
         shape = weights.anomalous.shape[1], weights.intact.shape[1]
         if shape[0] * shape[1] > _MOST_PAIRS:
             raise ShapeError(
-                f"{shape[0]} anomalous and {shape[1]} intact images make more than {_MOST_PAIRS:,} pairs. Take DeLong's "
-                "interval (clipfast.metrics.delong)."
+                f"{shape[0]} anomalous and {shape[1]} intact images make more than {_MOST_PAIRS:,} pairs. Take "
+                "DeLong's interval (clipfast.metrics.delong)."
             )
         above = np.zeros(shape)
         for row in rows:

@@ -40,7 +40,8 @@ def write_charts(
 def _branches(rows: Sequence[BranchRow]) -> ET.Element:
     """Of the largest number of shots, the widest gap first; classes of several data sets under their name."""
     shots = max(row.shots for row in rows)
-    shown = sorted((row for row in rows if row.shots == shots), key=lambda row: (-(row.branch_gap or 0), row.class_name))
+    mine = [row for row in rows if row.shots == shots]
+    shown = sorted(mine, key=lambda row: (-(row.branch_gap or 0), row.class_name))
     several = len({row.dataset for row in shown}) > 1
     names = [f"{row.dataset} {row.class_name}" if several else row.class_name for row in shown]
     points = [((row.semantic or row.memory).mean, row.memory.mean, row.fused.mean) for row in shown]

@@ -23,8 +23,8 @@ __all__ = ["BranchFindings", "branch_markdown"]
 
 _LARGEST = 10
 _MEANINGS = (
-    "All figures are AUROC in per cent unless they say otherwise, computed from each branch's own scores and the truth; "
-    "± is the standard deviation over seeds, [a, b] a 95 % interval. **gap** (branch_gap) is |semantic - memory|; "
+    "All figures are AUROC in per cent unless they say otherwise, computed from each branch's own scores and the "
+    "truth; ± is the standard deviation over seeds, [a, b] a 95 % interval. **gap** (branch_gap) is |semantic - memory|; "
     "**gain** (fusion_gain) is the fused figure less that of the better branch. Intervals of one class's images come "
     "from resampling its test images (all seeds and modes on the same resamples); those of means come from resampling "
     "classes, and few classes make them too narrow rather than too wide."
@@ -263,7 +263,9 @@ def _reasons(results: GridResults) -> Iterable[str]:
             if level is not None and level.undefined:
                 yield f"{results.dataset} {cell.class_name}: {level.undefined}"
             if level is not None:
-                yield from (f"{results.dataset} {cell.class_name}, {mode}: {why}" for mode, why in level.omitted.items())
+                yield from (
+                    f"{results.dataset} {cell.class_name}, {mode}: {why}" for mode, why in level.omitted.items()
+                )
     for each in results.classes:
         if each.empty_masks:
             yield f"{results.dataset} {each.name}: {each.empty_masks} damaged images whose mask holds nothing"

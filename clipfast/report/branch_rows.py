@@ -10,7 +10,7 @@ from typing import Literal
 from clipfast.anomaly.grid_records import LEVELS, CellResult, GridResults, Spread, SummaryRow, Task
 from clipfast.anomaly.modes import MODES
 
-__all__ = ["BranchRow", "Weaker", "WeakShare", "branch_rows", "judging_modes", "weak_shares"]
+__all__ = ["PREFIXES", "BranchRow", "WeakShare", "Weaker", "branch_rows", "judging_modes", "weak_shares"]
 
 Weaker = Literal["semantic", "memory", "neither"]
 _ROUNDING = 1e-12

@@ -23,7 +23,8 @@ def test_sentence(test: BranchTest) -> str:
     between = f"{_points(test.difference)} [{_points(test.low)}, {_points(test.high)}]"
     tail = f"over {_classes(test.classes)}, p {_p(test.p_holm)} after Holm"
     if test.p_holm > SIGNIFICANT:
-        reach = f"; {_classes(test.classes)} are too few for any test" if 2.0 ** (1 - test.classes) > SIGNIFICANT else ""
+        few = 2.0 ** (1 - test.classes) > SIGNIFICANT  # even if the signs of all agree
+        reach = "; so few classes cannot reach significance" if few else ""
         return (
             f"No difference is shown between {test.first} and {test.second}: {means}, {between} points {tail}{reach}."
         )

@@ -59,6 +59,7 @@ def results(
         format=1, kind="anomaly_grid", created_by="clipfast", plan="p", dataset=dataset, dataset_format="mvtec",
         model=ModelIdentity("mini", "fp32", {}), options=GridOptions(), pixels="all",
         shots=tuple(sorted({cell.shots for cell in found})), seeds=tuple(sorted({cell.seed for cell in found})),
-        tasks=("cls", "seg"), classes=tuple(ClassRecord(name=name, called=name, pool=4, samples=samples) for name in names),
+        tasks=("cls", "seg"),
+        classes=tuple(ClassRecord(name=name, called=name, pool=4, samples=samples) for name in names),
         cells=found, summary=summarise(found),
     )  # fmt: skip
