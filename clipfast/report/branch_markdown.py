@@ -24,10 +24,10 @@ __all__ = ["BranchFindings", "branch_markdown"]
 _LARGEST = 10
 _MEANINGS = (
     "All figures are AUROC in per cent unless they say otherwise, computed from each branch's own scores and the "
-    "truth; ± is the standard deviation over seeds, [a, b] a 95 % interval. **gap** (branch_gap) is |semantic - memory|; "
-    "**gain** (fusion_gain) is the fused figure less that of the better branch. Intervals of one class's images come "
-    "from resampling its test images (all seeds and modes on the same resamples); those of means come from resampling "
-    "classes, and few classes make them too narrow rather than too wide."
+    "truth; ± is the standard deviation over seeds, [a, b] a 95 % interval. **gap** (branch_gap) is |semantic - "
+    "memory|; **gain** (fusion_gain) is the fused figure less that of the better branch. Intervals of one class's "
+    "images come from resampling its test images (all seeds and modes on the same resamples); those of means come from "
+    "resampling classes, and few classes make them too narrow rather than too wide."
 )
 
 
