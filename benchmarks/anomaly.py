@@ -47,6 +47,7 @@ class Setup:
     photos: Path | None
 
     def size(self, usual: int, tiny: int) -> int:
+        """Return the size that this run takes."""
         return tiny if self.tiny else usual
 
 

@@ -51,6 +51,7 @@ def main() -> None:
     for name, found in (("texture", textures), ("object", objects)):
         low, middle, high = np.quantile(found, (0.05, 0.5, 0.95))
         print(f"{name:8} {len(found)} classes: 5 % {low:.3f}, median {middle:.3f}, 95 % {high:.3f}")
+
     def right_at(at: float) -> float:
         return float(np.mean([*(value < at for value in textures), *(value >= at for value in objects)]))
 

@@ -37,9 +37,7 @@ def main() -> None:
 
     fabrics = list(FABRICS) if given.fabrics == "all" else given.fabrics.split(",")
     wishes = Wishes(defects=["hole", "stain"]) if given.each == 1 else None  # few kinds where everything is small
-    data = fabricworld_classes(
-        fabrics, 0, train=max(4, *given.shots), good=given.good, each=given.each, wishes=wishes
-    )
+    data = fabricworld_classes(fabrics, 0, train=max(4, *given.shots), good=given.good, each=given.each, wishes=wishes)
     options = GridOptions(size_hw=(given.size, given.size), sigma=4 * given.size / 256)
     request = GridRequest("fabricworld", "fabricworld", shots=given.shots, seeds=given.seeds, options=options)
     with clipfast.Clip.load(given.model) as clip:

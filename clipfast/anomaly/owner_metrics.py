@@ -1,8 +1,8 @@
 """Figures of a run with both branches, under the names and in the per cent of PromptAD's modular scoring.
 
 `metric_cal_img_modular` and `metric_cal_pix_modular` take what that framework hands around: fused scores, the truth,
-and `metadata` with "semantic_scores" and "memory_scores". All figures are exact. `approximate_branch_aurocs` is what stood
-in for those of pixels where maps of the branches had been thrown away; it is no AUROC, see there.
+and `metadata` with "semantic_scores" and "memory_scores". All figures are exact. `approximate_branch_aurocs` is what
+stood in for those of pixels where maps of the branches had been thrown away; it is no AUROC, see there.
 """
 
 from __future__ import annotations
@@ -113,9 +113,7 @@ def branch_metadata(branches: BranchMaps, level: Level) -> dict[str, NDArray[np.
         NotComputedError: The text branch did not run.
     """
     both = text_branch(branches), branches.memory
-    return {
-        name: each.image if level == "image" else each.pixel for name, each in zip(_BRANCHES, both, strict=True)
-    }
+    return {name: each.image if level == "image" else each.pixel for name, each in zip(_BRANCHES, both, strict=True)}
 
 
 def approximate_branch_aurocs(max_auroc: float, semantic_mean: float, memory_mean: float) -> tuple[float, float]:

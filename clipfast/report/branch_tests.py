@@ -267,9 +267,7 @@ def _labels(each: ClassRecord) -> list[int]:
 
 
 def _by_class(rows: Sequence[BranchRow], values: Sequence[float]) -> dict[tuple[str, str], float]:
-    return _means(
-        {(row.dataset, row.class_name, row.shots): value for row, value in zip(rows, values, strict=True)}
-    )
+    return _means({(row.dataset, row.class_name, row.shots): value for row, value in zip(rows, values, strict=True)})
 
 
 def _means(values: dict[tuple[str, str, int], float]) -> dict[tuple[str, str], float]:
