@@ -18,6 +18,12 @@ from clipfast.anomaly.maps import at_size
 from clipfast.anomaly.memory import MemoryBank, Reference
 from clipfast.anomaly.modes import MODES
 from clipfast.anomaly.options import LEGACY_TEMPERATURE, AnomalyOptions, MemoryOptions, PromptOptions
+from clipfast.anomaly.owner_metrics import (
+    approximate_branch_aurocs,
+    branch_metadata,
+    metric_cal_img_modular,
+    metric_cal_pix_modular,
+)
 from clipfast.anomaly.prompting import build_prompts, load_prompt_features
 from clipfast.anomaly.scores import AnomalyScores
 from clipfast.anomaly.semantic import TextPrompts, semantic_scores
@@ -44,8 +50,10 @@ __all__ = [
     "ShotManifest",
     "TextEvidence",
     "TextPrompts",
+    "approximate_branch_aurocs",
     "at_size",
     "branch_maps",
+    "branch_metadata",
     "build_prompts",
     "check_leak",
     "choose_shots",
@@ -60,6 +68,8 @@ __all__ = [
     "leave_one_class_out",
     "list_normals",
     "load_prompt_features",
+    "metric_cal_img_modular",
+    "metric_cal_pix_modular",
     "select_coreset",
     "semantic_scores",
 ]
