@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from clipfast.anomaly.grid_directory import GridDirectory, Progress, Tally, write_json_lines
 from clipfast.anomaly.grid_judge import collect_results, judge_grid, recompute_grid
 from clipfast.anomaly.grid_plan import Cell
@@ -82,7 +84,7 @@ def run_grid(
     encode_grid(grid, clip, data, encoding)
     judge_grid(grid, judging)
     results = collect_results(grid)
-    _note_times(grid.directory, grid.clock, len(grid.cells))
+    _note_times(grid.directory, "grid", grid.clock)
     if not request.keep_maps:
         _drop_maps(grid)
     grid.directory.sweep(before=started)
@@ -94,7 +96,7 @@ def recompute(directory: Path, judging: Progress | None = None) -> Recomputed:
     started = time.time()
     place = GridDirectory(directory)
     results, missing, clock = recompute_grid(directory, judging)
-    _note_times(place, clock, len(results.cells))
+    _note_times(place, "recompute", clock)
     place.sweep(before=started)
     return Recomputed(results, missing)
 
@@ -110,10 +112,13 @@ def _drop_maps(grid: Grid) -> None:
             folder.rmdir()
 
 
-def _note_times(place: GridDirectory, clock: GridClock, cells: int) -> None:
-    pixels = clock.pixels
-    content: dict[str, Any] = {
-        "cells": cells,
+def _note_times(place: GridDirectory, what: str, clock: GridClock) -> None:
+    """Keep how long the last grid and the last recompute took, beside each other."""
+    pixels, path = clock.pixels, place.root / TIMINGS_NAME
+    content: dict[str, Any] = {}
+    with suppress(OSError, msgspec.MsgspecError):  # none yet, or spoilt: it is no result
+        content = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    content[what] = {
         "encode_seconds": clock.encode,
         "judge_seconds": clock.judge,
         "pixels": {
@@ -125,5 +130,5 @@ def _note_times(place: GridDirectory, clock: GridClock, cells: int) -> None:
         },
         "provenance": Provenance.collect().as_json(),
     }
-    with place.resumable(Tally(cells, cells)):
-        write_json_lines(place.root / TIMINGS_NAME, content)
+    with place.resumable(Tally(len(clock.encode), len(clock.encode))):
+        write_json_lines(path, content)

@@ -17,14 +17,16 @@ def mode_table(results: GridResults, task: Task) -> Table:
     """Every mode: mean over classes, mean and deviation over seeds, in percent."""
     level = LEVELS[task]
     table = Table(title=f"{task.upper()}: mean over classes, {level}s, %")
-    table.add_column("shots", justify="right")
+    table.add_column("shots", justify="right", no_wrap=True, min_width=5)
     table.add_column("mode", no_wrap=True)
     figures = [figure for figure in _SHOWN if figure != "aupro" or level == "pixel"]
     for figure in figures:
         table.add_column(_SHOWN[figure], justify="right", no_wrap=True)
-    for row in results.summary:
-        if row.class_name is None and row.level == level:
-            table.add_row(str(row.shots), row.mode, *(_percent(row.figures.get(figure)) for figure in figures))
+    rows = [row for row in results.summary if row.class_name is None and row.level == level]
+    for number, row in enumerate(rows):
+        if number and rows[number - 1].shots != row.shots:
+            table.add_section()
+        table.add_row(str(row.shots), row.mode, *(_percent(row.figures.get(figure)) for figure in figures))
     return table
 
 
@@ -56,4 +58,4 @@ def _best(rows: dict[str, SummaryRow]) -> str:
 def _percent(spread: Spread | None) -> str:
     if spread is None:
         return "-"
-    return f"{100 * spread.mean:.1f}" + ("" if spread.std is None else f" ± {100 * spread.std:.1f}")
+    return f"{100 * spread.mean:.1f}" + ("" if spread.std is None else f"±{100 * spread.std:.1f}")
