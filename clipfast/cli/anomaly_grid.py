@@ -76,7 +76,10 @@ def grid(
     sigma: Annotated[float, typer.Option("--sigma", min=0, help="Blur of the maps, in their pixels.")] = 4.0,
     coreset: Annotated[float, typer.Option("--coreset", help="Share of the patches to keep, by k-centre.")] = 1.0,
     image_score: Annotated[
-        str, typer.Option("--image-score", callback=_known_score, help="Of patch distances: max, top, reweighted.")
+        str,
+        typer.Option(
+            "--image-score", callback=_known_score, help="Of patch distances: max, top, reweighted or contrast."
+        ),
     ] = "max",
     calibration: Annotated[
         str, typer.Option("--calibration", callback=_known_scale, help="Scale of the branches: cdf, robust_z.")
