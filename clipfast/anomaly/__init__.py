@@ -13,6 +13,8 @@ from clipfast.anomaly.detector import AnomalyDetector
 from clipfast.anomaly.encoding import branch_maps
 from clipfast.anomaly.fusion import Fused, fuse, fuse_all, fuse_images, fuse_pixels
 from clipfast.anomaly.gate import GateCase, LearnedGate, fit_gate, leave_one_class_out
+from clipfast.anomaly.grid import GridRequest, run_grid
+from clipfast.anomaly.grid_records import GridOptions, GridResults, read_results
 from clipfast.anomaly.kinds import estimate_kind
 from clipfast.anomaly.maps import at_size
 from clipfast.anomaly.memory import MemoryBank, Reference
@@ -41,6 +43,9 @@ __all__ = [
     "Decision",
     "Fused",
     "GateCase",
+    "GridOptions",
+    "GridRequest",
+    "GridResults",
     "Holdout",
     "LearnedGate",
     "MemoryBank",
@@ -70,6 +75,8 @@ __all__ = [
     "load_prompt_features",
     "metric_cal_img_modular",
     "metric_cal_pix_modular",
+    "read_results",
+    "run_grid",
     "select_coreset",
     "semantic_scores",
 ]
