@@ -27,7 +27,7 @@ from clipfast.cli.workflow_options import (
 from clipfast.retrieval.default import DEFAULT_BANK
 
 if TYPE_CHECKING:
-    from clipfast.retrieval.evalset import EvalSet
+    from clipfast.retrieval.evalset import EvalSample, EvalSet
     from clipfast.retrieval.evaluation import Evaluation, PhaseResult
     from clipfast.retrieval.fusion import Voices
 
@@ -55,6 +55,7 @@ def evaluate(
     fusion: FusionOption = None,
     topk: Annotated[str, typer.Option("--topk", callback=_ks, help="Which top-k, with commas.")] = "1,3,5",
     accept_precision: AcceptOption = False,
+    out_path: Annotated[Path | None, typer.Option("--out", help="Folder for results that compare takes.")] = None,
     lang: LangOption = "en",
     clip_options: ClipOptions,
     json: JsonOption = False,
@@ -82,8 +83,13 @@ def evaluate(
             with progress_bar(say("asking")) as progress:
                 found = measure(held, voices, ks=ks, progress=progress)
     checks = _checks(say, found)
+    summary = _summary(found, voices, eval_set, checks)
+    if out_path is not None:
+        from clipfast.report.results import RESULT_FILES, write_json
+
+        write_json(out_path / RESULT_FILES["evaluate"], summary)
     if json:
-        print_json(_summary(found, voices, eval_set, checks))
+        print_json(summary)
         return
     _show(say, found, eval_set)
     show_checks(checks)
@@ -166,8 +172,15 @@ def _table(say: Speaker, found: Evaluation) -> Table:
     return table
 
 
+def _sample_id(sample: EvalSample) -> str:
+    x, y = sample.coords
+    return f"{sample.image}@{x},{y}/{sample.size}={sample.label}"
+
+
 def _summary(found: Evaluation, voices: Voices, path: Path, checks: list[Check]) -> dict[str, Any]:
     return {
+        "kind": "evaluate",
+        "samples": [{"id": _sample_id(each), "sha256": each.sha256} for each in found.asked],
         "eval_set": path.as_posix(),
         "eval_version": found.eval_version,
         "total": found.total,

@@ -93,6 +93,7 @@ class Evaluation:
         comparisons: Each phase with the one before it, and the last with the first.
         unknown: Fabrics of the set that neither bank nor rules know: they can never be right.
         eval_version: Of the set.
+        asked: Pictures that could be asked about, in the order of the ranks.
     """
 
     total: int
@@ -101,6 +102,7 @@ class Evaluation:
     comparisons: tuple[Comparison, ...]
     unknown: tuple[str, ...]
     eval_version: str
+    asked: tuple[EvalSample, ...] = ()
 
     @property
     def processed(self) -> int:
@@ -172,6 +174,7 @@ def evaluate(
         comparisons=_comparisons(phases, seed),
         unknown=tuple(sorted({label for label in labels if label not in known})),
         eval_version=eval_set.version,
+        asked=tuple(asked),
     )
 
 

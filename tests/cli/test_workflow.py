@@ -114,7 +114,9 @@ def test_the_whole_loop_runs_in_the_owners_layout() -> None:
     fitted = run_json("fuse", "fit", "--exclude", "data/eval_set.jsonl", "--head", "head.npz")
     assert fitted["path"] == "data/fusion.json"
     assert (fitted["fit"]["samples"], fitted["fit"]["excluded"]) == (30, 6)
-    found = run_json("evaluate", "--head", "head.npz", "--alpha", "fit", "--topk", "1,2")
+    found = run_json("evaluate", "--head", "head.npz", "--alpha", "fit", "--topk", "1,2", "--out", "evaluated")
+    compared = run_json("compare", "evaluated", "evaluated")
+    assert (compared["kind"], compared["samples"]) == ("evaluate", 6)
     assert [phase["name"] for phase in found["phases"]] == ["rules", "+CLIP", "+head"]
     assert found["fusion"]["alpha"] == fitted["fit"]["alpha"]
     assert set(found["phases"][0]["top"]) == {"1", "2"}
