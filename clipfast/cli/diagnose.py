@@ -55,7 +55,9 @@ def predictions(
     group_by: Annotated[
         list[str] | None, typer.Option("--group-by", help="A column that must be there; errors are grouped by all.")
     ] = None,
-    novelty: Annotated[str, typer.Option("--novelty", help="Distance to training data: knn or mahalanobis.")] = "knn",
+    novelty: Annotated[
+        str, typer.Option("--novelty", help="Distance to training data: mahalanobis or knn.")
+    ] = "mahalanobis",
     seed: Seed = 0,
     json: JsonOption = False,
 ) -> None:
