@@ -180,9 +180,11 @@ def novelty(
     """Score how far each sample's image (else its text) is from the training samples.
 
     Half of the training samples (of many, 4,096) are references; the other half, which the references do not know,
-    gives the threshold. Mahalanobis distance is the default: it counts each direction by how much the training data vary
-    along it, so it sees a shift along one in which they hardly do (a lamp, a camera). Cosines to neighbours do not: they
-    are ruled by the directions of large variance, which is what the pictures show. None without embeddings or with fewer than 20 training samples.
+    gives the threshold. None without embeddings or with fewer than 20 training samples.
+
+    Mahalanobis distance is the default: it counts each direction by how much the training data vary along it, so it
+    sees a shift along one in which they hardly do (a lamp, a camera). Cosines to neighbours are ruled by the directions
+    of large variance, which is what the pictures show.
 
     Raises:
         ShapeError: The method or the rate is unknown.
