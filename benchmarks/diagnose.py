@@ -1,4 +1,4 @@
-"""Time the diagnosis of many predictions with every field, step by step: python -m benchmarks.diagnose --samples 100000."""
+"""Time a diagnosis with every field, step by step: python -m benchmarks.diagnose --samples 100000."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GRID = 14
 
 
 def made(count: int, classes: int, width: int) -> Predictions:
-    """Samples around class centres, a tenth wrongly labelled, with attention, boxes, embeddings and single modalities."""
+    """Samples around class centres, a tenth wrongly labelled, with every field."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(classes, width)).astype(np.float32)
     true = rng.integers(0, classes, count)

@@ -88,7 +88,7 @@ def folder(
     *,
     train: Annotated[
         Path | None,
-        typer.Option("--train", help="Images that are known, in the same folders: what is new is told by them."),
+        typer.Option("--train", help="Known images, in the same folders: they tell what is new."),
     ] = None,
     template: Annotated[
         list[str] | None, typer.Option("--template", help='Prompt around a class, such as "a photo of {} fabric".')
