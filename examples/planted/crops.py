@@ -54,7 +54,7 @@ def load_crops(clip: clipfast.Clip, folder: Path, cache: Path | None) -> Crops:
         arrays = _encoded(clip, folder)
         if path is not None:
             with atomic_write(path) as temporary, temporary.open("wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes names of arrays for options
+                np.savez(file, **arrays)
     else:
         with np.load(path, allow_pickle=False) as held:
             arrays = {name: held[name] for name in held.files}

@@ -219,7 +219,7 @@ class World:
                 for part in ("cosines", "embeddings", "boxes")
             }
             with atomic_write(path) as temporary, temporary.open("wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes names of arrays for options
+                np.savez(file, **arrays)
 
     def _rng(self, fault: str) -> np.random.Generator:
         return np.random.default_rng([self.seed, 1 + FAULTS.index(fault)])
