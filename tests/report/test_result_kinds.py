@@ -85,7 +85,7 @@ def test_diagnoses_are_compared_by_their_judged_samples(tmp_path: Path) -> None:
     compared, rows = _compared(tmp_path / "a", tmp_path / "a")
 
     assert compared.samples == found.judged
-    assert rows["accuracy"].first == pytest.approx(found.accuracy)
+    assert rows["accuracy"].first == pytest.approx(found.accuracy.estimate)
     shares = [row.first or 0 for name, row in rows.items() if name.startswith("share: ")]
     assert np.sum(shares) == pytest.approx(found.wrong / found.judged)
 
