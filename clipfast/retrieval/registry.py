@@ -241,7 +241,7 @@ class Registry:
         for event in self.history():
             if event.kind != kind:
                 continue
-            if event.action == "promote":
+            if event.action == "promote" and used[-1:] != [event.version]:
                 used.append(event.version)
             elif event.action == "rollback":
                 while used and used[-1] != event.version:
