@@ -179,13 +179,20 @@ MESSAGES: dict[str, tuple[str, str]] = {
     ),
     "models_promoted": ("Promoted -> {version}", "已启用 -> {version}"),
     "models_back": ("Gone back -> {version}", "已回退 -> {version}"),
-    "models_accuracy": ("Top@1: {before:.1%} in use, {after:.1%} of the candidate", "Top@1：现用 {before:.1%}，候选 {after:.1%}"),
+    "models_accuracy": (
+        "Top@1: {before:.1%} in use, {after:.1%} of the candidate",
+        "Top@1：现用 {before:.1%}，候选 {after:.1%}",
+    ),
     "models_gain": (
         "Gain: {gain:+.1%} ({low:+.1%} to {high:+.1%}, {share:.1%} interval); of {photos} photos {better} better, "
         "{worse} worse",
-        "提升：{gain:+.1%}（{low:+.1%} 至 {high:+.1%}，{share:.1%} 区间）；{photos} 张照片中 {better} 张变好，{worse} 张变差",
+        "提升：{gain:+.1%}（{low:+.1%} 至 {high:+.1%}，{share:.1%} 区间）；"
+        "{photos} 张照片中 {better} 张变好，{worse} 张变差",
     ),
-    "models_lead": ("{needed} of the {of} photos that changed must be better", "变化的 {of} 张照片中须有 {needed} 张变好"),
+    "models_lead": (
+        "{needed} of the {of} photos that changed must be better",
+        "变化的 {of} 张照片中须有 {needed} 张变好",
+    ),
     "models_no_lead": ("only {changed} photos changed: too few to tell", "仅 {changed} 张照片有变化，不足以判断"),
     "models_looks": ("look {look} of {looks} at this evaluation set", "该评估集第 {look} 次使用，共 {looks} 次"),
     "check_proven": ("The gain is proven", "提升已得到证实"),

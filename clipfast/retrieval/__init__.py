@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from clipfast.retrieval.bank import FabricBank
 from clipfast.retrieval.bankfile import BankModel
 from clipfast.retrieval.check import BankCheck, Problem, check_folder, check_references
+from clipfast.retrieval.confidence import Answer, Judge, Judgement, bank_judge
 from clipfast.retrieval.confusion import Confusion, LeaveOneOut, leave_one_out
 from clipfast.retrieval.crops import Sidecar, crop_box, crop_patch, read_sidecar, write_sidecar
 from clipfast.retrieval.default import rank_by_retrieval
@@ -26,14 +27,17 @@ from clipfast.retrieval.scoring import ClassScore, Neighbour, Ranked, class_scor
 if TYPE_CHECKING:
     from clipfast.retrieval.attributes import FabricAttributes, extract_attributes
     from clipfast.retrieval.evalset import EvalSample, EvalSet, make_eval_set
-    from clipfast.retrieval.evaluation import Comparison, Evaluation, PhaseResult, evaluate
+    from clipfast.retrieval.evaluation import Comparison, Doubts, Evaluation, PhaseResult, evaluate
     from clipfast.retrieval.fused import CurvePoint, FittedFusion, fit_fusion
     from clipfast.retrieval.fusion import Fusion, Voices, fuse_with_clip
     from clipfast.retrieval.head import HeadOptions, HeadReport, LinearHead
     from clipfast.retrieval.heldout import TrainedHead, train_head
+    from clipfast.retrieval.live import LiveVoices
     from clipfast.retrieval.recommend import Recommendation, recommend_fabrics_localized
+    from clipfast.retrieval.registry import Registry
 
 __all__ = [
+    "Answer",
     "BankCheck",
     "BankModel",
     "BuildReport",
@@ -41,6 +45,7 @@ __all__ = [
     "Comparison",
     "Confusion",
     "CurvePoint",
+    "Doubts",
     "EvalSample",
     "EvalSet",
     "Evaluation",
@@ -51,8 +56,11 @@ __all__ = [
     "HeadOptions",
     "HeadReport",
     "Imported",
+    "Judge",
+    "Judgement",
     "LeaveOneOut",
     "LinearHead",
+    "LiveVoices",
     "Neighbour",
     "PhaseResult",
     "PhotoFacts",
@@ -62,12 +70,14 @@ __all__ = [
     "RebuildOptions",
     "Recommendation",
     "References",
+    "Registry",
     "Rule",
     "RuleSet",
     "Sidecar",
     "Skipped",
     "TrainedHead",
     "Voices",
+    "bank_judge",
     "check_folder",
     "check_references",
     "class_scores",
@@ -97,6 +107,7 @@ _LAZY: dict[str, str] = {
     "EvalSet": "evalset",
     "make_eval_set": "evalset",
     "Comparison": "evaluation",
+    "Doubts": "evaluation",
     "Evaluation": "evaluation",
     "PhaseResult": "evaluation",
     "evaluate": "evaluation",
@@ -111,7 +122,9 @@ _LAZY: dict[str, str] = {
     "LinearHead": "head",
     "TrainedHead": "heldout",
     "train_head": "heldout",
+    "LiveVoices": "live",
     "Recommendation": "recommend",
+    "Registry": "registry",
     "recommend_fabrics_localized": "recommend",
 }
 

@@ -3,11 +3,11 @@
 Two questions, two small fits.
 
 **Is the first answer right?** Cosines of .65 to .86 never fall below one half, so they are no answer. `fit_confidence`
-fits a logistic curve of two features on answers that are known: the logarithm of how much more probable the first fabric
-is than the second, and the highest cosine with a photo. Slopes cannot be negative and are drawn towards 0, and the
+fits a logistic curve of two features on known answers: the logarithm of how much more probable the first fabric is
+than the second, and the highest cosine with a photo. Slopes cannot be negative and are drawn towards 0, and the
 targets are Platt's (1999), so that few answers, all of them right, leave a doubt.
 
-**Does the bank hold the fabric at all?** The highest cosine with a photo, or one of two further scores, below a threshold
+**Does the bank hold the fabric at all?** The highest cosine with a photo, or one of two other scores, below a threshold
 means none of them. `fit_openset` takes the threshold from answers of fabrics that the bank holds: with n of them, the
 floor(rate (n + 1))-th lowest score, which refuses at most `rate` of further ones (split conformal prediction; Vovk,
 2005). With fewer than 1 / rate - 1 there is no such threshold and nothing is refused. Which score, and how often a
@@ -230,9 +230,7 @@ def fit_confidence(features: Doubles, right: NDArray[np.bool_]) -> Confidence:
     return msgspec.structs.replace(_curve(features, right), calibration_error=error)
 
 
-def fit_openset(
-    views: Sequence[tuple[Doubles, Doubles]], *, false_refusals: float = FALSE_REFUSALS
-) -> OpenSet:
+def fit_openset(views: Sequence[tuple[Doubles, Doubles]], *, false_refusals: float = FALSE_REFUSALS) -> OpenSet:
     """Find score and threshold.
 
     Args:
@@ -247,9 +245,7 @@ def fit_openset(
         raise ShapeError(f"false_refusals must be a number in (0, 1); got {false_refusals!r}.")
     place = int(np.floor(false_refusals * (len(views) + 1)))
     if not place:
-        return OpenSet(
-            score="best", threshold=None, false_refusals=false_refusals, samples=len(views), noticed=None
-        )
+        return OpenSet(score="best", threshold=None, false_refusals=false_refusals, samples=len(views), noticed=None)
     best: tuple[int, KnownScore, float] | None = None
     for name, score in KNOWN_SCORES.items():
         known = np.array([score(held[None])[0] for held, _ in views])
@@ -343,7 +339,11 @@ def _contrast(scores: Doubles) -> Doubles:
     return found
 
 
-KNOWN_SCORES: dict[KnownScore, Callable[[Doubles], Doubles]] = {"best": _best, "standing": _standing, "contrast": _contrast}
+KNOWN_SCORES: dict[KnownScore, Callable[[Doubles], Doubles]] = {
+    "best": _best,
+    "standing": _standing,
+    "contrast": _contrast,
+}
 
 
 def _logistic(values: Any) -> Doubles:
@@ -352,7 +352,7 @@ def _logistic(values: Any) -> Doubles:
 
 
 def _curve(features: Doubles, right: NDArray[np.bool_]) -> Confidence:
-    """Fit offset and slopes: Newton's method on Platt's targets, with a penalty on the slopes; a negative slope is 0."""
+    """Fit offset and slopes: Newton's method on Platt's targets, with a penalty on the slopes; a negative one is 0."""
     means, spreads = features.mean(axis=0), features.std(axis=0)
     spreads = np.where(spreads > _LEAST, spreads, 1.0)
     yes, no = int(right.sum()), int((~right).sum())

@@ -31,7 +31,7 @@ _Stamp = tuple[int, int, int] | None
 class LiveVoices:
     """What is in use, for a process that runs for weeks: notices a promotion or rollback, and takes the new files.
 
-    Every call of `voices` looks at the pointer file, which takes a few microseconds, but at most every `every_seconds`. A
+    Every call of `voices` looks at the pointer file, which takes a few microseconds, at most every `every_seconds`. A
     new version is loaded whole before it takes the old one's place, in one assignment; who still uses the old one keeps
     it. Safe from several threads. If the new version cannot be loaded, the old one stays, with a warning, and `failure`
     says why.

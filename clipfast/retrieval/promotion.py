@@ -1,7 +1,7 @@
 """When a new head, bank or α may take the old one's place.
 
-A candidate is promoted if the paired interval of its gain in top-1 on the frozen evaluation set excludes 0. Somebody who
-retrains every week asks that 52 times a year, and at 95 % each time would promote by luck alone sooner or later. So the
+A candidate is promoted if the paired interval of its gain in top-1 on the frozen evaluation set excludes 0. Who retrains
+every week asks that 52 times a year, and at 95 % each time would promote by luck alone sooner or later. So the
 interval's confidence is spent like money: the error allowed in all (one in twenty) is shared out over the looks at one
 version of an evaluation set,
 
@@ -11,7 +11,7 @@ more for the first, when true gains are large, and enough for every week. Their 
 inequality the chance of even one false promotion in a year is below 5 %, however the candidates depend on each other,
 and on earlier decisions. After 52 looks the set is spent: then only a new evaluation set can tell.
 
-That inequality holds for candidates whose making did not see the set. Whoever reads its pictures one by one and mends the
+That inequality holds for candidates whose making did not see the set. Who reads its pictures one by one and mends the
 answers fits to it by hand, and no arithmetic undoes that (Dwork et al., "The reusable holdout", Science 2015).
 
 What is counted: photos, not patches. Patches of one photo are not independent, so a photo counts for the system that

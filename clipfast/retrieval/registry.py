@@ -183,9 +183,7 @@ class Registry:
                 return found
             gain = measure(self.next_look(eval_version))
             version = self._keep(kind, file, sha256)
-            self._append(
-                self._event("compare", version, sha256), gain=gain, eval_version=eval_version, samples=samples
-            )
+            self._append(self._event("compare", version, sha256), gain=gain, eval_version=eval_version, samples=samples)
             return gain
 
     def promote(self, kind: Kind, file: Path, *, gain: Gain | None, eval_version: str | None, note: str | None) -> str:
@@ -213,9 +211,7 @@ class Registry:
                 raise DataError(f"{present} is in use; what replaces it must be compared first, on an evaluation set.")
             sha256 = sha256_file(file)
             version = self._keep(kind, file, sha256)
-            self._append(
-                self._event("promote", version, sha256), gain=gain, eval_version=eval_version, note=note
-            )
+            self._append(self._event("promote", version, sha256), gain=gain, eval_version=eval_version, note=note)
             self._point(kind, version)
             return version
 

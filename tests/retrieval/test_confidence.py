@@ -31,15 +31,17 @@ def bank_of(rows: Floats, names: list[str]) -> FabricBank:
 
 def test_confidence_says_how_often_the_first_answer_is_right() -> None:
     """On fresh queries, answers that are sure are right more often, and the mean is near the share that is right."""
-    bank = bank_of(*cloths(1, 5, 0.9))
-    rows, names = cloths(2, 60, 0.9)
+    bank = bank_of(*cloths(1, 5, 1.8))
+    rows, names = cloths(2, 60, 1.8)
     answers = bank.rank_many(rows)
     confidences = np.array([answer.confidence for answer in answers])
     right = np.array([answer[0].id == name for answer, name in zip(answers, names, strict=True)])
 
     assert 0.3 < right.mean() < 0.97
     assert confidences.mean() == pytest.approx(right.mean(), abs=0.12)
-    assert right[confidences > np.median(confidences)].mean() > right[confidences < np.median(confidences)].mean() + 0.05
+    assert (
+        right[confidences > np.median(confidences)].mean() > right[confidences < np.median(confidences)].mean() + 0.05
+    )
     assert confidences.min() < 0.5 < answers[int(confidences.argmin())][0].score
 
 

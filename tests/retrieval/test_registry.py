@@ -131,7 +131,9 @@ def test_a_running_process_takes_what_is_promoted(registry: Registry, tmp_path: 
     assert after.bank.references.embeddings[0, 1] > before.bank.references.embeddings[0, 1]
 
     rows = np.repeat(np.eye(4, dtype=np.float32)[:2], 15, axis=0)
-    head = LinearHead(np.array(["a", "b"]), rows[[0, 29]], np.zeros(2, np.float32), 1.0, BankModel("f" * 64, "fp32", ""))
+    head = LinearHead(
+        np.array(["a", "b"]), rows[[0, 29]], np.zeros(2, np.float32), 1.0, BankModel("f" * 64, "fp32", "")
+    )
     head.save(tmp_path / "head.npz")
     registry.promote("head", tmp_path / "head.npz", gain=None, eval_version=None, note="another model's")
     with pytest.warns(UserWarning, match="the old one stays"):
