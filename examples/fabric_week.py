@@ -24,6 +24,7 @@ from clipfast.datasets.fabricworld import class_samples
 from clipfast.datasets.folders import list_fabrics
 from clipfast.datasets.shifts import Shift, shifted
 from clipfast.retrieval import (
+    Answer,
     Evaluation,
     EvalSet,
     FabricBank,
@@ -40,7 +41,7 @@ from clipfast.retrieval import (
     train_head,
     write_sidecar,
 )
-from clipfast.retrieval.confidence import Answer
+
 from clipfast.retrieval.fused import with_alpha
 from clipfast.retrieval.live import LiveVoices, measure_gain, promoted_voices, with_candidate
 from clipfast.retrieval.registry import Registry

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from clipfast.retrieval.attributes import FabricAttributes
-    from clipfast.retrieval.confidence import Answer
+    from clipfast.retrieval.answers import Answer
     from clipfast.retrieval.recommend import Recommendation
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

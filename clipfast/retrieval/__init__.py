@@ -9,10 +9,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from clipfast.retrieval.answers import Answer, Judgement
 from clipfast.retrieval.bank import FabricBank
 from clipfast.retrieval.bankfile import BankModel
 from clipfast.retrieval.check import BankCheck, Problem, check_folder, check_references
-from clipfast.retrieval.confidence import Answer, Judge, Judgement, bank_judge
 from clipfast.retrieval.confusion import Confusion, LeaveOneOut, leave_one_out
 from clipfast.retrieval.crops import Sidecar, crop_box, crop_patch, read_sidecar, write_sidecar
 from clipfast.retrieval.default import rank_by_retrieval
@@ -26,6 +26,7 @@ from clipfast.retrieval.scoring import ClassScore, Neighbour, Ranked, class_scor
 
 if TYPE_CHECKING:
     from clipfast.retrieval.attributes import FabricAttributes, extract_attributes
+    from clipfast.retrieval.confidence import Judge, bank_judge
     from clipfast.retrieval.evalset import EvalSample, EvalSet, make_eval_set
     from clipfast.retrieval.evaluation import Comparison, Doubts, Evaluation, PhaseResult, evaluate
     from clipfast.retrieval.fused import CurvePoint, FittedFusion, fit_fusion
@@ -103,6 +104,8 @@ __all__ = [
 _LAZY: dict[str, str] = {
     "FabricAttributes": "attributes",
     "extract_attributes": "attributes",
+    "Judge": "confidence",
+    "bank_judge": "confidence",
     "EvalSample": "evalset",
     "EvalSet": "evalset",
     "make_eval_set": "evalset",

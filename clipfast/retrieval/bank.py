@@ -14,9 +14,9 @@ import numpy as np
 
 from clipfast.errors import DataError
 from clipfast.index import VectorIndex
+from clipfast.retrieval.answers import Answer, Judgement
 from clipfast.retrieval.bankfile import BankModel, read_bank, require_model, write_bank
 from clipfast.retrieval.build import encode_fabric, encode_folder
-from clipfast.retrieval.confidence import Answer, Judgement, judge_bank
 from clipfast.retrieval.encode import BuildReport, EncodeOptions
 from clipfast.retrieval.queries import many_queries, one_query, require_encoder, require_topk
 from clipfast.retrieval.references import References
@@ -279,6 +279,8 @@ class FabricBank:
 
 def _judged(references: References, row: Floats) -> Judgement:
     """Judge an answer by the highest cosines, whatever score ranked it: those are what the judge was fitted on."""
+    from clipfast.retrieval.confidence import judge_bank  # brings the metrics with it
+
     return judge_bank(references, class_scores(row[None], references))[0]
 
 

@@ -20,8 +20,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Literal
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -31,6 +30,7 @@ from numpy.typing import NDArray
 from clipfast.errors import ShapeError
 from clipfast.metrics import apply_temperature, expected_calibration_error, wilson_interval
 from clipfast.metrics.intervals import Interval
+from clipfast.retrieval.answers import Judgement
 from clipfast.retrieval.references import References
 from clipfast.retrieval.scoring import products
 from clipfast.retrieval.voices import Doubles, smoothed_temperature
@@ -39,11 +39,8 @@ from clipfast.types import Floats, Ints
 __all__ = [
     "FALSE_REFUSALS",
     "KNOWN_SCORES",
-    "UNCERTAIN",
-    "Answer",
     "Confidence",
     "Judge",
-    "Judgement",
     "KnownScore",
     "OpenSet",
     "answer_features",
@@ -54,8 +51,6 @@ __all__ = [
     "openset_views",
 ]
 
-UNCERTAIN = 0.5
-"""Below it an answer is uncertain, and worth a label."""
 FALSE_REFUSALS = 0.05
 _ASKED = 512
 _NO_TEMPERATURE = 0.05  # where no photo can be asked for
@@ -64,7 +59,6 @@ _RIDGE = 1.0
 _STEPS = 100
 
 KnownScore = Literal["best", "standing", "contrast"]
-Item = TypeVar("Item")
 Prob = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
@@ -118,57 +112,6 @@ class OpenSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             return np.zeros(len(class_scores), np.bool_)
         refused: NDArray[np.bool_] = KNOWN_SCORES[self.score](class_scores) < self.threshold
         return refused
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What is to be thought of an answer.
-
-    Attributes:
-        confidence: Probability that the first fabric is right, in [0, 1].
-        none: True where the bank holds none of what the picture shows, as far as can be told.
-        calibrated: False where nothing was fitted on known answers, so that `confidence` is the first fabric's share.
-    """
-
-    confidence: float
-    none: bool
-    calibrated: bool = True
-
-    @property
-    def uncertain(self) -> bool:
-        """Whether somebody should look: a confidence below one half, or none of these."""
-        return self.none or self.confidence < UNCERTAIN
-
-
-class Answer(list[Item], Generic[Item]):
-    """A ranked answer that knows how sure it is: a list, best first, with the fields of a `Judgement`.
-
-    The judgement is made when it is first asked for, so an answer that nobody doubts costs nothing more.
-    """
-
-    __slots__ = ("_judge", "_judgement")
-
-    def __init__(self, items: Sequence[Item], judge: Callable[[], Judgement]) -> None:
-        super().__init__(items)
-        self._judge = judge
-        self._judgement: Judgement | None = None
-
-    @property
-    def judgement(self) -> Judgement:
-        """Confidence and none-of-these together."""
-        if self._judgement is None:
-            self._judgement = self._judge()
-        return self._judgement
-
-    @property
-    def confidence(self) -> float:
-        """Probability that the first fabric is right, in [0, 1]."""
-        return self.judgement.confidence
-
-    @property
-    def none_of_these(self) -> bool:
-        """True where the bank holds none of what the picture shows, as far as can be told."""
-        return self.judgement.none
 
 
 class Judge(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -6,9 +6,9 @@ import os
 import threading
 from pathlib import Path
 
+from clipfast.retrieval.answers import Answer
 from clipfast.retrieval.bank import FabricBank
 from clipfast.retrieval.bankfile import missing_bank
-from clipfast.retrieval.confidence import Answer
 from clipfast.retrieval.scoring import Ranked
 from clipfast.types import ImageSource
 

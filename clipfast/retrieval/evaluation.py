@@ -21,8 +21,8 @@ from clipfast.metrics import (
     paired_bootstrap,
     wilson_interval,
 )
+from clipfast.retrieval.answers import Judgement
 from clipfast.retrieval.attributes import extract_attributes
-from clipfast.retrieval.confidence import Judgement
 from clipfast.retrieval.encode import Skipped
 from clipfast.retrieval.evalset import EvalSample, EvalSet
 from clipfast.retrieval.fusion import Voices, entries_of

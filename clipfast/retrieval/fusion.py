@@ -22,8 +22,9 @@ import msgspec
 import numpy as np
 
 from clipfast.errors import DataError, ShapeError
+from clipfast.retrieval.answers import Answer, Judgement
 from clipfast.retrieval.bank import FabricBank
-from clipfast.retrieval.confidence import Answer, Judge, Judgement, bank_judge
+from clipfast.retrieval.confidence import Judge, bank_judge
 from clipfast.retrieval.head import LinearHead
 from clipfast.retrieval.queries import one_query, require_topk
 from clipfast.retrieval.recommend import Recommendation
