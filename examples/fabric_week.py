@@ -1,4 +1,4 @@
-"""The owner's week: bank, evaluation set, rules, + CLIP, + head, 20 labels, retrained, promoted. Needs: clipfast[cpu,train].
+"""The owner's week: bank, evaluation set, rules, + CLIP, + head, labels, retrain, promote. Needs clipfast[cpu,train].
 
     python examples/fabric_week.py                       # fabrics that are drawn
     python examples/fabric_week.py --photos data/photos  # your own: <fabric_id>/<photo>, 12 or more of each
@@ -25,10 +25,11 @@ from clipfast.datasets.folders import list_fabrics
 from clipfast.datasets.shifts import Shift, shifted
 from clipfast.retrieval import (
     Answer,
-    Evaluation,
     EvalSet,
+    Evaluation,
     FabricBank,
     Recommendation,
+    RuleSet,
     Sidecar,
     Voices,
     evaluate,
@@ -41,7 +42,6 @@ from clipfast.retrieval import (
     train_head,
     write_sidecar,
 )
-
 from clipfast.retrieval.fused import with_alpha
 from clipfast.retrieval.live import LiveVoices, measure_gain, promoted_voices, with_candidate
 from clipfast.retrieval.registry import Registry
@@ -76,16 +76,15 @@ def share_out(photos: Path, data: Path) -> list[Path]:
     return waiting
 
 
-def ask(voices: Voices, photo: Path) -> Answer[Recommendation]:
+def ask(voices: Voices, rules: RuleSet, photo: Path) -> Answer[Recommendation]:
     """Answer as the application would."""
-    assert voices.rules is not None
-    base = recommend_fabrics_localized(extract_attributes(photo), "en", len(voices.rules.rules), voices.rules)
+    base = recommend_fabrics_localized(extract_attributes(photo), "en", len(rules.rules), rules)
     return fuse_with_clip(photo, base, "en", voices.fusion.alpha, 5, voices=voices)
 
 
-def label(voices: Voices, waiting: Sequence[Path], folder: Path) -> list[Path]:
+def label(voices: Voices, rules: RuleSet, waiting: Sequence[Path], folder: Path) -> list[Path]:
     """Label the least certain, and some at random so that what is learned from is not odd pictures only."""
-    answers = {photo: ask(voices, photo) for photo in waiting}
+    answers = {photo: ask(voices, rules, photo) for photo in waiting}
     least = sorted(waiting, key=lambda p: (not answers[p].none_of_these, answers[p].confidence))[: LABELS - RANDOM]
     rest = [photo for photo in waiting if photo not in least]
     drawn = np.random.default_rng(0).permutation(len(rest))[:RANDOM]
@@ -130,10 +129,9 @@ def week(photos: Path, data: Path) -> None:
     console.print(f"[2] Evaluation set: {len(held)} pictures, version {held.version}; {len(waiting)} wait for a label")
     trained = train_head(clip, labelled, eval_set=held)
     trained.head.save(data / "clip_head.npz")
-    report = trained.head.report
-    assert report is not None
-    console.print(f"[3] Head: {report.samples} samples, {len(trained.excluded)} left out, "
-                  f"cross-validated accuracy {report.accuracy.estimate:.1%}")  # fmt: skip
+    if (report := trained.head.report) is not None:
+        console.print(f"[3] Head: {report.samples} samples, {len(trained.excluded)} left out, "
+                      f"cross-validated accuracy {report.accuracy.estimate:.1%}")  # fmt: skip
     fitted = fit_fusion(Voices(bank, trained.head, rules), labelled, exclude=held)
     fitted.save(data / "fusion.json")
     console.print(f"[4] Weights: alpha = {fitted.alpha:g}, the head's share {fitted.head_share:g}\n")
@@ -146,7 +144,7 @@ def week(photos: Path, data: Path) -> None:
     registry.promote("alpha", data / "fusion.json", gain=None, eval_version=None, note="the first")
     live = LiveVoices(registry, clip, rules, every_seconds=0)
 
-    chosen = label(live.voices(), waiting, labelled)
+    chosen = label(live.voices(), rules, waiting, labelled)
     console.print(f"[5] Labelled {len(chosen)}: the least certain, and {RANDOM} at random")
     again = train_head(clip, labelled, eval_set=held)
     candidate = data / "clip_head_new.npz"

@@ -27,8 +27,8 @@ from clipfast.retrieval.default import DEFAULT_BANK
 if TYPE_CHECKING:
     from PIL import Image
 
-    from clipfast.retrieval.attributes import FabricAttributes
     from clipfast.retrieval.answers import Answer
+    from clipfast.retrieval.attributes import FabricAttributes
     from clipfast.retrieval.recommend import Recommendation
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -1,7 +1,7 @@
 """When a new head, bank or α may take the old one's place.
 
-A candidate is promoted if the paired interval of its gain in top-1 on the frozen evaluation set excludes 0. Who retrains
-every week asks that 52 times a year, and at 95 % each time would promote by luck alone sooner or later. So the
+A candidate is promoted if the paired interval of its gain in top-1 on the frozen evaluation set excludes 0. Who
+retrains every week asks that 52 times a year, and at 95 % each time would promote by luck alone sooner or later. So the
 interval's confidence is spent like money: the error allowed in all (one in twenty) is shared out over the looks at one
 version of an evaluation set,
 

@@ -4,8 +4,8 @@
     data/models/<kind>-<12 digits of its sha256>.npz|.json   copies of what was compared or promoted; never changed
     data/models/current.json    what is in use; replaced as a whole
 
-Everything is written under a lock, and the pointer last, after what it points to is on disk: a reader or a crash sees the
-state before or after, nothing between. Every line holds the checksum of the line before, so that a history that was
+Everything is written under a lock, and the pointer last, after what it points to is on disk: a reader or a crash sees
+the state before or after, nothing between. Every line holds the checksum of the line before, so that a history that was
 edited is noticed.
 """
 
@@ -15,7 +15,7 @@ import getpass
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -344,11 +344,6 @@ class Registry:
 def default_registry_path() -> Path:
     """Return the folder of versions: `CLIPFAST_MODELS`, else `data/models`."""
     return Path(os.environ.get("CLIPFAST_MODELS") or "data/models")
-
-
-def figures(event: Event) -> Mapping[str, object]:
-    """Return an event's figures for people and `--json`."""
-    return {} if event.gain is None else msgspec.to_builtins(event.gain) | {"proven": event.gain.proven}
 
 
 def _user() -> str:
