@@ -143,6 +143,19 @@ def _show(say: Speaker, found: Evaluation, path: Path) -> None:
         if interval is not None:
             values = {"gain": pair.gain.difference, "low": interval.low, "high": interval.high}
             out.print(say("gain", better=pair.better, than=pair.than, p=pair.mcnemar.p_value, **values))
+    doubts = found.doubts
+    out.print(
+        say(
+            "eval_confidence",
+            mean=doubts.confidence,
+            error=doubts.calibration_error,
+            uncertain=doubts.uncertain,
+            refused=doubts.refused,
+            known=doubts.known,
+            noticed=doubts.noticed,
+            strange=doubts.strange,
+        )
+    )
     _show_classes(say, last)
     if found.unknown:
         out.print(say("unknown_labels", names=", ".join(found.unknown)), style="yellow")
@@ -204,5 +217,6 @@ def _summary(found: Evaluation, voices: Voices, path: Path, checks: list[Check])
         ],
         "comparisons": found.comparisons,
         "unknown": found.unknown,
+        "doubts": found.doubts,
         "checks": checks,
     }

@@ -134,6 +134,76 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "Attributes: {colour}, {pattern}, sheen {sheen:.2f}, texture {texture:.2f}, directionality {direction:.2f}",
         "属性：{colour}，{pattern}，光泽 {sheen:.2f}，纹理 {texture:.2f}，方向性 {direction:.2f}",
     ),
+    "confidence": (
+        "Confidence: {share:.0%}{note}",
+        "置信度：{share:.0%}{note}",
+    ),
+    "confidence_share": (
+        " (the first fabric's share; fit it: clipfast fuse fit)",
+        "（仅为首位占比；请先运行 clipfast fuse fit 校准）",
+    ),
+    "confidence_low": (" - below 50 %: worth a label", "——低于 50 %，建议标注"),
+    "none_of_these": (
+        "None of these: the bank seems not to hold this fabric. The nearest are:",
+        "以上皆非：向量库中似乎没有这种面料。最接近的是：",
+    ),
+    "eval_confidence": (
+        "Confidence {mean:.1%} on average; calibration error {error:.3f}; below 50 %: {uncertain}; "
+        "none of these: {refused} of {known} that the bank holds, {noticed} of {strange} that it does not",
+        "平均置信度 {mean:.1%}；校准误差 {error:.3f}；低于 50 %：{uncertain} 个；"
+        "判为“以上皆非”：向量库所含的 {known} 个中 {refused} 个，未含的 {strange} 个中 {noticed} 个",
+    ),
+    "fit_confidence": (
+        "Confidence: {right} of {samples} right, calibration error {error:.3f} on held-out folds",
+        "置信度：{samples} 个中 {right} 个正确，留出折的校准误差 {error:.3f}",
+    ),
+    "fit_openset": (
+        "None of these: {noticed:.0%} of left-out fabrics are noticed at {rate:.0%} false refusals",
+        "以上皆非：误拒率 {rate:.0%} 时可识别 {noticed:.0%} 的未收录面料",
+    ),
+    "fit_no_openset": (
+        "None of these: {samples} patches are too few for a threshold; nothing is refused",
+        "以上皆非：{samples} 个图块不足以确定阈值，不拒答",
+    ),
+    "models_title": ("Versions in {path}", "{path} 中的版本"),
+    "models_in_use": ("   In use: {kind} {version}", "   使用中：{kind} {version}"),
+    "models_none": ("   Nothing is in use yet.", "   尚未使用任何版本。"),
+    "models_history": ("History", "历史"),
+    "models_due": (
+        "{new} new samples since the last head: retraining pays (from {wanted} on): clipfast head train",
+        "自上次训练以来新增 {new} 个样本（达到 {wanted} 个）：建议重新训练 clipfast head train",
+    ),
+    "models_not_due": (
+        "{new} new samples since the last head; retraining pays from {wanted} on.",
+        "自上次训练以来新增 {new} 个样本；达到 {wanted} 个后再训练。",
+    ),
+    "models_promoted": ("Promoted -> {version}", "已启用 -> {version}"),
+    "models_back": ("Gone back -> {version}", "已回退 -> {version}"),
+    "models_accuracy": (
+        "Top@1: {before:.1%} in use, {after:.1%} of the candidate",
+        "Top@1：现用 {before:.1%}，候选 {after:.1%}",
+    ),
+    "models_gain": (
+        "Gain: {gain:+.1%} ({low:+.1%} to {high:+.1%}, {share:.1%} interval); of {photos} photos {better} better, "
+        "{worse} worse",
+        "提升：{gain:+.1%}（{low:+.1%} 至 {high:+.1%}，{share:.1%} 区间）；"
+        "{photos} 张照片中 {better} 张变好，{worse} 张变差",
+    ),
+    "models_lead": (
+        "{needed} of the {of} photos that changed must be better",
+        "变化的 {of} 张照片中须有 {needed} 张变好",
+    ),
+    "models_no_lead": ("only {changed} photos changed: too few to tell", "仅 {changed} 张照片有变化，不足以判断"),
+    "models_looks": ("look {look} of {looks} at this evaluation set", "该评估集第 {look} 次使用，共 {looks} 次"),
+    "check_proven": ("The gain is proven", "提升已得到证实"),
+    "check_looks": ("The evaluation set is not spent", "评估集尚未用尽"),
+    "check_confidence": ("Confidence is calibrated", "置信度已校准"),
+    "column_when": ("When", "时间"),
+    "column_who": ("Who", "操作者"),
+    "column_what": ("What", "操作"),
+    "column_version": ("Version", "版本"),
+    "column_gain": ("Gain", "提升"),
+    "saved_plot": ("Saved the curve over alpha -> {path}", "已保存 α 曲线图 -> {path}"),
     "column_fabric": ("Fabric", "面料"),
     "column_score": ("Score", "得分"),
     "column_notes": ("Notes", "说明"),
@@ -154,6 +224,11 @@ HINTS: dict[str, str] = {
     "No head at": "找不到线性头，请先运行 clipfast head train",
     "No evaluation set at": "找不到评估集，请先运行 clipfast evalset make",
     "No fitted weights at": "尚未拟合融合权重，请先运行 clipfast fuse fit",
+    "The gain is not proven": "提升未得到证实，继续使用现有版本，请再标注一些样本",
+    "This evaluation set has been looked at": "该评估集已用尽，请用新标注的样本重新生成",
+    "No bank is in use": "尚未启用任何向量库，请先运行 clipfast models promote data/fabric_bank.npz",
+    "No version": "没有这个版本",
+    "to go back to": "没有可回退的版本",
     "No folder at": "目录不存在",
     "unknown attribute": "规则文件中有未知属性",
     "alpha must be": "alpha 必须在 0 到 1 之间",

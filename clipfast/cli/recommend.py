@@ -27,6 +27,7 @@ from clipfast.retrieval.default import DEFAULT_BANK
 if TYPE_CHECKING:
     from PIL import Image
 
+    from clipfast.retrieval.answers import Answer
     from clipfast.retrieval.attributes import FabricAttributes
     from clipfast.retrieval.recommend import Recommendation
 
@@ -99,6 +100,10 @@ def recommend(
                 "fusion": voices.fusion,
                 "attributes": attributes.as_dict()["visual"],
                 "results": [result._asdict() for result in results],
+                "confidence": results.confidence,
+                "confidence_calibrated": results.judgement.calibrated,
+                "none_of_these": results.none_of_these,
+                "uncertain": results.judgement.uncertain,
             }
         )
         return
@@ -118,7 +123,7 @@ def _patch(path: Path, crop: str | None, at: str | None, size: int) -> Image.Ima
     return load_image(path)
 
 
-def _show(say: Speaker, found: FabricAttributes, results: list[Recommendation]) -> None:
+def _show(say: Speaker, found: FabricAttributes, results: Answer[Recommendation]) -> None:
     chinese = say.lang == "zh"
     out.print(
         say(
@@ -130,6 +135,14 @@ def _show(say: Speaker, found: FabricAttributes, results: list[Recommendation]) 
             direction=found.directionality,
         )
     )
+    judged = results.judgement
+    words = "" if judged.calibrated else say("confidence_share")
+    if judged.uncertain and not judged.none:
+        words += say("confidence_low")
+    if judged.none:
+        out.print(say("none_of_these"), style="bold yellow")
+    else:
+        out.print(say("confidence", share=judged.confidence, note=words), style="yellow" if judged.uncertain else None)
     table = Table()
     table.add_column("#", justify="right")
     table.add_column(say("column_fabric"))

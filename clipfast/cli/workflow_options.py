@@ -15,6 +15,7 @@ from clipfast.cli.messages import Speaker
 if TYPE_CHECKING:
     from clipfast.retrieval.evalset import EvalSet
     from clipfast.retrieval.fusion import Voices
+    from clipfast.retrieval.rules import RuleSet
     from clipfast.runtime.clip import Clip
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "named",
     "numbers",
     "open_voices",
+    "rules_named",
     "shares_check",
     "size_text",
 ]
@@ -82,18 +84,28 @@ def open_voices(  # one argument for each file that may be named
     from clipfast.retrieval.fused import FittedFusion, default_fusion_path, with_alpha
     from clipfast.retrieval.fusion import Voices
     from clipfast.retrieval.head import LinearHead
-    from clipfast.retrieval.rules import load_rules
 
     voices = Voices(
         FabricBank.load(bank, clip, accept_precision=accept_precision),
         None if head is None else LinearHead.load(head, clip, accept_precision=accept_precision),
-        None if rules == _NO_RULES else load_rules(rules),
+        rules_named(rules),
     )
     if fusion is not None or alpha == "fit":
         voices = with_alpha(voices, "fit", FittedFusion.load(fusion or default_fusion_path()))
     if alpha not in (None, "fit"):
         voices = replace(voices, fusion=replace(voices.fusion, alpha=float(str(alpha))))
     return voices
+
+
+def rules_named(rules: str) -> RuleSet | None:
+    """Load the rules that --rules names; `none` are none.
+
+    Raises:
+        DataError: The rules are not as they must be.
+    """
+    from clipfast.retrieval.rules import load_rules
+
+    return None if rules == _NO_RULES else load_rules(rules)
 
 
 def found_eval_set(named_file: Path | None, folder: Path) -> EvalSet | None:

@@ -6,6 +6,7 @@ import os
 import threading
 from pathlib import Path
 
+from clipfast.retrieval.answers import Answer
 from clipfast.retrieval.bank import FabricBank
 from clipfast.retrieval.bankfile import missing_bank
 from clipfast.retrieval.scoring import Ranked
@@ -25,7 +26,7 @@ def default_bank_path() -> Path:
     return Path(os.environ.get("CLIPFAST_BANK") or DEFAULT_BANK)
 
 
-def rank_by_retrieval(image: ImageSource, topk: int = 5) -> list[Ranked]:
+def rank_by_retrieval(image: ImageSource, topk: int = 5) -> Answer[Ranked]:
     """Rank the fabrics of the default bank for one image, best first.
 
     The model is `CLIPFAST_MODEL`, else the embedded `mini`; the bank is `CLIPFAST_BANK`, else `data/fabric_bank.npz`.
