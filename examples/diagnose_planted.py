@@ -50,9 +50,9 @@ def crop_cases(world: CropWorld) -> list[Case]:
             noise = rate if fault == "noise" else 0.0
             cases.append(Case(fault, rate, (fault,), noise, _planted(world, (fault, rate))))
     for pair in TWO:
-        noise = 0.2 if pair[0] == "noise" else 0.0 if "noise" not in pair else None
+        known = 0.2 if pair[0] == "noise" else 0.0 if "noise" not in pair else None
         make = _planted(world, *((fault, 0.2) for fault in pair))
-        cases.append(Case(" and ".join(pair), 0.2, pair, noise, make))
+        cases.append(Case(" and ".join(pair), 0.2, pair, known, make))
     for fault in ("noise", "ambiguity"):
         noise = 0.2 if fault == "noise" else 0.0
         cases.append(Case(f"{fault}, predictions only", 0.2, (fault,), noise, _bare(world, (fault, 0.2))))

@@ -98,7 +98,7 @@ def load_result(folder: Path) -> ResultDirectory:
         )
     content = _decoded(found[0])
     kind, samples = content.get("kind"), content.get("samples")
-    if kind in JSON_KINDS and found[0].name == RESULT_FILES[kind]:
+    if isinstance(kind, str) and kind in JSON_KINDS and found[0].name == RESULT_FILES[kind]:
         figures = read_figures(kind, content, found[0])
         return ResultDirectory(folder, kind, content, figures.samples, figures.series)
     if kind != "localize" or not isinstance(samples, list):

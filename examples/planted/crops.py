@@ -54,7 +54,7 @@ def load_crops(clip: clipfast.Clip, folder: Path, cache: Path | None) -> Crops:
         arrays = _encoded(clip, folder)
         if path is not None:
             with atomic_write(path) as temporary, temporary.open("wb") as file:
-                np.savez(file, **arrays)
+                np.savez(file, allow_pickle=False, **arrays)
     else:
         with np.load(path, allow_pickle=False) as held:
             arrays = {name: held[name] for name in held.files}
