@@ -117,33 +117,50 @@ def _plain(record: Any) -> dict[str, Any]:
 
 
 def _cost(directory: Path) -> Iterable[Path]:
-    """Write what the grid's timings say about each mode."""
+    """Write what the timings of the last grid, and of the last recompute, say about each mode."""
     path = directory / TIMINGS_NAME
     if not path.is_file():
         return []
     try:
         times = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        pixels, seconds = times["pixels"], times["pixels"]["seconds_by_mode"]
-        judged, each = int(pixels["judged"]), float(pixels["nanoseconds_a_pixel_and_mode"])
-        encoded = float(sum(times["encode_seconds"].values()))
-        shared, elapsed = float(pixels["shared_seconds"]), float(times["judge_seconds"])
+        parts = [line for what, each in sorted(times.items()) for line in _cost_of(what, each)]
+        if not parts:
+            raise ValueError("it is empty")
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise ArtifactError(f"{path} holds no timings of a grid: {error}. Remove it, or run the grid again.") from error
-    share = 1e9 / max(judged, 1)
-    table = [[mode, f"{value:.2f}", f"{value * share:.2f}"] for mode, value in sorted(seconds.items())]
     lines = [
-        "# What the last run of this grid cost",
+        "# What the last runs cost",
         "",
-        f"Fitting and encoding {encoded:.1f} s, figures {elapsed:.1f} s; {judged:,} pixels judged, "
-        f"{each:.1f} ns a pixel and mode, scaling and blurring included ({shared:.2f} s, shared by all modes). "
-        "Seconds are summed over threads. Modes that come to the scores of another are computed once, and what was "
-        "finished before the run is not in here; the first calibrated mode pays for the scale of all.",
-        "",
-        markdown_table(["mode", "seconds", "ns a pixel"], table),
+        "Scaling and blurring of the maps, which all modes share, is part of a pixel's figure. Seconds are summed over "
+        "threads. Modes that come to the scores of another are computed once, and what was finished before a run is not "
+        "in here; the first calibrated mode pays for the scale of all.",
+        *parts,
     ]
     report = directory / "branch_cost.md"
     _write(report, "\n".join(lines) + "\n")
     return [report]
+
+
+def _cost_of(what: str, times: Mapping[str, Any]) -> list[str]:
+    pixels = times["pixels"]
+    judged, each, shared = (
+        int(pixels["judged"]),
+        float(pixels["nanoseconds_a_pixel_and_mode"]),
+        pixels["shared_seconds"],
+    )
+    rows = [
+        [mode, f"{value:.2f}", f"{value * 1e9 / max(judged, 1):.2f}"]
+        for mode, value in sorted(pixels["seconds_by_mode"].items())
+    ]
+    return [
+        "",
+        f"## {what}",
+        "",
+        f"Fitting and encoding {sum(times['encode_seconds'].values()):.1f} s, figures {times['judge_seconds']:.1f} s; "
+        f"{judged:,} pixels judged, {each:.1f} ns a pixel and mode; {shared:.2f} s are shared by all modes.",
+        "",
+        markdown_table(["mode", "seconds", "ns a pixel"], rows),
+    ]
 
 
 def _write(path: Path, text: str) -> None:
