@@ -124,16 +124,16 @@ def _cost(directory: Path) -> Iterable[Path]:
     try:
         times = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
         parts = [line for what, each in sorted(times.items()) for line in _cost_of(what, each)]
-        if not parts:
-            raise ValueError("it is empty")
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise ArtifactError(f"{path} holds no timings of a grid: {error}. Remove it, or run the grid again.") from error
+    if not parts:
+        raise ArtifactError(f"{path} holds no timings of a grid: it is empty. Remove it, or run the grid again.")
     lines = [
         "# What the last runs cost",
         "",
         "Scaling and blurring of the maps, which all modes share, is part of a pixel's figure. Seconds are summed over "
-        "threads. Modes that come to the scores of another are computed once, and what was finished before a run is not "
-        "in here; the first calibrated mode pays for the scale of all.",
+        "threads. Modes that come to the scores of another are computed once, what was finished before a run is not in "
+        "here, and the first calibrated mode pays for the scale of all.",
         *parts,
     ]
     report = directory / "branch_cost.md"
@@ -143,11 +143,7 @@ def _cost(directory: Path) -> Iterable[Path]:
 
 def _cost_of(what: str, times: Mapping[str, Any]) -> list[str]:
     pixels = times["pixels"]
-    judged, each, shared = (
-        int(pixels["judged"]),
-        float(pixels["nanoseconds_a_pixel_and_mode"]),
-        pixels["shared_seconds"],
-    )
+    judged, each = int(pixels["judged"]), float(pixels["nanoseconds_a_pixel_and_mode"])
     rows = [
         [mode, f"{value:.2f}", f"{value * 1e9 / max(judged, 1):.2f}"]
         for mode, value in sorted(pixels["seconds_by_mode"].items())
@@ -157,7 +153,7 @@ def _cost_of(what: str, times: Mapping[str, Any]) -> list[str]:
         f"## {what}",
         "",
         f"Fitting and encoding {sum(times['encode_seconds'].values()):.1f} s, figures {times['judge_seconds']:.1f} s; "
-        f"{judged:,} pixels judged, {each:.1f} ns a pixel and mode; {shared:.2f} s are shared by all modes.",
+        f"{judged:,} pixels judged, {each:.1f} ns a pixel and mode; all modes share {pixels['shared_seconds']:.2f} s.",
         "",
         markdown_table(["mode", "seconds", "ns a pixel"], rows),
     ]

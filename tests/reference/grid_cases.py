@@ -65,6 +65,7 @@ def write_mvtec_folders(root: Path, data: dict[str, InspectionClass]) -> Path:
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    """Every file of a directory but the timings."""
-    files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name != TIMINGS_NAME)
+    """Every file of a directory but the timings, and the table that is made of them."""
+    timed = {TIMINGS_NAME, "branch_cost.md"}
+    files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in timed)
     return {path.relative_to(directory).as_posix(): path.read_bytes() for path in files}
