@@ -35,7 +35,9 @@ def test_it_is_numpys_interpolation_with_tails(count: int, crowded: bool) -> Non
 
 def test_what_is_no_number_stays_so() -> None:
     """NaN in, NaN out; infinity rises."""
-    found = rising_curve(np.float32([np.nan, np.inf, -np.inf]), np.array([0.0, 1.0]), np.array([0.5, 1.0]), (1, 1))
+    found = rising_curve(
+        np.array([np.nan, np.inf, -np.inf], np.float32), np.array([0.0, 1.0]), np.array([0.5, 1.0]), (1, 1)
+    )
 
     assert np.isnan(found[0])
     assert found[1:].tolist() == [np.inf, 0]
