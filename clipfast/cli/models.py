@@ -304,5 +304,5 @@ def _table(say: Speaker, events: list[Event]) -> Table:
         if gain is not None:
             low, high = gain.interval.low, gain.interval.high
             shown = f"{gain.interval.estimate:+.1%} ({low:+.1%} … {high:+.1%}) {shown}".strip()
-        table.add_row(event.when, event.who, event.action, event.version, shown)
+        table.add_row(event.when[:16].replace("T", " "), event.who, event.action, event.version, shown)
     return table

@@ -112,6 +112,7 @@ def test_forward_compared_and_back() -> None:
     shown = run("models", "list")
     assert f"In use: head {second}" in shown
     assert "more linen" in shown
+    assert "+0.0% (-0.0%" not in shown
 
 
 def test_twenty_new_samples_suggest_retraining() -> None:
