@@ -77,7 +77,7 @@ class PixelPasses:
     >>> passes.show(maps[:1])
     >>> passes.show(maps[1:])
     >>> round(passes.scores().auroc, 4)
-    0.7333
+    0.7417
     """
 
     def __init__(self, truth: PixelTruth, *, limit: float = 0.3) -> None:
