@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from clipfast import Clip
-from clipfast.datasets.fabricworld import class_samples
+from clipfast.datasets.fabricworld import FABRICS, class_samples
 from clipfast.datasets.folders import list_fabrics
 from clipfast.datasets.shifts import Shift, shifted
 from clipfast.retrieval import (
@@ -47,13 +47,13 @@ from clipfast.retrieval.live import LiveVoices, measure_gain, promoted_voices, w
 from clipfast.retrieval.registry import Registry
 
 SEED = 520_000_000  # of the drawn fabrics; the test seeds, from 900,000,000, are not touched
-REFERENCES, LABELS, RANDOM = 3, 20, 4
+REFERENCES, LABELS, RANDOM = 3, 20, 5  # one label in five is of a picture drawn at random
 console = Console(width=110, highlight=False)
 
 
-def draw(folder: Path, per_fabric: int) -> None:
+def draw(folder: Path, fabrics: int, per_fabric: int) -> None:
     """Draw fabrics in the layout of a folder of photos; all but the references are dim, faint, turned or noisy."""
-    for at, sample in enumerate(class_samples(SEED, per_fabric=per_fabric)):
+    for at, sample in enumerate(class_samples(SEED, per_fabric=per_fabric, fabrics=list(FABRICS)[:fabrics])):
         number = at % per_fabric
         kinds: tuple[Shift, ...] = ("dark", "turned", "low contrast", "noise")
         image = sample.image if number < REFERENCES else shifted(sample.image, kinds[number % 4], seed=at)
@@ -84,10 +84,12 @@ def ask(voices: Voices, rules: RuleSet, photo: Path) -> Answer[Recommendation]:
 
 def label(voices: Voices, rules: RuleSet, waiting: Sequence[Path], folder: Path) -> list[Path]:
     """Label the least certain, and some at random so that what is learned from is not odd pictures only."""
+    count = min(LABELS, len(waiting))
     answers = {photo: ask(voices, rules, photo) for photo in waiting}
-    least = sorted(waiting, key=lambda p: (not answers[p].none_of_these, answers[p].confidence))[: LABELS - RANDOM]
+    order = sorted(waiting, key=lambda p: (not answers[p].none_of_these, answers[p].confidence))
+    least = order[: count - count // RANDOM]
     rest = [photo for photo in waiting if photo not in least]
-    drawn = np.random.default_rng(0).permutation(len(rest))[:RANDOM]
+    drawn = np.random.default_rng(0).permutation(len(rest))[: count // RANDOM]
     chosen = least + [rest[int(at)] for at in drawn]
     for photo in chosen:
         target = folder / photo.parent.name / f"week_{photo.name}"
@@ -112,6 +114,9 @@ def show(found: Evaluation, title: str) -> None:
         span = "" if interval is None else f" ({interval.low:+.1%} to {interval.high:+.1%})"
         console.print(f"{mark} {pair.better} {words} {pair.than}: {pair.gain.difference:+.1%}{span}, "
                       f"McNemar p = {pair.mcnemar.p_value:.2g}")  # fmt: skip
+    low = [pair.gain.interval.low for pair in found.comparisons[: len(found.phases) - 1] if pair.gain.interval]
+    console.print(f"  {sum(bound > 0 for bound in low)} of {len(found.phases) - 1} steps are shown to be better than "
+                  f"the one before, on {found.processed} pictures")  # fmt: skip
     doubts = found.doubts
     console.print(f"  confidence {doubts.confidence:.1%} on average, calibration error {doubts.calibration_error:.3f}; "
                   f"{doubts.refused} of {doubts.known} refused as none of these\n")  # fmt: skip
@@ -145,7 +150,7 @@ def week(photos: Path, data: Path) -> None:
     live = LiveVoices(registry, clip, rules, every_seconds=0)
 
     chosen = label(live.voices(), rules, waiting, labelled)
-    console.print(f"[5] Labelled {len(chosen)}: the least certain, and {RANDOM} at random")
+    console.print(f"[5] Labelled {len(chosen)}: the least certain, and one in {RANDOM} at random")
     again = train_head(clip, labelled, eval_set=held)
     candidate = data / "clip_head_new.npz"
     again.head.save(candidate)
@@ -170,13 +175,14 @@ def main() -> None:
     """Read options, and work in a folder that is removed again, or in --out."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--photos", type=Path, help="your own photos: <fabric_id>/<photo>")
+    parser.add_argument("--fabrics", type=int, default=len(FABRICS), help="how many fabrics to draw")
     parser.add_argument("--per-fabric", type=int, default=12, help="drawn photos of each fabric")
     parser.add_argument("--out", type=Path, help="keep bank, head and history in this folder, which must be new")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         photos = options.photos or Path(scratch) / "photos"
         if options.photos is None:
-            draw(photos, options.per_fabric)
+            draw(photos, options.fabrics, options.per_fabric)
         data = options.out or Path(scratch) / "data"
         data.mkdir(parents=True)
         week(photos, data)

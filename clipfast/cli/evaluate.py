@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,9 +19,11 @@ from clipfast.cli.workflow_options import (
     AlphaOption,
     FusionOption,
     HeadOption,
+    ModelsOption,
     RulesOption,
     numbers,
     open_voices,
+    with_useful_rules,
 )
 from clipfast.retrieval.default import DEFAULT_BANK
 
@@ -53,6 +54,7 @@ def evaluate(
     rules: RulesOption = "fine",
     alpha: AlphaOption = None,
     fusion: FusionOption = None,
+    models: ModelsOption = None,
     topk: Annotated[str, typer.Option("--topk", callback=_ks, help="Which top-k, with commas.")] = "1,3,5",
     accept_precision: AcceptOption = False,
     out_path: Annotated[Path | None, typer.Option("--out", help="Folder for results that compare takes.")] = None,
@@ -77,8 +79,9 @@ def evaluate(
                 alpha=alpha,
                 fusion=fusion,
                 accept_precision=accept_precision,
+                models=models,
             )
-            voices = _with_useful_rules(say, voices, held)
+            voices = with_useful_rules(say, voices, held)
             note(say("processing", count=len(held)))
             with progress_bar(say("asking")) as progress:
                 found = measure(held, voices, ks=ks, progress=progress)
@@ -93,15 +96,6 @@ def evaluate(
         return
     _show(say, found, eval_set)
     show_checks(checks)
-
-
-def _with_useful_rules(say: Speaker, voices: Voices, held: EvalSet) -> Voices:
-    """Leave rules out that know none of the fabrics that are asked for: they could only be wrong."""
-    rules = voices.rules
-    if rules is None or any(voices.owners.get(label, label) in rules.rules for label in held.labels):
-        return voices
-    note(say("no_rules", rules=rules.name))
-    return replace(voices, rules=None)
 
 
 def _checks(say: Speaker, found: Evaluation) -> list[Check]:

@@ -12,6 +12,7 @@ from rich.table import Table
 from clipfast.cli.bank_summary import Check, show_checks
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, out, print_json, progress_bar
+from clipfast.cli.head import DEFAULT_FOLDER
 from clipfast.cli.messages import LangOption, Speaker, in_language
 from clipfast.cli.workflow_options import RULE, RulesOption
 from clipfast.errors import DataError
@@ -33,6 +34,10 @@ EvalOption = Annotated[Path, typer.Option("--eval-set", help="The frozen evaluat
 KindOption = Annotated[
     str | None, typer.Option("--kind", help="head, bank or alpha; default: what the file says it is.")
 ]
+SamplesOption = Annotated[
+    int | None,
+    typer.Option("--samples", min=0, help="Labelled samples there are now; default: those in data/patches/labeled."),
+]
 NoteOption = Annotated[str | None, typer.Option("--note", help="Why; goes into the history.")]
 CandidateArgument = Annotated[str, typer.Argument(help="A file (head, bank, or fitted weights), or a version's name.")]
 
@@ -46,9 +51,7 @@ def _group() -> None:
 def show(
     *,
     models: FolderOption = None,
-    samples: Annotated[
-        int | None, typer.Option("--samples", min=0, help="Labelled samples there are now, to say if retraining pays.")
-    ] = None,
+    samples: SamplesOption = None,
     lang: LangOption = "en",
     json: JsonOption = False,
 ) -> None:
@@ -57,7 +60,8 @@ def show(
     with in_language(lang):
         registry = _registry(models)
         events, current = registry.history(), registry.current()
-    due = None if samples is None else _due(events, samples)
+    labelled = _labelled(samples)
+    due = None if labelled is None else _due(events, labelled)
     if json:
         print_json(
             {
@@ -89,7 +93,7 @@ def compare(
     eval_set: EvalOption = DEFAULT_EVAL_SET,
     kind: KindOption = None,
     rules: RulesOption = "fine",
-    samples: Annotated[int | None, typer.Option("--samples", min=0, help="Labelled samples there are now.")] = None,
+    samples: SamplesOption = None,
     lang: LangOption = "en",
     clip_options: ClipOptions,
     json: JsonOption = False,
@@ -99,7 +103,7 @@ def compare(
     with in_language(lang), clip_options.load() as clip:
         registry = _registry(models)
         what, file = _candidate(registry, candidate, kind)
-        gain, version = _looked(say, registry, clip, (what, file, rules), eval_set, samples)
+        gain, version = _looked(say, registry, clip, (what, file, rules), eval_set, _labelled(samples))
     _report(say, gain, {"candidate": file.as_posix(), "kind": what, "eval_version": version}, json=json)
 
 
@@ -112,7 +116,7 @@ def promote(
     eval_set: EvalOption = DEFAULT_EVAL_SET,
     kind: KindOption = None,
     rules: RulesOption = "fine",
-    samples: Annotated[int | None, typer.Option("--samples", min=0, help="Labelled samples there are now.")] = None,
+    samples: SamplesOption = None,
     because: Annotated[
         str | None,
         typer.Option("--because", help="Promote without a proven gain, for this reason; it goes into the history."),
@@ -129,9 +133,10 @@ def promote(
         registry = _registry(models)
         what, file = _candidate(registry, candidate, kind)
         _require_readable(clip, what, file)
+        labelled = _labelled(samples)
         if _has_present(registry, what) and because is None:
-            gain, version = _looked(say, registry, clip, (what, file, rules), eval_set, samples)
-        promoted = registry.promote(what, file, gain=gain, eval_version=version, note=because)
+            gain, version = _looked(say, registry, clip, (what, file, rules), eval_set, labelled)
+        promoted = registry.promote(what, file, gain=gain, eval_version=version, note=because, samples=labelled)
     summary = {"promoted": promoted, "kind": what, "eval_version": version, "note": because}
     if not json:
         out.print(say("models_promoted", version=promoted))
@@ -156,6 +161,15 @@ def rollback(
         print_json({"kind": kind, "version": version})
         return
     out.print(say("models_back", version=version))
+
+
+def _labelled(samples: int | None) -> int | None:
+    """Return how many samples are labelled, so that retraining can suggest itself; None where there is no folder."""
+    from clipfast.datasets.folders import scan_fabrics
+
+    if samples is not None or not DEFAULT_FOLDER.is_dir():
+        return samples
+    return sum(len(paths) for paths in scan_fabrics(DEFAULT_FOLDER).fabrics.values())
 
 
 def _registry(folder: Path | None) -> Registry:
@@ -225,13 +239,13 @@ def _looked(
     eval_set: Path,
     samples: int | None,
 ) -> tuple[Gain, str]:
-    from clipfast.cli.workflow_options import rules_named
+    from clipfast.cli.workflow_options import rules_named, with_useful_rules
     from clipfast.retrieval.evalset import EvalSet
     from clipfast.retrieval.live import measure_gain, promoted_voices, with_candidate
 
     kind, file, rules = candidate
     held = EvalSet.load(eval_set)
-    present = promoted_voices(registry, clip, rules_named(rules))
+    present = with_useful_rules(say, promoted_voices(registry, clip, rules_named(rules)), held)
     other = with_candidate(present, kind, file, clip)
 
     with progress_bar(say("asking")) as progress:
@@ -290,5 +304,5 @@ def _table(say: Speaker, events: list[Event]) -> Table:
         if gain is not None:
             low, high = gain.interval.low, gain.interval.high
             shown = f"{gain.interval.estimate:+.1%} ({low:+.1%} … {high:+.1%}) {shown}".strip()
-        table.add_row(event.when, event.who, event.action, event.version, shown)
+        table.add_row(event.when[:16].replace("T", " "), event.who, event.action, event.version, shown)
     return table

@@ -17,6 +17,7 @@ from clipfast.cli.workflow_options import (
     AlphaOption,
     FusionOption,
     HeadOption,
+    ModelsOption,
     RulesOption,
     numbers,
     open_voices,
@@ -56,6 +57,7 @@ def recommend(
     rules: RulesOption = "fine",
     alpha: AlphaOption = None,
     fusion: FusionOption = None,
+    models: ModelsOption = None,
     topk: Annotated[int, typer.Option("--topk", min=1, help="How many fabrics.")] = 5,
     crop: Annotated[str | None, typer.Option("--crop", callback=_box, help="Only this box: x1,y1,x2,y2.")] = None,
     at: Annotated[str | None, typer.Option("--at", callback=_point, help="Only around this point: x,y.")] = None,
@@ -84,6 +86,7 @@ def recommend(
                 alpha=alpha,
                 fusion=fusion,
                 accept_precision=accept_precision,
+                models=models,
             )
             attributes = extract_attributes(patch)
             base: list[Recommendation] = []

@@ -83,4 +83,5 @@ def mcnemar_interval(more: int, less: int, total: int, confidence: float = 0.95)
     low = float(betaincinv(more, less + 1, tail)) if more else 0.0
     high = float(betaincinv(more + 1, less, 1 - tail)) if less else 1.0
     scale = changed / total
-    return Interval((more - less) / total, (2 * low - 1) * scale, (2 * high - 1) * scale, confidence, "McNemar, exact")
+    ends = (2 * low - 1) * scale + 0.0, (2 * high - 1) * scale + 0.0  # no -0 where nothing changed
+    return Interval((more - less) / total, *ends, confidence, "McNemar, exact")

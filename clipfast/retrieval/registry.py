@@ -186,7 +186,16 @@ class Registry:
             self._append(self._event("compare", version, sha256), gain=gain, eval_version=eval_version, samples=samples)
             return gain
 
-    def promote(self, kind: Kind, file: Path, *, gain: Gain | None, eval_version: str | None, note: str | None) -> str:
+    def promote(
+        self,
+        kind: Kind,
+        file: Path,
+        *,
+        gain: Gain | None,
+        eval_version: str | None,
+        note: str | None,
+        samples: int | None = None,
+    ) -> str:
         """Put a candidate to use; returns its version.
 
         Args:
@@ -195,6 +204,7 @@ class Registry:
             gain: What `look` found; None for the first of its kind, and where `note` says why without one.
             eval_version: Of the evaluation set.
             note: Why, where the gain does not say so.
+            samples: Labelled samples at this time.
 
         Raises:
             DataError: The gain is not proven, or there is none although something is in use.
@@ -211,7 +221,8 @@ class Registry:
                 raise DataError(f"{present} is in use; what replaces it must be compared first, on an evaluation set.")
             sha256 = sha256_file(file)
             version = self._keep(kind, file, sha256)
-            self._append(self._event("promote", version, sha256), gain=gain, eval_version=eval_version, note=note)
+            event = self._event("promote", version, sha256)
+            self._append(event, gain=gain, eval_version=eval_version, samples=samples, note=note)
             self._point(kind, version)
             return version
 
