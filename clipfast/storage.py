@@ -121,7 +121,7 @@ def locked(path: Path, *, seconds: float = 60.0) -> Iterator[None]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's names to disk, so that a rename outlives a loss of power; where systems have no such call, pass."""
+    """Bring a folder's names to disk, so that a rename outlives a loss of power; Windows has no such call."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -2,10 +2,10 @@
 
     {"sum":"6f0c…","event":{"op":"add","n":1,"key":"cotton/patch_001.png",…}}
 
-`sum` is the start of the SHA-256 over the sum of the line before and the bytes of the event, so a line that was changed,
-taken out or put elsewhere is noticed. A line is written with one call and flushed to the disk before anything follows
-from it. What stands after the last whole line was never acknowledged: it is passed over by readers, and cut off by the
-next who writes.
+`sum` is the start of the SHA-256 over the sum of the line before and the bytes of the event, so a line that was
+changed, taken out or put elsewhere is noticed. A line is written with one call and flushed to the disk before anything
+follows from it. What stands after the last whole line was never acknowledged: it is passed over by readers, and cut
+off by the next who writes.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_
 
 
 class Added(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="add"):
-    """A patch was labelled: its key `label/file`, checksum, side-car, and the queue's item that it answers."""
+    """A patch was labelled: its key `label/file`, checksum, side-car, and the id of the part that it was cut from."""
 
     key: str
     sha256: Sha256
@@ -160,7 +160,7 @@ class Journal:
             end = data.find(b"\n", begin) + 1
             found = self._decoded(data[begin:end]) if end else None
             if found is None:
-                self._require_last(data, end)
+                self._require_last(data, begin, end)
                 self.torn = data[begin:]
                 break
             self._events.append(found)
@@ -211,13 +211,22 @@ class Journal:
         self._sum = found.sum
         return event
 
-    def _require_last(self, data: bytes, end: int) -> None:
-        if end and data[end:].strip(b"\0 \r\n"):
+    def _require_last(self, data: bytes, begin: int, end: int) -> None:
+        """Take what stands last and is no line for an interrupted write; a whole line with a wrong sum never is one."""
+        if end and (data[end:].strip(b"\0 \r\n") or _is_line(data[begin:end])):
             raise DataError(
                 f"{self.path}, line {len(self._events) + 1} was changed after it was written, or a line before it was "
                 "taken out: its checksum does not match. Put a copy of the file back; without one, move it away: the "
                 "patches and their side-cars stay, what is lost is undo and the queue."
             )
+
+
+def _is_line(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line, type=_Line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def _chained(before: str, body: bytes) -> str:

@@ -91,7 +91,7 @@ def sweep(root: Path, last: int) -> None:
     """Remove staged patches whose event was never written."""
     folder = root / STORE_FOLDER / "staged"
     for path in folder.iterdir() if folder.is_dir() else ():
-        if int(path.stem) > last:
+        if path.stem.isdecimal() and int(path.stem) > last:
             path.unlink()
 
 
@@ -107,8 +107,8 @@ def eval_edits(root: Path, moves: Sequence[tuple[str, str]], labels: tuple[str, 
         file = held.file(sample)
         if file not in moved and (sample.label != labels[0] or file.is_relative_to(base)):
             continue
-        images = (_shown(held, file), _shown(held, moved.get(file, file)))
-        edits.append(EvalEdit(sha256=sample.sha256, coords=sample.coords, image=images, label=(sample.label, labels[1])))
+        images, label = (_shown(held, file), _shown(held, moved.get(file, file))), (sample.label, labels[1])
+        edits.append(EvalEdit(sha256=sample.sha256, coords=sample.coords, image=images, label=label))
     return tuple(edits)
 
 

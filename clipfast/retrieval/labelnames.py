@@ -41,7 +41,7 @@ def require_label(label: str) -> str:
         raise _wrong(label, "must not begin with a dot: hidden folders are passed over", label.lstrip("."))
     if label != label.strip() or label[-1] == ".":
         raise _wrong(label, "must not begin or end with a space, or end with a dot", label.strip().rstrip(". "))
-    if label.split(".")[0].rstrip().lower() in _RESERVED:
+    if label.split(".", maxsplit=1)[0].rstrip().lower() in _RESERVED:
         raise _wrong(label, "must not be a name that Windows keeps for devices", f"{label}_fabric")
     if (size := len(label.encode())) > MAX_LABEL_BYTES:
         raise DataError(f"a label must have at most {MAX_LABEL_BYTES} bytes; got {size}. Write a shorter one.")

@@ -82,9 +82,7 @@ def ordered(items: Sequence[QueueItem], counts: Mapping[str, int], *, answered: 
 
     def value(item: QueueItem) -> float:
         whole = sum(share for _, share in item.answers)
-        lacks = sum(
-            share * lack(counts.get(name, 0), total=total, classes=classes) for name, share in item.answers
-        )
+        lacks = sum(share * lack(counts.get(name, 0), total=total, classes=classes) for name, share in item.answers)
         return (1 - item.confidence) * (lacks / whole if whole > 0 else 1.0)
 
     unsure = sorted((item for item in items if item.picked == "uncertain"), key=lambda item: (-value(item), item.id))

@@ -9,20 +9,14 @@ whole, and the next one finishes what it began. Writers take turns by a lock.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
-from clipfast.datasets.folders import IMAGE_SUFFIXES
 from clipfast.errors import DataError
-from clipfast.retrieval.crops import Region, Sidecar
-from clipfast.retrieval.evalguard import EvalGuard
-from clipfast.retrieval.heldout import find_eval_set
+from clipfast.retrieval.crops import Region
 from clipfast.retrieval.journal import Added, Event, Journal, Moved, Passed, Queued, QueueItem, Undone
 from clipfast.retrieval.labelfiles import (
     STORE_FOLDER,
@@ -36,61 +30,24 @@ from clipfast.retrieval.labelfiles import (
     stems_of,
     sweep,
 )
-from clipfast.retrieval.labelled import LABELLED_FOLDER, read_picture
+from clipfast.retrieval.labelguard import FolderGuard
+from clipfast.retrieval.labelitems import (
+    Labeller,
+    SeenCrop,
+    asked_photo,
+    patch_bytes,
+    queue_item,
+    read_photo,
+    sidecar_of,
+)
+from clipfast.retrieval.labelled import LABELLED_FOLDER
 from clipfast.retrieval.labelnames import require_label, require_new_label
 from clipfast.retrieval.labelqueue import DEFAULT_THRESHOLD, item_id, ordered, pick
 from clipfast.retrieval.labelstate import UNDONE_FOLDER, LabelState, replayed
-from clipfast.retrieval.labelstats import RETRAIN_AFTER, LabelStats, label_stats, new_since
-from clipfast.retrieval.looks import look_of
+from clipfast.retrieval.labelstats import RETRAIN_AFTER, LabelStats, label_counts, label_stats, new_since
 from clipfast.storage import locked, sha256_file
 
-if TYPE_CHECKING:
-    from PIL import Image
-
 __all__ = ["RETRAIN_AFTER", "LabelStats", "LabelStore", "Labeller", "SeenCrop", "new_since"]
-
-_PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
-
-
-@dataclass(frozen=True, slots=True)
-class Labeller:
-    """Who says so, looking at what.
-
-    Attributes:
-        who: A person's name.
-        when: ISO 8601 with its offset; None is now.
-        model: Whose answer was looked at.
-        confidence: Its probability, in [0, 1].
-    """
-
-    who: str | None = None
-    when: str | None = None
-    model: str | None = None
-    confidence: float | None = None
-
-    @property
-    def moment(self) -> str:
-        """When, or else now."""
-        return self.when or datetime.now().astimezone().isoformat(timespec="seconds")
-
-
-@dataclass(frozen=True, slots=True)
-class SeenCrop:
-    """A part of a photo that the system answered.
-
-    Attributes:
-        photo: The photo's file.
-        region: Which part.
-        confidence: Probability that the first answer is right, in [0, 1].
-        answers: Fabrics with their shares in [0, 1], best first.
-        model: Whose answers they are.
-    """
-
-    photo: Path
-    region: Region
-    confidence: float
-    answers: tuple[tuple[str, float], ...]
-    model: str | None = None
 
 
 class LabelStore:
@@ -110,7 +67,7 @@ class LabelStore:
         self.root = Path(root)
         self._journal = Journal(self.root / STORE_FOLDER / "journal.jsonl")
         self._seconds = seconds
-        self._guards: dict[tuple[int, int, Path], EvalGuard] = {}
+        self._guard = FolderGuard(self.root)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -139,39 +96,38 @@ class LabelStore:
         *,
         region: Region | None = None,
         by: Labeller | None = None,
-        item: str | None = None,
     ) -> Added:
         """Cut a patch out of a photo and file it under its fabric.
+
+        What waited in the queue for this very part waits no more; its model, confidence and answer are noted.
 
         Args:
             photo: The photo's file.
             label: The fabric.
             region: Which part; None is all of it.
             by: Who says so.
-            item: Id of what waited in the queue; its model, confidence and answer are noted.
 
         Returns:
             What was written to the journal: the patch's `key`, and `held_out` where its photo is in the evaluation
             set, so that it will never be trained on.
 
         Raises:
-            DataError: The label cannot be a folder's name, the patch is there already, it nearly repeats a picture of
-                the evaluation set, or nothing of that id waits.
+            DataError: The label cannot be a folder's name, the patch is there already, or it nearly repeats a picture
+                of the evaluation set.
             ImageError: The photo cannot be read.
             ShapeError: The region leaves the photo.
         """
         require_label(label)
         path, by, region = Path(photo), by or Labeller(), region or Region()
-        photo_sha256, image = _picture(path)
+        photo_sha256, image = read_photo(path)
         patch = region.cut(image)
-        data, suffix = _patch_bytes(path, patch, whole=region.whole)
-        held_out = self._require_unseen(path, photo_sha256, patch)
-        sha256 = hashlib.sha256(data).hexdigest()
+        data, suffix = patch_bytes(path, patch, whole=region.whole)
+        held_out = self._guard.require_unseen(path, photo_sha256, patch)
+        sha256, item = hashlib.sha256(data).hexdigest(), item_id(photo_sha256, region)
         with self._writing() as (state, _):
             known = label_folders(self.root)
             require_new_label(label, known)
-            _require_new_picture(state, sha256, label)
-            waited = None if item is None else _waiting(state, item)
+            self._require_new_picture(state, sha256, label)
             folder = known.get(label, label)
             name = free_name(state.stems.get(folder, set()) | stems_of(self.root, folder), suffix)
             event = Added(
@@ -180,13 +136,22 @@ class LabelStore:
                 who=by.who,
                 key=f"{folder}/{name}",
                 sha256=sha256,
-                sidecar=_sidecar(self.root / folder, path, region, by, waited),
+                sidecar=sidecar_of(self.root / folder, path, region, by, state.queue.get(item)),
                 item=item,
                 held_out=held_out,
             )
             stage(self.root, event.n, suffix, data)
             self._commit(event)
         return event
+
+    def answer(self, item: str, label: str, *, by: Labeller | None = None) -> Added:
+        """Label what waits; see `add`.
+
+        Raises:
+            DataError: Nothing of that id waits, its photo is gone or changed, or the label cannot be one.
+        """
+        waited = _waiting(self.state(), item)
+        return self.add(asked_photo(self.root, waited), label, region=waited.region, by=by)
 
     def undo(self, *, by: Labeller | None = None) -> tuple[Added | Moved | Passed, Undone]:
         """Take the last change back that is not taken back yet; returns that change and how it was undone.
@@ -273,7 +238,7 @@ class LabelStore:
     def waiting(self, *, seed: int = 0) -> list[QueueItem]:
         """Return what waits, the most useful first; see `clipfast.retrieval.labelqueue`."""
         state = self.state()
-        return ordered(list(state.queue.values()), self.stats().counts, answered=state.answered, seed=seed)
+        return ordered(list(state.queue.values()), label_counts(self.root), answered=state.answered, seed=seed)
 
     def skip(self, item: str, *, by: Labeller | None = None) -> None:
         """Let an item wait no more, because nobody can tell what it is.
@@ -312,17 +277,19 @@ class LabelStore:
     def _move(
         self,
         state: LabelState,
-        kind: str,
+        kind: Literal["rename", "merge"],
         labels: tuple[str, str],
         folders: tuple[str, str],
         by: Labeller,
     ) -> Moved:
         moves = merge_moves(self.root, *folders, state.stems.get(folders[1], set()) if kind == "merge" else set())
+        if not moves:
+            raise DataError(f"the label {labels[0]!r} holds no patch. Remove the folder {self.root / folders[0]}.")
         event = Moved(
             n=state.last + 1,
             when=by.moment,
             who=by.who,
-            kind="merge" if kind == "merge" else "rename",
+            kind=kind,
             labels=labels,
             moves=moves,
             edits=eval_edits(self.root, moves, labels),
@@ -337,85 +304,23 @@ class LabelStore:
             if (self.root / target).exists():
                 raise DataError(f"{target} is there again, so this cannot be undone. Move it away.")
 
-    def _guard(self) -> EvalGuard | None:
-        held = find_eval_set(self.root)
-        if held is None or held.path is None:
-            return None
-        facts = held.path.stat()
-        key = (facts.st_mtime_ns, facts.st_size, held.path)
-        if key not in self._guards:
-            self._guards = {key: EvalGuard(held)}  # the last one only: its looks take a while to measure
-        return self._guards[key]
-
-    def _require_unseen(self, path: Path, photo_sha256: str, patch: Image.Image) -> bool:
-        """Refuse a near copy of an evaluation picture; tell whether the photo is in the evaluation set."""
-        guard = self._guard()
-        if guard is None:
-            return False
-        for _, image in guard.copies([look_of(patch)]):
-            raise DataError(
-                f"{path} is nearly the same picture as {image} of the evaluation set {guard.eval_set.path}, which is "
-                "never trained on. Label another place or another photo."
-            )
-        return guard.holds(photo_sha256, _absolute(path))
+    def _require_new_picture(self, state: LabelState, sha256: str, label: str) -> None:
+        for key, patch in state.patches.items():
+            if patch.sha256 == sha256 and (self.root / key).is_file():
+                other = key.split("/", maxsplit=1)[0]
+                what = "twice" if other == label else f"under two labels, {other!r} and {label!r}"
+                raise DataError(
+                    f"{key} is this very patch; it must not be there {what}. Label another place, or take that back: "
+                    "clipfast label undo"
+                )
 
     def _item(self, crop: SeenCrop, threshold: float, seed: int) -> QueueItem | None:
         sha256 = sha256_file(crop.photo)
-        guard = self._guard()
-        if guard is not None and guard.holds(sha256, _absolute(crop.photo)):
+        if self._guard.holds(crop.photo, sha256):
             return None
         name = item_id(sha256, crop.region)
         picked = pick(name, crop.confidence, threshold=threshold, seed=seed)
-        if picked is None:
-            return None
-        return QueueItem(
-            id=name,
-            photo=_from(self.root, crop.photo),
-            sha256=sha256,
-            region=crop.region,
-            confidence=crop.confidence,
-            answers=crop.answers,
-            picked=picked,
-            model=crop.model,
-        )
-
-
-def _picture(path: Path) -> tuple[str, Image.Image]:
-    if not path.is_file():
-        raise DataError(f"No photo at {path}. Name a photo that is there.")
-    return read_picture(path)
-
-
-def _patch_bytes(path: Path, patch: Image.Image, *, whole: bool) -> tuple[bytes, str]:
-    """Return a patch's file and its suffix: the photo's own bytes, or what was cut as PNG, which loses nothing."""
-    if whole and path.suffix.lower() in IMAGE_SUFFIXES:
-        return path.read_bytes(), path.suffix.lower()
-    data = io.BytesIO()
-    (patch if patch.mode in _PNG_MODES else patch.convert("RGB")).save(data, "PNG")
-    return data.getvalue(), ".png"
-
-
-def _sidecar(folder: Path, photo: Path, region: Region, by: Labeller, item: QueueItem | None) -> Sidecar:
-    return Sidecar(
-        source=_from(folder, photo),
-        coords=region.coords,
-        size=region.size if region.coords is not None else None,
-        box=region.box,
-        who=by.who,
-        when=by.moment,
-        model=by.model if item is None else item.model,
-        confidence=by.confidence if item is None else item.confidence,
-        answer=item.answers[0][0] if item is not None and item.answers else None,
-        picked=None if item is None else item.picked,
-    )
-
-
-def _require_new_picture(state: LabelState, sha256: str, label: str) -> None:
-    for key, patch in state.patches.items():
-        if patch.sha256 == sha256:
-            other = key.split("/", 1)[0]
-            what = "twice" if other == label else f"under two labels, {other!r} and {label!r}"
-            raise DataError(f"{key} is this very patch; it must not be there {what}. Label another place, or undo that.")
+        return None if picked is None else queue_item(self.root, crop, name=name, sha256=sha256, picked=picked)
 
 
 def _waiting(state: LabelState, item: str) -> QueueItem:
@@ -428,15 +333,3 @@ def _known(label: str, known: dict[str, str]) -> str:
     if label not in known:
         raise DataError(f"there is no label {label!r}; there are: {', '.join(sorted(known)) or 'none'}.")
     return known[label]
-
-
-def _absolute(path: Path) -> Path:
-    return Path(os.path.normpath(path.absolute()))
-
-
-def _from(folder: Path, photo: Path) -> str:
-    """Return a photo's path from a folder, with forward slashes; absolute where it is on another drive."""
-    try:
-        return Path(os.path.relpath(photo.absolute(), folder.absolute())).as_posix()
-    except ValueError:
-        return photo.absolute().as_posix()

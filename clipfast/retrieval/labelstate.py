@@ -20,7 +20,7 @@ class LabelState:
     Attributes:
         patches: What was said when each patch was labelled, by its key `label/file`.
         queue: What waits, by id.
-        answered: How many items were answered or passed.
+        answered: How many items that waited were answered or passed.
         last: Number of the last event; 0 where there is none.
         undoable: Events that are not undone, in order; the last of them is undone next.
         stems: Stems of file names that a label ever had, so that none is given twice.
@@ -76,16 +76,22 @@ class LabelState:
         self.stems.setdefault(label, set()).add(PurePosixPath(name).stem.casefold())
 
     def _close(self, item: str | None) -> None:
-        if item is not None:
-            self._closed[item] = self.queue.pop(item, None)
+        if item is None:
+            return
+        waiting = self.queue.pop(item, None)
+        if waiting is not None:
             self.answered += 1
+            self._closed[item] = waiting
+        else:
+            self._closed.setdefault(item, None)  # labelled unasked: it need not be asked about any more
 
     def _open(self, item: str | None) -> None:
-        if item is not None:
-            waiting = self._closed.pop(item, None)
+        if item is None:
+            return
+        waiting = self._closed.pop(item, None)
+        if waiting is not None:
             self.answered -= 1
-            if waiting is not None:
-                self.queue[item] = waiting
+            self.queue[item] = waiting
 
 
 def replayed(events: Iterable[Event]) -> LabelState:

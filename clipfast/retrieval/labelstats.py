@@ -1,4 +1,4 @@
-"""How far the labels have come: counts, targets, what is new since the last training, and whether files and journal agree."""
+"""How far the labels have come: counts, targets, what is new since training, and whether files and journal agree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from clipfast.retrieval.labelqueue import CLASS_TARGETS, next_total
 from clipfast.retrieval.labelstate import LabelState
 from clipfast.storage import sha256_file
 
-__all__ = ["RETRAIN_AFTER", "LabelStats", "label_stats", "new_since"]
+__all__ = ["RETRAIN_AFTER", "LabelStats", "label_counts", "label_stats", "new_since"]
 
 RETRAIN_AFTER = 20
 """After so many new samples training again suggests itself."""
@@ -87,28 +87,35 @@ def new_since(
     return sum(not held and sha256 not in trained_on for _, sha256, held in _patches(Path(folder), eval_set))
 
 
+def label_counts(root: Path) -> dict[str, int]:
+    """Return how many patches each label has."""
+    return {name: len(paths) for name, paths in scan_fabrics(root).fabrics.items()} if root.is_dir() else {}
+
+
 def label_stats(root: Path, state: LabelState, trained_on: Collection[str]) -> LabelStats:
     """Return the figures of a folder and its journal."""
     found = _patches(root, None) if root.is_dir() else []
     digests = {patch.path.relative_to(root).as_posix(): sha256 for patch, sha256, _ in found}
-    counts = {name: len(paths) for name, paths in (scan_fabrics(root).fabrics if root.is_dir() else {}).items()}
     picked = [item.picked for item in state.queue.values()]
     asked = [
-        (key.split("/", 1)[0], patch.sidecar.answer)
+        patch.sidecar.answer in {_label(key), _label(patch.key)}  # a label that was renamed since is no error
         for key, patch in state.patches.items()
         if patch.sidecar.picked == "random"
     ]
-    right = sum(label == answer for label, answer in asked)
     return LabelStats(
-        counts=counts,
+        counts=label_counts(root),
         held_out=sum(held for *_, held in found),
         new=sum(not held and sha256 not in trained_on for _, sha256, held in found),
         missing=tuple(sorted(key for key in state.patches if key not in digests)),
         changed=tuple(sorted(k for k, patch in state.patches.items() if digests.get(k, patch.sha256) != patch.sha256)),
         by_hand=len(digests.keys() - state.patches.keys()),
         waiting=(picked.count("uncertain"), picked.count("random")),
-        by_chance=wilson_interval(right, len(asked)) if asked else None,
+        by_chance=wilson_interval(sum(asked), len(asked)) if asked else None,
     )
+
+
+def _label(key: str) -> str:
+    return key.split("/", maxsplit=1)[0]
 
 
 def _patches(root: Path, eval_set: EvalSet | None) -> list[tuple[Patch, str, bool]]:
