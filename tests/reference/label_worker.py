@@ -39,7 +39,10 @@ def label_without_end(root: Path, photo: Path, first: int, seed: int, told: Conn
     told.send(0)
     while True:
         store = LabelStore(root)
-        kind, (one, other) = rng.choice(["add", "add", "add", "undo", "rename", "merge", "queue"]), rng.permutation(LABELS)[:2]
+        kind, (one, other) = (
+            rng.choice(["add", "add", "add", "undo", "rename", "merge", "queue"]),
+            rng.permutation(LABELS)[:2],
+        )
         try:
             match kind:
                 case "add":

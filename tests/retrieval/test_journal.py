@@ -20,7 +20,9 @@ ITEM = QueueItem(
 EVENTS: tuple[Event, ...] = (
     Queued(n=1, when=WHEN, items=(ITEM,)),
     Added(n=2, when=WHEN, who="李", key="羊毛/patch_001.png", sha256=DIGEST, sidecar=Sidecar(who="李"), item=ITEM.id),
-    Moved(n=3, when=WHEN, kind="rename", labels=("羊毛", "wool"), moves=(("羊毛/patch_001.png", "wool/patch_001.png"),)),
+    Moved(
+        n=3, when=WHEN, kind="rename", labels=("羊毛", "wool"), moves=(("羊毛/patch_001.png", "wool/patch_001.png"),)
+    ),
     Undone(n=4, when=WHEN, of=3, moves=(("wool/patch_001.png", "羊毛/patch_001.png"),)),
     Passed(n=5, when=WHEN, item=ITEM.id),
 )
