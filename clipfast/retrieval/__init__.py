@@ -13,7 +13,7 @@ from clipfast.retrieval.bank import FabricBank
 from clipfast.retrieval.bankfile import BankModel
 from clipfast.retrieval.check import BankCheck, Problem, check_folder, check_references
 from clipfast.retrieval.confusion import Confusion, LeaveOneOut, leave_one_out
-from clipfast.retrieval.crops import Sidecar, crop_box, crop_patch, read_sidecar, write_sidecar
+from clipfast.retrieval.crops import Region, Sidecar, crop_box, crop_patch, read_sidecar, write_sidecar
 from clipfast.retrieval.default import rank_by_retrieval
 from clipfast.retrieval.encode import BuildReport, Skipped
 from clipfast.retrieval.legacy import Imported, import_vectors
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from clipfast.retrieval.fusion import Fusion, Voices, fuse_with_clip
     from clipfast.retrieval.head import HeadOptions, HeadReport, LinearHead
     from clipfast.retrieval.heldout import TrainedHead, train_head
+    from clipfast.retrieval.labels import Labeller, LabelStats, LabelStore, SeenCrop
     from clipfast.retrieval.recommend import Recommendation, recommend_fabrics_localized
 
 __all__ = [
@@ -51,6 +52,9 @@ __all__ = [
     "HeadOptions",
     "HeadReport",
     "Imported",
+    "LabelStats",
+    "LabelStore",
+    "Labeller",
     "LeaveOneOut",
     "LinearHead",
     "Neighbour",
@@ -62,8 +66,10 @@ __all__ = [
     "RebuildOptions",
     "Recommendation",
     "References",
+    "Region",
     "Rule",
     "RuleSet",
+    "SeenCrop",
     "Sidecar",
     "Skipped",
     "TrainedHead",
@@ -111,6 +117,10 @@ _LAZY: dict[str, str] = {
     "LinearHead": "head",
     "TrainedHead": "heldout",
     "train_head": "heldout",
+    "LabelStats": "labels",
+    "LabelStore": "labels",
+    "Labeller": "labels",
+    "SeenCrop": "labels",
     "Recommendation": "recommend",
     "recommend_fabrics_localized": "recommend",
 }

@@ -12,7 +12,13 @@ __all__ = ["MAX_LABEL_BYTES", "require_label", "require_new_label"]
 MAX_LABEL_BYTES = 200  # a file name may have 255 bytes
 _SEPARATORS = "/\\"
 _FORBIDDEN = '<>:"|?*'  # of Windows
-_INVISIBLE = {"Cc": "control", "Cf": "invisible", "Cs": "surrogate", "Zl": "line break", "Zp": "paragraph break"}
+_INVISIBLE = {
+    "Cc": "a control",
+    "Cf": "an invisible",
+    "Cs": "a surrogate",
+    "Zl": "a line break",
+    "Zp": "a paragraph break",
+}
 _RESERVED = frozenset(
     {"con", "prn", "aux", "nul", "conin$", "conout$"}
     | {f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³"}
@@ -34,7 +40,7 @@ def require_label(label: str) -> str:
         if sign in _SEPARATORS:
             raise _wrong(label, f"must not hold a path separator ({sign})", label.replace(sign, "_"))
         if (kind := _INVISIBLE.get(unicodedata.category(sign))) is not None:
-            raise _wrong(label, f"must not hold a {kind} character (U+{ord(sign):04X})", "".join(label.split(sign)))
+            raise _wrong(label, f"must not hold {kind} character (U+{ord(sign):04X})", "".join(label.split(sign)))
         if sign in _FORBIDDEN:
             raise _wrong(label, f"must not hold {sign}, which no folder of Windows may have", label.replace(sign, "_"))
     if label[0] == ".":

@@ -206,9 +206,34 @@ def test_recommend_looks_at_a_part(layout: Path) -> None:
     assert "Silk Satin" in run("recommend", "both.png", "--lang", "en", "--at", "400,100", "--alpha", "0")
 
 
+def test_recommend_lets_what_it_is_unsure_of_wait_for_a_label() -> None:
+    """Below the threshold it waits, with part and answers; evaluation pictures never do."""
+    run("bank", "build")
+    run("evalset", "make")
+    photo, labels = "data/fabrics/cotton/ref_00.png", ["--labels", "data/patches/labeled"]
+    assert run_json("recommend", photo)["queued"] is None
+    found = run_json("recommend", photo, "--at", "60,70", "--size", "50", *labels, "--ask-below", "1")
+    waiting = run_json("label", "next")["items"]
+    assert [item["id"] for item in waiting] == [found["queued"]["id"]]
+    assert waiting[0]["region"] == {"coords": [60, 70], "size": 50}
+    assert waiting[0]["answers"][0][0] == found["results"][0]["name"]
+    assert waiting[0]["confidence"] == pytest.approx(found["results"][0]["score"])
+    added = run_json("label", "add", "--item", found["queued"]["id"], "--label", "cotton")
+    assert added["added"]["sidecar"]["model"] == "colour"
+    sure = [
+        run_json("recommend", photo, "--at", f"{x},99", *labels, "--ask-below", "0")["queued"] for x in (40, 90, 140)
+    ]
+    assert {item["picked"] for item in sure if item is not None} <= {"random"}
+    line = json.loads(Path("data/eval_set.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    held = (Path("data") / line["image"]).as_posix()
+    assert run_json("recommend", held, *labels, "--ask-below", "1")["queued"] is None
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["recommend", "x.png", "--ask-below", "0.5"],
+        ["recommend", "x.png", "--labels", "data", "--ask-below", "1.5"],
         ["recommend", "x.png", "--alpha", "1.5"],
         ["recommend", "x.png", "--alpha", "much"],
         ["recommend", "x.png", "--at", "1"],

@@ -23,7 +23,7 @@ EVENTS: tuple[Event, ...] = (
     Moved(
         n=3, when=WHEN, kind="rename", labels=("羊毛", "wool"), moves=(("羊毛/patch_001.png", "wool/patch_001.png"),)
     ),
-    Undone(n=4, when=WHEN, of=3, moves=(("wool/patch_001.png", "羊毛/patch_001.png"),)),
+    Undone(n=4, when=WHEN, of=3, moves=(("wool/1.png", "羊毛/1.png"),)),
     Passed(n=5, when=WHEN, item=ITEM.id),
 )
 

@@ -15,7 +15,6 @@ from clipfast.datasets.folders import list_fabrics
 from clipfast.errors import DataError, ShapeError
 from clipfast.retrieval.crops import Region, read_sidecar
 from clipfast.retrieval.evalset import EvalSet, make_eval_set
-from clipfast.retrieval.heldout import leave_out
 from clipfast.retrieval.journal import Picked, QueueItem
 from clipfast.retrieval.labelitems import Labeller, SeenCrop
 from clipfast.retrieval.labelqueue import lack, ordered, pick
@@ -173,7 +172,7 @@ def test_a_change_that_is_cut_off_anywhere_happens_wholly_or_not_at_all(
         require_whole(store)
         outcomes.append({key: sha for key, (sha, _) in on_disk(store).items()})
         assert outcomes[-1] in (before, after)
-    assert outcomes[0] == before
+    assert (before in outcomes) == (name == "add")  # the others' line is written before their first flush
     assert outcomes[-1] == after
     assert outcomes == sorted(outcomes, key=lambda state: state == after)
 
@@ -209,7 +208,7 @@ def _cut_off(patched: pytest.MonkeyPatch, stop: int) -> None:
         (".labels", "must not begin with a dot"),
         ("a\nb", r"must not hold a control character \(U\+000A\)"),
         ("a\0", r"must not hold a control character \(U\+0000\)"),
-        ("a\u200bb", "must not hold a invisible character|must not hold an invisible character"),
+        ("a\u200bb", "must not hold an invisible character"),
         ("a\ud800", "must not hold a surrogate"),
         ("a\u2028b", "must not hold a line break"),
         ("a:b", "must not hold :"),
@@ -260,7 +259,7 @@ def test_changes_that_make_no_sense_are_refused(store: LabelStore, photo: Path) 
     with pytest.raises(DataError, match="the label 'empty' holds no patch"):
         store.merge("empty", "silk")
     (store.root / "wool" / "patch_001.png").unlink()
-    with pytest.raises(DataError, match="wool/patch_001.png is no longer in"):
+    with pytest.raises(DataError, match=r"wool/patch_001\.png is no longer in"):
         store.undo()
     assert LabelStore(store.root).stats().missing == ("wool/patch_001.png",)
 
@@ -289,13 +288,13 @@ def evaluated(store: LabelStore, tmp_path: Path) -> LabelStore:
     return store
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_near_copies_of_evaluation_pictures_are_refused(evaluated: LabelStore, tmp_path: Path, way: str) -> None:
+def test_near_copies_of_evaluation_pictures_are_refused(evaluated: LabelStore, tmp_path: Path) -> None:
     """Saved again, scaled, or cut by 2 %: nothing of it may be trained on."""
     held = EvalSet.load(evaluated.root.parent.parent / "eval_set.jsonl")
-    WAYS[way](held.crop(held.samples[0])).convert("RGB").save(tmp_path / "copy.png")
-    with pytest.raises(DataError, match=r"copy\.png is nearly the same picture as .* which is never trained on"):
-        evaluated.add(tmp_path / "copy.png", "b")
+    for way in WAYS.values():
+        way(held.crop(held.samples[0])).convert("RGB").save(tmp_path / "copy.png")
+        with pytest.raises(DataError, match=r"copy\.png is nearly the same picture as .* which is never trained on"):
+            evaluated.add(tmp_path / "copy.png", "b")
 
 
 def test_other_patches_of_evaluation_photos_are_held_out_and_never_asked_about(
@@ -311,7 +310,6 @@ def test_other_patches_of_evaluation_photos_are_held_out_and_never_asked_about(
     assert (after.total, after.held_out, after.new) == (before.total + 1, before.held_out + 1, before.new)
     assert evaluated.enqueue([SeenCrop(photo, Region(box=(9, 9, 99, 99)), 0.1, ())]) == ()
     assert new_since(evaluated.root) == after.new
-    assert leave_out is not None
 
 
 def test_rename_takes_the_evaluation_set_along_and_undo_brings_it_back(evaluated: LabelStore) -> None:
@@ -325,10 +323,15 @@ def test_rename_takes_the_evaluation_set_along_and_undo_brings_it_back(evaluated
     assert renamed.version != before.version
     evaluated.undo()
     assert EvalSet.load(path).samples == before.samples
-    last = max(int(sample.image[-7:-4]) for sample in before.samples if sample.label == "b")
     with pytest.raises(DataError, match=r"which is frozen: it must stay where it is"):
-        for _ in range(8 - 2 * last + 1):
-            evaluated.undo()
+        undo_all(evaluated)
+    EvalSet.load(path).verify()
+
+
+def undo_all(store: LabelStore) -> None:
+    """Undo until it is refused."""
+    while True:
+        store.undo()
 
 
 def test_what_waits_is_answered_once_and_waits_again_when_undone(store: LabelStore, photo: Path) -> None:
