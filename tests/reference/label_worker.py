@@ -9,6 +9,7 @@ import numpy as np
 
 from clipfast.errors import DataError
 from clipfast.retrieval.crops import Region
+from clipfast.retrieval.journal import Event
 from clipfast.retrieval.labelitems import SeenCrop
 from clipfast.retrieval.labels import LabelStore
 
@@ -43,6 +44,7 @@ def label_without_end(root: Path, photo: Path, first: int, seed: int, told: Conn
             rng.choice(["add", "add", "add", "undo", "rename", "merge", "queue"]),
             rng.permutation(LABELS)[:2],
         )
+        event: Event
         try:
             match kind:
                 case "add":
