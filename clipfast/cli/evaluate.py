@@ -28,7 +28,7 @@ from clipfast.cli.workflow_options import (
 from clipfast.retrieval.default import DEFAULT_BANK
 
 if TYPE_CHECKING:
-    from clipfast.retrieval.evalset import EvalSample, EvalSet
+    from clipfast.retrieval.evalset import EvalSample
     from clipfast.retrieval.evaluation import Evaluation, PhaseResult
     from clipfast.retrieval.fusion import Voices
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from clipfast.cli.bank_options import BankFile
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
-from clipfast.cli.console import JsonOption, out, print_json
+from clipfast.cli.console import JsonOption, note, out, print_json
 from clipfast.cli.messages import RecommendLangOption, Speaker, in_language
 from clipfast.cli.workflow_options import (
     AcceptOption,
@@ -22,14 +22,13 @@ from clipfast.cli.workflow_options import (
     numbers,
     open_voices,
 )
-from clipfast.retrieval.crops import PATCH_SIZE
+from clipfast.retrieval.crops import PATCH_SIZE, Region
 from clipfast.retrieval.default import DEFAULT_BANK
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from clipfast.retrieval.answers import Answer
     from clipfast.retrieval.attributes import FabricAttributes
+    from clipfast.retrieval.journal import QueueItem
     from clipfast.retrieval.recommend import Recommendation
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -63,6 +62,13 @@ def recommend(
     at: Annotated[str | None, typer.Option("--at", callback=_point, help="Only around this point: x,y.")] = None,
     size: Annotated[int, typer.Option("--size", min=1, help="With --at: pixels along each side.")] = PATCH_SIZE,
     accept_precision: AcceptOption = False,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="Folder of labels: let this wait there for a label if it is unsure.")
+    ] = None,
+    ask_below: Annotated[
+        float | None,
+        typer.Option("--ask-below", min=0, max=1, help="With --labels: below this confidence; default: 0.5."),
+    ] = None,
     lang: RecommendLangOption = "zh",
     clip_options: ClipOptions,
     json: JsonOption = False,
@@ -74,9 +80,11 @@ def recommend(
 
     if crop is not None and at is not None:
         raise typer.BadParameter("--crop and --at say the same thing twice; give one of them")
-    say = Speaker.of(lang)
+    if ask_below is not None and labels is None:
+        raise typer.BadParameter("--ask-below needs --labels, the folder where it is to wait")
+    say, region = Speaker.of(lang), _region(crop, at, size)
     with in_language(lang):
-        patch = _patch(image, crop, at, size)
+        patch = region.cut(image)
         with clip_options.load() as clip:
             voices = open_voices(
                 clip,
@@ -94,6 +102,9 @@ def recommend(
                 count = len(voices.rules.rules)
                 base = recommend_fabrics_localized(attributes, say.lang, top_k=count, rules_source=voices.rules)
             results = fuse_with_clip(patch, base, say.lang, voices.fusion.alpha, topk, voices=voices)
+        queued = None
+        if labels is not None:
+            queued = _enqueue(labels, image, region, results, ask_below=ask_below, model=voices.bank.model.name)
     if json:
         print_json(
             {
@@ -107,23 +118,36 @@ def recommend(
                 "confidence_calibrated": results.judgement.calibrated,
                 "none_of_these": results.none_of_these,
                 "uncertain": results.judgement.uncertain,
+                "queued": queued,
             }
         )
         return
     _show(say, attributes, results)
+    if queued is not None:
+        note(say("label_queued", item=queued.id, why=say(f"label_{queued.picked}")))
 
 
-def _patch(path: Path, crop: str | None, at: str | None, size: int) -> Image.Image:
-    from clipfast.retrieval.crops import crop_box, crop_patch
-    from clipfast.runtime.images import load_image
-
+def _region(crop: str | None, at: str | None, size: int) -> Region:
     if crop is not None:
         left, top, right, bottom = numbers(crop, count=4, what="four numbers")
-        return crop_box(path, (left, top, right, bottom))
+        return Region(box=(left, top, right, bottom))
     if at is not None:
         x, y = numbers(at, count=2, what="two numbers")
-        return crop_patch(path, (x, y), size)
-    return load_image(path)
+        return Region(coords=(x, y), size=size)
+    return Region()
+
+
+def _enqueue(
+    labels: Path, image: Path, region: Region, results: Answer[Recommendation], *, ask_below: float | None, model: str
+) -> QueueItem | None:
+    """Let a crop wait for a label if its answer is unsure, or by chance."""
+    from clipfast.retrieval.labelqueue import DEFAULT_THRESHOLD
+    from clipfast.retrieval.labels import LabelStore, SeenCrop
+
+    answers = tuple((result.name, min(result.score, 1.0)) for result in results)  # sums of shares may round above 1
+    seen = SeenCrop(image, region, confidence=min(results.confidence, 1.0), answers=answers, model=model)
+    items = LabelStore(labels).enqueue([seen], threshold=DEFAULT_THRESHOLD if ask_below is None else ask_below)
+    return items[0] if items else None
 
 
 def _show(say: Speaker, found: FabricAttributes, results: Answer[Recommendation]) -> None:

@@ -14,7 +14,7 @@ from clipfast.retrieval.bank import FabricBank
 from clipfast.retrieval.bankfile import BankModel
 from clipfast.retrieval.check import BankCheck, Problem, check_folder, check_references
 from clipfast.retrieval.confusion import Confusion, LeaveOneOut, leave_one_out
-from clipfast.retrieval.crops import Sidecar, crop_box, crop_patch, read_sidecar, write_sidecar
+from clipfast.retrieval.crops import Region, Sidecar, crop_box, crop_patch, read_sidecar, write_sidecar
 from clipfast.retrieval.default import rank_by_retrieval
 from clipfast.retrieval.encode import BuildReport, Skipped
 from clipfast.retrieval.legacy import Imported, import_vectors
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from clipfast.retrieval.fusion import Fusion, Voices, fuse_with_clip
     from clipfast.retrieval.head import HeadOptions, HeadReport, LinearHead
     from clipfast.retrieval.heldout import TrainedHead, train_head
+    from clipfast.retrieval.labels import Labeller, LabelStats, LabelStore, SeenCrop
     from clipfast.retrieval.live import LiveVoices
     from clipfast.retrieval.recommend import Recommendation, recommend_fabrics_localized
     from clipfast.retrieval.registry import Registry
@@ -59,6 +60,9 @@ __all__ = [
     "Imported",
     "Judge",
     "Judgement",
+    "LabelStats",
+    "LabelStore",
+    "Labeller",
     "LeaveOneOut",
     "LinearHead",
     "LiveVoices",
@@ -71,9 +75,11 @@ __all__ = [
     "RebuildOptions",
     "Recommendation",
     "References",
+    "Region",
     "Registry",
     "Rule",
     "RuleSet",
+    "SeenCrop",
     "Sidecar",
     "Skipped",
     "TrainedHead",
@@ -126,6 +132,10 @@ _LAZY: dict[str, str] = {
     "TrainedHead": "heldout",
     "train_head": "heldout",
     "LiveVoices": "live",
+    "LabelStats": "labels",
+    "LabelStore": "labels",
+    "Labeller": "labels",
+    "SeenCrop": "labels",
     "Recommendation": "recommend",
     "Registry": "registry",
     "recommend_fabrics_localized": "recommend",
