@@ -83,7 +83,7 @@ class DiagnosisReport:
             for name in names if plain[part] is not None else ():
                 del plain[part][name]
         plain["kind"] = "diagnose"
-        plain["samples"] = self._samples()
+        plain["judged_samples"] = self._samples()
         plain["named"] = [finding.cause for finding in self.found.triage.raised]
         plain["summary"] = list(summary_sentences(self.found))
         plain["checklist"] = msgspec.to_builtins(checklist(self.found))

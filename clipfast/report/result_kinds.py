@@ -20,6 +20,7 @@ from clipfast.metrics.image_series import ImageSeries, RatioSeries
 
 __all__ = ["JSON_KINDS", "SampleFigures", "read_figures"]
 
+_ROWS = {"anomaly_grid": "cells", "diagnose": "judged_samples"}  # where the rows are, if not under "samples"
 _CELL_FIGURES = ("auroc", "average_precision", "aupr", "f1_max", "aupro")
 
 
@@ -71,7 +72,7 @@ def _grid(content: Mapping[str, Any]) -> SampleFigures:
 
 def _diagnosis(content: Mapping[str, Any]) -> SampleFigures:
     """Whether each judged sample is right, and which cause a wrong one has: shares of the judged."""
-    rows = content["samples"]
+    rows = content["judged_samples"]
     samples = {str(each["id"]): _sha256(each["label"]) for each in rows}
     metrics: dict[str, ImageSeries] = {"accuracy": _mean([each["cause"] is None for each in rows])}
     for cause in [*(each["cause"] for each in content["triage"]["findings"]), "cannot tell"]:
@@ -103,7 +104,7 @@ def read_figures(kind: str, content: Mapping[str, Any], path: Path) -> SampleFig
     Raises:
         DataError: Something is missing or of another shape, or names occur twice.
     """
-    rows: Sequence[Any] = content.get("cells" if kind == "anomaly_grid" else "samples") or ()
+    rows: Sequence[Any] = content.get(_ROWS.get(kind, "samples")) or ()
     try:
         found = JSON_KINDS[kind][1](content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
