@@ -208,12 +208,14 @@ class DrawnFigure:
         draws: Of the resamples, moved so that their mean is the estimate, (b,) float64.
         lowest: What the figure can be at least.
         highest: At most.
+        images: How many there are.
     """
 
     estimate: float
     draws: Doubles
     lowest: float
     highest: float
+    images: int
 
     def interval(self, confidence: float = 0.95) -> Interval:
         """Return the centred percentile interval."""
@@ -222,10 +224,14 @@ class DrawnFigure:
         return Interval(self.estimate, max(low, self.lowest), min(high, self.highest), confidence, _METHOD)
 
     def less(self, other: DrawnFigure, confidence: float = 0.95) -> PairedDifference:
-        """Compare with another figure of the same images, drawn by the same weights."""
+        """Compare with another figure of the same images, drawn by the same weights.
+
+        The p-value is 2 / 2^n at least: with n images no exact test could give less, whatever resamples say.
+        """
         options = BootstrapOptions("percentile", max(100, len(self.draws)), confidence)
         found = difference_of_draws((self.estimate, other.estimate), (self.draws, other.draws), None, options)
-        return replace(found, method=f"paired bootstrap, {_METHOD}")
+        least = 2.0 ** max(1 - self.images, -1000)
+        return replace(found, p_value=max(found.p_value, least), method=f"paired bootstrap, {_METHOD}")
 
 
 def drawn_figure(series: ImageSeries, weights: Doubles, *, within: tuple[float, float] | None = None) -> DrawnFigure:
@@ -241,7 +247,7 @@ def drawn_figure(series: ImageSeries, weights: Doubles, *, within: tuple[float, 
         UndefinedMetricError: If the figure does not exist for the images or for a resample.
         ShapeError: If the weights are of another number of images.
     """
-    return DrawnFigure(*_centred(series, weights), *(within or _RANGES[type(series)]))
+    return DrawnFigure(*_centred(series, weights), *(within or _RANGES[type(series)]), weights.shape[1])
 
 
 def series_interval(series: ImageSeries, weights: Doubles, confidence: float = 0.95) -> Interval:

@@ -81,7 +81,7 @@ def _few_images(records: Records, _: LocaliseOptions) -> Iterator[Finding]:
         yield Finding(
             "few_images",
             None,
-            f"{records.images} images: intervals are wide, and that of a class in a few images says little.",
+            f"{records.images} images: resamples of so few are much alike, so intervals are too narrow.",
             f"Evaluate {_FEW_IMAGES} images or more (raise --limit).",
             {"images": records.images},
         )
@@ -125,7 +125,8 @@ def _same_words(records: Records, _: LocaliseOptions) -> Iterator[Finding]:
 def _same_maps(records: Records, _: LocaliseOptions) -> Iterator[Finding]:
     for one, other in combinations(records.paths, 2):
         pair = records.paths[one].response, records.paths[other].response
-        if len(records.map_image) and all(np.array_equal(pair[0][k], pair[1][k], equal_nan=True) for k in pair[0]):
+        shown = len(records.map_image) and pair[0]["spread"].max() > _FLAT  # flat maps are all alike, and said so
+        if shown and all(np.array_equal(pair[0][k], pair[1][k], equal_nan=True) for k in pair[0]):
             yield Finding(
                 "same_maps",
                 None,
@@ -159,7 +160,9 @@ def _unreachable(case: _Case) -> Iterator[Finding]:
     row = case.scored_row()
     if row is None:
         return
-    missed = [t for t in case.options.iou_thresholds if row.max_iou < t]
+    # A box that was refined may reach what no box of the percentile does: it is a true positive then.
+    reached = [each.iou for each in case.scores.thresholds if each.true_positives]
+    missed = [t for t in case.options.iou_thresholds if row.max_iou < t and t not in reached]
     if not missed or case.options.box_source != "percentile":
         return
     best = max(case.scores.quality, key=lambda each: each.max_iou)
@@ -196,7 +199,7 @@ def _inverted(case: _Case) -> Iterator[Finding]:
             ),
             numbers,
         )
-    elif response.verdict == "undecided" or (response.effect is not None and response.effect < _WEAK_EFFECT):
+    elif response.effect is None or response.effect < _WEAK_EFFECT:
         yield Finding(
             "weak_response",
             case.path,
@@ -210,7 +213,7 @@ def _inverted(case: _Case) -> Iterator[Finding]:
 
 def _fragmented(case: _Case) -> Iterator[Finding]:
     row, records = case.scored_row(), case.records
-    if row is None:
+    if row is None or case.options.box_source != "percentile":  # the row counts boxes of a percentile
         return
     truths = float(records.map_truths.mean())
     if row.boxes >= _MANY_BOXES * truths:

@@ -148,6 +148,17 @@ def test_wrong_usage_is_told(folder: Path, options: Sequence[str], code: int, me
     assert not (folder / "never.png").exists()
 
 
+def test_an_image_of_which_the_crop_sees_nothing(folder: Path) -> None:
+    """A strip of 3000 x 3 pixels: one sentence that says what to pass, and with that it works."""
+    Image.new("RGB", (3000, 3), (200, 10, 10)).save(folder / "strip.png")
+    refused = run(folder, "strip.png", "--text", "red button", "--out", "strip_out.png")
+    squashed = run(folder, "strip.png", "--text", "red button", "--geometry", "squash", "--out", "strip_out.png")
+
+    assert (refused.returncode, squashed.returncode) == (1, 0), squashed.stderr
+    assert "too thin" in refused.stderr
+    assert "squash or letterbox" in refused.stderr
+
+
 def test_a_panel_for_every_text_over_a_colour_bar() -> None:
     """Four narrow panels a row; what was not seen is dark; captions of other scripts and long ones do not fail."""
     pixels = np.full((40, 320, 3), 200, np.uint8)

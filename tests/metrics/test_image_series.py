@@ -92,6 +92,16 @@ def test_a_ratio_is_the_mean_over_things_not_images() -> None:
     assert np.isnan(series.at(np.array([[0.0, 5, 5, 0]]))[0])
 
 
+@pytest.mark.parametrize(("images", "least"), [(2, 0.5), (4, 0.125), (6, 0.03125)])
+def test_few_images_prove_little(images: int, least: float) -> None:
+    """No exact test of n differences of one sign gives a smaller p-value than 2 / 2^n."""
+    weights = image_weights(images, 1000, seed=0)
+    counts = np.ones(images)
+    first, second = RatioSeries(0.9 * counts, counts), RatioSeries(np.linspace(0.1, 0.2, images), counts)
+
+    assert series_difference(first, second, weights).p_value == least
+
+
 def test_weights_are_resamples() -> None:
     """As many images in each, the same for the same seed, their mean 1."""
     weights = image_weights(20, 500, seed=4)

@@ -228,6 +228,30 @@ def test_each_finding_follows_from_its_numbers() -> None:
     assert "fragmented" in _codes(replace(one, percentile=75), specks, _data())
 
 
+def test_rules_look_at_what_was_scored() -> None:
+    """Flat maps are no two paths of one name; a percentile counts no fused boxes; a box that was found was in reach."""
+    two = replace(OPTIONS, paths=("standard", "vv_vv"))
+    flat = {"standard": np.zeros_like, "vv_vv": np.zeros_like}
+    specks = {"standard": lambda truth: truth + (np.indices(truth.shape).sum(axis=0) % 5 == 0) * 2.0}
+    one = replace(OPTIONS, paths=("standard",), percentile=75)
+
+    assert "same_maps" not in _codes(two, flat, _data())
+    assert not {"fragmented", "merged"} & _codes(replace(one, box_source="multi"), specks, _data())
+    records = measured(_data(), {"standard": np.zeros_like}, one)
+    scores = score_records(records, one)
+    found = [replace(each, true_positives=1) for each in scores.paths["standard"].thresholds]
+    refined = replace(scores, paths={"standard": replace(scores.paths["standard"], thresholds=tuple(found))})
+    assert "unreachable" in {each.code for each in diagnose(records, scores, one)}
+    assert "unreachable" not in {each.code for each in diagnose(records, refined, one)}
+
+
+def test_a_clear_response_in_few_images_is_not_called_weak() -> None:
+    """Whether the map is inverted cannot be decided from one image; how far it stands out can."""
+    one = replace(OPTIONS, paths=("standard",))
+
+    assert "weak_response" not in _codes(one, {"standard": lambda truth: truth}, _data(1))
+
+
 def test_a_sound_evaluation_says_so() -> None:
     """No rule applies to true maps of enough images."""
     one = replace(OPTIONS, paths=("standard",))
