@@ -61,7 +61,7 @@ def main() -> None:
 
     found = diagnose(data, progress=progress)
     named = ", ".join(finding.cause for finding in found.triage.raised)
-    print(f"{options.samples:,} samples: {time.perf_counter() - begin:.2f} s; named: {named}")  # noqa: T201
+    print(f"{options.samples:,} samples: {time.perf_counter() - begin:.2f} s; named: {named}")  # noqa: T201  # what a script is for
 
 
 if __name__ == "__main__":
