@@ -27,7 +27,7 @@ from clipfast.kernels.screening_scan import FACTS, Kept, exact_scores, keep_prod
 from clipfast.kernels.stripes import share_out, threads_to_use
 from clipfast.types import Floats, Ints
 
-__all__ = ["Found", "RowCodes", "Screened", "ScreenedRows", "encode_rows"]
+__all__ = ["Found", "RowCodes", "Screened", "ScreenedRows", "codes_shapes", "encode_rows"]
 
 _MOST_COLUMNS = (2**31 - 1) // (127 * 2047)  # sums of products stay within int32
 _ROWS_PER_STRIPE = 1 << 14
@@ -88,6 +88,12 @@ class RowCodes:
         return len(self.codes)
 
 
+def codes_shapes(shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int], tuple[int]]:
+    """Return the shapes of codes, facts and centre of rows of a shape (m, d)."""
+    count, columns = shape
+    return (count, -(-columns // STEP) * STEP), (count, FACTS), (columns,)
+
+
 def encode_rows(rows: Floats, *, centre: Floats | None = None, threads: int | None = None) -> RowCodes:
     """Encode rows, (m, d) float32, finite; without a `centre` their mean is subtracted."""
     _require_matrix(rows)
@@ -95,8 +101,8 @@ def encode_rows(rows: Floats, *, centre: Floats | None = None, threads: int | No
         centre = np.zeros(rows.shape[1], np.float32)
         if len(rows):
             centre[:] = rows.mean(axis=0, dtype=np.float64)
-    width = -(-rows.shape[1] // STEP) * STEP
-    made = RowCodes(np.empty((len(rows), width), np.int8), np.empty((len(rows), FACTS), np.float32), centre)
+    codes_shape, facts_shape, _ = codes_shapes(rows.shape)
+    made = RowCodes(np.empty(codes_shape, np.int8), np.empty(facts_shape, np.float32), centre)
     source = _read_only(rows)
 
     def work(part: slice) -> None:
@@ -131,9 +137,8 @@ class ScreenedRows:
         self._threads = threads
         self.codes: RowCodes | None = encode_rows(rows, threads=threads) if screened and codes is None else codes
         if self.codes is not None:
-            width = -(-rows.shape[1] // STEP) * STEP
             shapes = self.codes.codes.shape, self.codes.facts.shape, self.codes.centre.shape
-            if shapes != ((len(rows), width), (len(rows), FACTS), (rows.shape[1],)):
+            if shapes != codes_shapes(rows.shape):
                 raise ShapeError(f"codes must be those of rows {rows.shape}; got {shapes}. Encode the rows again.")
             self._codes, self._facts = _read_only(self.codes.codes), _read_only(self.codes.facts)
         self._longest: float | None = None

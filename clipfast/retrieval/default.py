@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from clipfast.retrieval.bank import FabricBank
-from clipfast.retrieval.bankfile import missing_bank
+from clipfast.retrieval.bankfile import bank_folder, missing_bank
 from clipfast.retrieval.scoring import Ranked
 from clipfast.types import ImageSource
 
@@ -49,7 +49,7 @@ def default_bank() -> FabricBank:
     key = (model, path.absolute())
     with _lock:
         if key not in _loaded:
-            if not path.is_file():  # before the model, which takes longer to load
+            if not path.is_file() and bank_folder(path) is None:  # before the model, which takes longer to load
                 raise missing_bank(path)
             from clipfast.runtime.clip import Clip
 
