@@ -23,7 +23,17 @@ from numpy.typing import NDArray
 
 from clipfast.errors import ShapeError
 from clipfast.kernels.code_products import QUERIES, STEP, Codes, QueryCodes
-from clipfast.kernels.screening_scan import FACTS, Kept, exact_scores, keep_products, quantise, quantise_queries, screen
+from clipfast.kernels.screening_scan import (
+    FACTS,
+    Kept,
+    exact_scores,
+    in_one_row,
+    keep_products,
+    quantise,
+    quantise_queries,
+    rank_exactly,
+    screen,
+)
 from clipfast.kernels.stripes import share_out, threads_to_use
 from clipfast.types import Floats, Ints
 
@@ -34,6 +44,8 @@ _ROWS_PER_STRIPE = 1 << 14
 _FEWEST_ROWS = 1 << 9  # of a stripe, however many queries there are
 _QUERIES_PER_SCAN = 64
 _SCANNED_FROM = 192  # rows: fewer are looked at exactly straight away
+_INSERTED = 64  # hits: more are sorted
+_CACHED = 1 << 25  # numbers of rows whose codes stay in a third cache
 _PRODUCTS = 1 << 22  # of one matrix product: 16 MB
 _WHOLE = np.empty(0, np.int64)
 _Number = TypeVar("_Number", bound=np.generic)
@@ -178,37 +190,60 @@ class ScreenedRows:
             np.empty((len(queries), wanted), np.float32),
             np.zeros(len(queries), np.int64),
         )
-        if not wanted:
+        if not wanted or not len(queries):
             return found
-        # Few rows, or an answer that takes a good part of them: nothing is gained by looking twice.
-        everything = (np.arange(length) if among is None else among) if max(_SCANNED_FROM, 4 * k) >= length else None
-        for first in range(0, len(queries), _QUERIES_PER_SCAN):
-            part = queries[first : first + _QUERIES_PER_SCAN]
-            candidates = [everything] * len(part) if everything is not None else self._candidates(part, wanted, among)
-            for query, places in enumerate(candidates, first):
-                scores = exact_scores(self.rows, places, queries[query])
-                order = np.lexsort((places if names is None else names[places], -scores))[:wanted]
-                found.places[query], found.scores[query] = places[order], scores[order]
-                found.looked_at[query] = len(places)
+
+        def answer(part: slice, threads: int | None) -> None:
+            for first in range(part.start, part.stop, _QUERIES_PER_SCAN):
+                some = slice(first, min(first + _QUERIES_PER_SCAN, part.stop))
+                candidates = self._candidates(queries[some], wanted, among, threads)
+                self._rank(queries[some], candidates, names, (found.places[some], found.scores[some]))
+                found.looked_at[some] = candidates[1][:, 1] - candidates[1][:, 0]
+
+        # Many queries of rows that the third cache holds: each thread takes some queries, and nothing is to be joined.
+        threads = threads_to_use(self._threads, length * len(queries) // _ROWS_PER_STRIPE)
+        if threads > 1 and len(queries) >= 2 * QUERIES * threads and self.rows.size <= _CACHED:
+            _share(lambda part: answer(part, 1), len(queries), threads)
+        else:
+            answer(slice(0, len(queries)), self._threads)
         return found
 
-    def _candidates(self, queries: Floats, k: int, among: Ints | None) -> list[Ints]:
-        """Return of each query the places that may be among the k best, in no order."""
+    def _rank(
+        self, queries: Floats, candidates: tuple[Ints, Ints], names: Ints | None, best: tuple[Ints, Floats]
+    ) -> None:
+        """Fill the best places and scores from candidates in one row and where those of each query begin and end."""
+        flat, spans = candidates
+        wanted = best[0].shape[1]
+        if wanted <= _INSERTED:
+            rank_exactly(self.rows, queries, candidates, _WHOLE if names is None else names, best)
+            return
+        for query, (begin, end) in enumerate(spans.tolist()):
+            places = flat[begin:end]
+            scores = exact_scores(self.rows, places, queries[query])
+            order = np.lexsort((places if names is None else names[places], -scores))[:wanted]
+            best[0][query], best[1][query] = places[order], scores[order]
+
+    def _candidates(self, queries: Floats, k: int, among: Ints | None, threads: int | None) -> tuple[Ints, Ints]:
+        """Return the places that may be among the k best, those of one query after the other, and their spans."""
+        length = len(self.rows) if among is None else len(among)
+        if max(_SCANNED_FROM, 4 * k) >= length:  # few rows, or a good part of them: nothing is gained by looking twice
+            spans = np.empty((len(queries), 2), np.int64)
+            spans[:] = 0, length
+            return np.arange(length) if among is None else among, spans
         if self.codes is None:
             return self._candidates_of_products(queries, k, among)
         asked = _quantised(queries, self._codes.shape[1])
         chosen = _WHOLE if among is None else among
-        length = len(self.rows) if among is None else len(among)
         stripes = min(length * len(queries) // _ROWS_PER_STRIPE, length // max(_FEWEST_ROWS, k))
         kept: dict[int, Kept] = {}
 
         def scan(part: slice) -> None:
             kept[part.start] = screen(self._codes, self._facts, chosen, (part.start, part.stop), asked, k)
 
-        _share(scan, length, threads_to_use(self._threads, stripes))
+        _share(scan, length, threads_to_use(threads, stripes))
         return _joined([kept[start] for start in sorted(kept)], k)
 
-    def _candidates_of_products(self, queries: Floats, k: int, among: Ints | None) -> list[Ints]:
+    def _candidates_of_products(self, queries: Floats, k: int, among: Ints | None) -> tuple[Ints, Ints]:
         """The same from products in single precision: a sum of d terms in any order is off by less than d / 2^24."""
         columns = self.rows.shape[1]
         lengths = np.linalg.norm(queries.astype(np.float64), axis=1)
@@ -224,8 +259,8 @@ class ScreenedRows:
             part = slice(first, first + step)
             rows = self.rows[part] if among is None else self.rows[among[part]]
             kept.append(keep_products(queries @ rows.T, first, gaps, k))
-        places = _joined(kept, k)
-        return places if among is None else [among[each] for each in places]
+        flat, spans = _joined(kept, k)
+        return flat if among is None else among[flat], spans
 
     def _longest_row(self) -> float:
         if self._longest is None:
@@ -237,18 +272,20 @@ class ScreenedRows:
         return self._longest
 
 
-def _joined(parts: list[Kept], k: int) -> list[Ints]:
-    """Return of each query what may be among the k best of all parts together."""
+def _joined(parts: list[Kept], k: int) -> tuple[Ints, Ints]:
+    """Return of each query what may be among the k best of all parts together, and where it begins and ends."""
     if len(parts) == 1:
-        counts, places, _, _ = parts[0]
-        return [places[query, :count] for query, count in enumerate(counts.tolist())]
-    candidates = []
+        return in_one_row(parts[0][0], parts[0][1])
+    candidates: list[Ints] = []
+    ends = [0]
     for query in range(len(parts[0][0])):
         floors = np.concatenate([part[3][query] for part in parts])
         floor = np.partition(floors, len(floors) - k)[len(floors) - k]
-        found = [part[1][query, : part[0][query]][~(part[2][query, : part[0][query]] < floor)] for part in parts]
-        candidates.append(np.concatenate(found))
-    return candidates
+        for counts, places, highest, _ in parts:
+            inside = highest[query, : counts[query]]
+            candidates.append(places[query, : counts[query]][~(inside < floor)])
+        ends.append(ends[-1] + sum(map(len, candidates[-len(parts) :])))
+    return np.concatenate(candidates), np.column_stack([ends[:-1], ends[1:]])
 
 
 def _quantised(queries: Floats, width: int) -> tuple[QueryCodes, NDArray[np.float64]]:

@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 from clipfast.kernels.code_products import QUERIES, Codes, QueryCodes, four_rows, two_rows_four_queries
 from clipfast.types import Floats, Ints
 
-__all__ = ["FACTS", "exact_scores", "keep_products", "quantise", "quantise_queries", "screen"]
+__all__ = [
+    "FACTS",
+    "exact_scores",
+    "in_one_row",
+    "keep_products",
+    "quantise",
+    "quantise_queries",
+    "rank_exactly",
+    "screen",
+]
 
 FACTS = 4
 """Numbers kept of a row: scale, length of the rest, length of what is kept, length of the row itself."""
@@ -188,23 +197,83 @@ def keep_products(products: Floats, first: int, gaps: NDArray[np.float64], k: in
 @njit(cache=True, nogil=True)
 def exact_scores(rows: Floats, places: Ints, query: Floats) -> Floats:
     """Return products of some rows with a query, summed in double precision in one order, rounded once."""
-    columns = rows.shape[1]
-    whole = columns - columns % _LANES
     sums = np.empty(_LANES, np.float64)
     scores = np.empty(len(places), np.float32)
     for i in range(len(places)):
-        row = rows[places[i]]
-        sums[:] = 0.0
-        for j in range(0, whole, _LANES):
-            for lane in range(_LANES):
-                sums[lane] += np.float64(row[j + lane]) * np.float64(query[j + lane])
-        total = 0.0
-        for lane in range(_LANES):
-            total += sums[lane]
-        for j in range(whole, columns):
-            total += np.float64(row[j]) * np.float64(query[j])
-        scores[i] = np.float32(total)
+        scores[i] = _exact(rows[places[i]], query, sums)
     return scores
+
+
+@njit(cache=True, nogil=True)
+def rank_exactly(
+    rows: Floats,
+    queries: Floats,
+    candidates: tuple[Ints, Ints],
+    names: Ints,
+    best: tuple[Ints, Floats],
+) -> None:
+    """Fill the best places and scores of each query, (q, k) each, from its candidates, of which there are at least k.
+
+    Candidates are places in one row, and where those of each query begin and end, (q, 2). Equal scores stand in the
+    order of `names`, (m,), or, where that is empty, of the places. The time grows with k: it is for small ones.
+    """
+    flat, spans = candidates
+    places, scores = best
+    k = places.shape[1]
+    called = np.empty(k, np.int64)
+    sums = np.empty(_LANES, np.float64)
+    for query in range(len(queries)):
+        found = 0
+        for i in range(spans[query, 0], spans[query, 1]):
+            place = flat[i]
+            score = _exact(rows[place], queries[query], sums)
+            name = names[place] if len(names) else place
+            if found == k:
+                if score < scores[query, k - 1] or (score == scores[query, k - 1] and name > called[k - 1]):
+                    continue
+            else:
+                found += 1
+            at = found - 1
+            while at > 0 and (
+                scores[query, at - 1] < score or (scores[query, at - 1] == score and called[at - 1] > name)
+            ):
+                scores[query, at] = scores[query, at - 1]
+                places[query, at] = places[query, at - 1]
+                called[at] = called[at - 1]
+                at -= 1
+            scores[query, at] = score
+            places[query, at] = place
+            called[at] = name
+
+
+@njit(cache=True, nogil=True)
+def in_one_row(counts: Ints, places: Ints) -> tuple[Ints, Ints]:
+    """Return the places kept of each query, (q, room), one after another, and where each query's begin and end."""
+    flat = np.empty(counts.sum(), np.int64)
+    spans = np.empty((len(counts), 2), np.int64)
+    end = 0
+    for query in range(len(counts)):
+        spans[query, 0] = end
+        flat[end : end + counts[query]] = places[query, : counts[query]]
+        end += counts[query]
+        spans[query, 1] = end
+    return flat, spans
+
+
+@njit(cache=True, nogil=True)
+def _exact(row: Floats, query: Floats, sums: NDArray[np.float64]) -> np.float32:
+    columns = len(row)
+    whole = columns - columns % _LANES
+    sums[:] = 0.0
+    for j in range(0, whole, _LANES):
+        for lane in range(_LANES):
+            sums[lane] += np.float64(row[j + lane]) * np.float64(query[j + lane])
+    total = 0.0
+    for lane in range(_LANES):
+        total += sums[lane]
+    for j in range(whole, columns):
+        total += np.float64(row[j]) * np.float64(query[j])
+    return np.float32(total)
 
 
 @njit(cache=True, nogil=True)

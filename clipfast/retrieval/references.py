@@ -46,7 +46,7 @@ class References:
 
     def __init__(self, embeddings: Floats, fabrics: Sequence[str], paths: Sequence[str], sha256: Sequence[str]) -> None:
         self._take(embeddings, fabrics, paths, sha256)
-        self.embeddings = require_unit_rows(self.embeddings, embeddings.shape[-1], what="embeddings").view()
+        self.embeddings: Floats = require_unit_rows(self.embeddings, embeddings.shape[-1], what="embeddings").view()
         self.embeddings.flags.writeable = False
 
     @classmethod
@@ -87,7 +87,7 @@ class References:
             raise DataError("No embeddings collected: a bank must hold at least one photo.")
         order = sorted(range(len(paths)), key=lambda row: (fabrics[row], paths[row]))
         self.codes: RowCodes | None = None
-        self.embeddings: Floats = embeddings if order == list(range(len(paths))) else embeddings[order]
+        self.embeddings = embeddings if order == list(range(len(paths))) else embeddings[order]
         self.fabrics = tuple(fabrics[row] for row in order)
         self.paths = tuple(paths[row] for row in order)
         self.sha256 = tuple(sha256[row] for row in order)

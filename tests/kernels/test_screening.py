@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numba import njit
 
 from clipfast.errors import ShapeError
+from clipfast.kernels import screening as module
 from clipfast.kernels.code_products import four_rows, two_rows_four_queries
 from clipfast.kernels.row_store import RowStore
 from clipfast.kernels.screening import ScreenedRows, encode_rows
@@ -129,7 +130,7 @@ def test_wrong_rows_are_named(rows: Floats) -> None:
     count=st.integers(150, 900),
     columns=st.integers(1, 70),
     asked=st.integers(1, 9),
-    k=st.integers(1, 60),
+    k=st.integers(1, 90),
     seed=st.integers(0, 10_000),
     kind=st.sampled_from(["normal", "ties", "shifted", "outlier", "copies", "zero", "huge", "tiny"]),
     screened=st.booleans(),
@@ -167,6 +168,20 @@ def test_several_queries_with_and_without_codes_equal_the_twin(
         order = np.lexsort((names[allowed], -products))[:k]
         assert places.tolist() == allowed[order].tolist()
         assert scores.tolist() == products[order].tolist()
+
+
+@pytest.mark.parametrize("cached", [0, 1 << 25])  # parts of the rows that are joined; parts of the queries
+def test_threads_change_nothing_for_many_queries(cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seventy queries: more than one scan takes, and no multiple of four."""
+    monkeypatch.setattr(module, "_CACHED", cached)
+    rng = np.random.default_rng(4)
+    rows = rng.standard_normal((5000, 24), dtype=np.float32)
+    queries = rng.standard_normal((70, 24), dtype=np.float32)
+    alone, shared = (ScreenedRows(rows, threads=threads).best_of(queries, 6) for threads in (1, 3))
+
+    assert shared.places.tolist() == alone.places.tolist()
+    assert shared.scores.tolist() == alone.scores.tolist()
+    assert [full_scan(rows, queries[i], 6)[0] for i in (0, 69)] == alone.places[[0, 69]].tolist()
 
 
 def test_scores_that_round_to_one_number_are_tied() -> None:

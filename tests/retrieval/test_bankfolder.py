@@ -66,7 +66,7 @@ def test_vectors_are_mapped_and_read_only(tmp_path: Path) -> None:
     opened = FabricBank.load(tmp_path / "bank")
     base = opened.references.embeddings
     while base.base is not None and not isinstance(base, np.memmap):
-        base = base.base  # type: ignore[assignment]
+        base = base.base
     assert isinstance(base, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         opened.references.embeddings[0] = 0
