@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clipfast import __version__
 from clipfast.artifact import Sha256, require_fingerprint
 from clipfast.errors import ArtifactError, DataError, ShapeError
-from clipfast.retrieval.bankfolder import is_bank_folder, read_bank_folder, write_bank_folder
+from clipfast.retrieval.bankfolder import is_bank_folder, read_bank_folder, set_aside, write_bank_folder
 from clipfast.retrieval.references import References
 from clipfast.storage import load_sealed_npz, require_format, save_sealed_npz
 from clipfast.types import ImageEncoder
@@ -169,7 +169,7 @@ def save_bank(path: Path, references: References, model: BankModel) -> Path:
 
 def bank_folder(path: Path) -> Path | None:
     """Return the folder that a bank's path means, or None where it means a file."""
-    if path.is_dir():
+    if path.is_dir() or (not path.exists() and set_aside(path)):
         return path
     beside = path.with_suffix("")
     return beside if path.suffix and not path.exists() and is_bank_folder(beside) else None

@@ -13,6 +13,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from clipfast.kernels.screening import RowCodes
     from clipfast.retrieval.bankfile import BankModel
 
-__all__ = ["META_NAME", "FolderMeta", "is_bank_folder", "read_bank_folder", "write_bank_folder"]
+__all__ = ["META_NAME", "FolderMeta", "is_bank_folder", "read_bank_folder", "set_aside", "write_bank_folder"]
 
 META_NAME = "meta.json"
 FORMAT_VERSION = 1
@@ -42,6 +43,7 @@ _MOST_META = 1 << 20
 _MOST_ROWS = 1 << 31
 _BLANK = "0" * 64
 _TRIES = 5
+_PAUSE = 0.02  # seconds; two renames take far less
 _MAPPED = {"vectors.npy": "<f4", "codes.npy": "|i1", "facts.npy": "<f4", "centre.npy": "<f4"}
 _NAMES = ("fabrics", "counts", "paths", "sha256")
 
@@ -96,7 +98,11 @@ def read_bank_folder(path: Path, *, verify: bool = False) -> tuple[References, F
     Raises:
         ArtifactError: The folder is no bank, damaged, torn, or of another version.
     """
-    for _ in range(_TRIES):  # a bank that is replaced while it is opened is opened again
+    for turn in range(_TRIES):  # a bank that is replaced while it is opened is opened again
+        if turn:
+            time.sleep(_PAUSE)
+        elif not is_bank_folder(path) and set_aside(path):  # between the two renames
+            continue
         before = _described(path)
         try:
             opened = _open(path, before[0], verify=verify)
@@ -182,9 +188,19 @@ def _described(path: Path) -> tuple[bytes, tuple[int, int, int]]:
             raise ArtifactError(f"{file} is larger than {_MOST_META:,} bytes; that describes no bank. Build it again.")
         return file.read_bytes(), (state.st_ino, state.st_mtime_ns, state.st_ctime_ns)
     except OSError as error:
+        if left := set_aside(path):
+            raise ArtifactError(
+                f"{path} is gone: a save was broken off. The bank is in {left[0]}; rename it."
+            ) from error
         raise ArtifactError(
             f"{path} holds no bank: {file.name} cannot be read. Build it, or name the right one."
         ) from error
+
+
+def set_aside(path: Path) -> list[Path]:
+    """Return folders that a save has moved out of the way."""
+    name = f".{path.name}."
+    return [each for each in sorted(path.parent.glob(".*.old")) if each.name.startswith(name)]
 
 
 def _open(path: Path, text: bytes, *, verify: bool) -> tuple[References, FolderMeta]:

@@ -197,6 +197,16 @@ def test_a_reader_never_meets_half_a_bank(tmp_path: Path) -> None:
     assert all("holds no bank" in text or "replaced again and again" in text for text in missed)
 
 
+def test_a_save_that_was_broken_off_says_where_the_bank_is(tmp_path: Path) -> None:
+    """Killed between the two renames: nothing is lost, and the message names the folder."""
+    make_bank(30).save(tmp_path / "bank")
+    (tmp_path / "bank").rename(tmp_path / ".bank.x1y2.old")
+    with pytest.raises(ArtifactError, match=r"a save was broken off\. The bank is in .*\.bank\.x1y2\.old; rename it"):
+        FabricBank.load(tmp_path / "bank")
+    (tmp_path / ".bank.x1y2.old").rename(tmp_path / "bank")
+    assert len(FabricBank.load(tmp_path / "bank", verify=True)) == 30
+
+
 READ = """
 import sys
 from clipfast.retrieval import FabricBank
