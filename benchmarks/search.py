@@ -18,6 +18,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,16 @@ class Bank:
         self.flat.add(self.rows)
         self.threshold = faiss.cvar.distance_compute_blas_threshold
 
+    def by_ours(self, queries: Floats, among: Any = None) -> Answer:
+        """Search our index."""
+        hits = self.ours.search(queries, K, among=among)
+        return hits.scores, hits.ids
+
+    def without_codes(self, queries: Floats) -> Answer:
+        """Search it where it keeps no codes."""
+        hits = self.without.search(queries, K)
+        return hits.scores, hits.ids
+
     def by_faiss(self, queries: Floats, *, threads: int, threshold: int | None = None, params: Any = None) -> Answer:
         """Search FAISS's flat index with these settings."""
         self.faiss.omp_set_num_threads(threads)
@@ -86,12 +97,11 @@ class Bank:
         return np.take_along_axis(scores, order, axis=1), found if places is None else places[found]
 
 
-def one_by_one(search: Callable[[Floats], Any], queries: Floats) -> Callable[[], Answer]:
+def one_by_one(search: Callable[[Floats], Answer], queries: Floats) -> Callable[[], Answer]:
     """Several calls of one query each."""
 
     def run() -> Answer:
-        found = [search(queries[i : i + 1]) for i in range(len(queries))]
-        pairs = [(hits.scores, hits.ids) if hasattr(hits, "scores") else hits for hits in found]
+        pairs = [search(queries[i : i + 1]) for i in range(len(queries))]
         return np.concatenate([scores for scores, _ in pairs]), np.concatenate([ids for _, ids in pairs])
 
     return run
@@ -117,14 +127,12 @@ def bank_cases(sizes: list[int]) -> Iterator[tuple[Case, int]]:
         bank, asked = Bank(count), 8
         queries = bank.queries[:asked]
         contenders = {
-            "clipfast": one_by_one(lambda q, bank=bank: bank.ours.search(q, K), queries),
-            "clipfast without codes": one_by_one(lambda q, bank=bank: bank.without.search(q, K), queries),
-            "FAISS flat": one_by_one(lambda q, bank=bank: bank.by_faiss(q, threads=THREADS), queries),
-            "FAISS flat, matrix product": one_by_one(
-                lambda q, bank=bank: bank.by_faiss(q, threads=THREADS, threshold=1), queries
-            ),
-            "FAISS flat, 1 thread": one_by_one(lambda q, bank=bank: bank.by_faiss(q, threads=1), queries),
-            "NumPy": one_by_one(lambda q, bank=bank: bank.by_numpy(q), queries),
+            "clipfast": one_by_one(bank.by_ours, queries),
+            "clipfast without codes": one_by_one(bank.without_codes, queries),
+            "FAISS flat": one_by_one(partial(bank.by_faiss, threads=THREADS), queries),
+            "FAISS flat, matrix product": one_by_one(partial(bank.by_faiss, threads=THREADS, threshold=1), queries),
+            "FAISS flat, 1 thread": one_by_one(partial(bank.by_faiss, threads=1), queries),
+            "NumPy": one_by_one(bank.by_numpy, queries),
         }
         musts = {"FAISS flat": 1.5, "FAISS flat, matrix product": 1.5, "FAISS flat, 1 thread": 1.5, "NumPy": 2.5}
         yield Case(f"{asked} calls of one query x {count:,} x {DIM}", contenders, agree, musts), count * DIM * asked
@@ -146,15 +154,13 @@ def filtered_cases(sizes: list[int]) -> Iterator[tuple[Case, int]]:
         }
         given = {name: faiss.SearchParameters(sel=selector) for name, selector in selectors.items()}
         contenders: dict[str, Callable[[], Answer]] = {
-            "clipfast": one_by_one(lambda q, b=bank, s=selection: b.ours.search(q, K, among=s), queries),
-            "clipfast, ids looked up in every call": one_by_one(
-                lambda q, b=bank, i=ids: b.ours.search(q, K, among=i), queries
-            ),
-            "NumPy, rows gathered": one_by_one(lambda q, b=bank, i=ids: b.by_numpy(q, i), queries),
+            "clipfast": one_by_one(partial(bank.by_ours, among=selection), queries),
+            "clipfast, ids looked up in every call": one_by_one(partial(bank.by_ours, among=ids), queries),
+            "NumPy, rows gathered": one_by_one(partial(bank.by_numpy, places=ids), queries),
         }
         for name, params in given.items():
             contenders[f"FAISS flat, {name}"] = one_by_one(
-                lambda q, b=bank, p=params: b.by_faiss(q, threads=THREADS, params=p), queries
+                partial(bank.by_faiss, threads=THREADS, params=params), queries
             )
         musts = {f"FAISS flat, {name}": 3.0 for name in given}
         yield Case(f"{asked} calls among 10 % of {count:,} x {DIM}", contenders, agree, musts), len(ids) * DIM * asked
@@ -164,16 +170,11 @@ def batch_cases(sizes: list[int]) -> Iterator[tuple[Case, int]]:
     """Thirty-two queries in one call."""
     for count in sizes:
         bank = Bank(count)
-
-        def ours(bank: Bank = bank) -> Answer:
-            hits = bank.ours.search(bank.queries, K)
-            return hits.scores, hits.ids
-
         contenders: dict[str, Callable[[], Answer]] = {
-            "clipfast": ours,
-            "FAISS flat": lambda bank=bank: bank.by_faiss(bank.queries, threads=THREADS),
-            "FAISS flat, matrix product": lambda bank=bank: bank.by_faiss(bank.queries, threads=THREADS, threshold=1),
-            "NumPy": lambda bank=bank: bank.by_numpy(bank.queries),
+            "clipfast": partial(bank.by_ours, bank.queries),
+            "FAISS flat": partial(bank.by_faiss, bank.queries, threads=THREADS),
+            "FAISS flat, matrix product": partial(bank.by_faiss, bank.queries, threads=THREADS, threshold=1),
+            "NumPy": partial(bank.by_numpy, bank.queries),
         }
         yield Case(f"32 queries together x {count:,} x {DIM}", contenders, agree), count * DIM
 
@@ -202,11 +203,11 @@ def patch_cases(sizes: list[int]) -> Iterator[tuple[Case, int]]:
     for patches in (49, 196, 784):
         queries = unit_rows(patches, dim, 2)
         contenders: dict[str, Callable[[], Answer]] = {
-            "clipfast": lambda q=queries: ours(screened, q),
-            "clipfast, fused product": lambda q=queries: ours(product, q),
-            "FAISS flat": lambda q=queries: faiss_first(q, None),
-            "FAISS flat, matrix product": lambda q=queries: faiss_first(q, 1),
-            "NumPy": lambda q=queries: numpy_first(q),
+            "clipfast": partial(ours, screened, queries),
+            "clipfast, fused product": partial(ours, product, queries),
+            "FAISS flat": partial(faiss_first, queries, None),
+            "FAISS flat, matrix product": partial(faiss_first, queries, 1),
+            "NumPy": partial(numpy_first, queries),
         }
         must = 2.0 if patches == 196 else 1.5
         musts = {"FAISS flat": must, "FAISS flat, matrix product": must}
@@ -221,7 +222,7 @@ def call_cases(sizes: list[int]) -> Iterator[tuple[Case, int]]:
     paths = [f"{fabric}/{i}.jpg" for i, fabric in enumerate(fabrics)]
     photos = References(bank.rows, fabrics, paths, [f"{i:064x}" for i in range(len(paths))])
     fabric_bank = FabricBank(photos, BankModel("a" * 64, "fp32", "none"))
-    plain = one_by_one(lambda q: bank.ours.search(q, K), queries)
+    plain = one_by_one(bank.by_ours, queries)
 
     def ranked() -> Answer:
         for i in range(len(queries)):
@@ -231,7 +232,7 @@ def call_cases(sizes: list[int]) -> Iterator[tuple[Case, int]]:
     contenders = {
         "clipfast": plain,
         "FabricBank.rank and the same search": ranked,
-        "FAISS flat": one_by_one(lambda q: bank.by_faiss(q, threads=1), queries),
+        "FAISS flat": one_by_one(partial(bank.by_faiss, threads=1), queries),
         "NumPy": one_by_one(bank.by_numpy, queries),
     }
     yield Case(f"100 calls of one query x {len(bank.rows):,} x {DIM}", contenders, agree), 100 * len(bank.rows) * DIM

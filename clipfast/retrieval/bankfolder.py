@@ -217,7 +217,7 @@ def _open(path: Path, text: bytes, *, verify: bool) -> tuple[References, FolderM
         if verify:
             require_unit_rows(vectors, meta.dim, what="vectors.npy")
         return References.stored((vectors, codes), fabrics, paths, sha256), meta
-    except (msgspec.MsgspecError, ShapeError, DataError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, ShapeError, DataError, UnicodeDecodeError, OSError) as error:
         raise ArtifactError(f"{path} is not a readable bank: {str(error).rstrip('.')}. Build it again.") from error
 
 
