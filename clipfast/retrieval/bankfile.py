@@ -169,7 +169,7 @@ def save_bank(path: Path, references: References, model: BankModel) -> Path:
 
 def bank_folder(path: Path) -> Path | None:
     """Return the folder that a bank's path means, or None where it means a file."""
-    if path.is_dir() or (not path.exists() and set_aside(path)):
+    if path.is_dir() or (not path.exists() and set_aside(path)) or path.is_dir():  # it may come back in between
         return path
     beside = path.with_suffix("")
     return beside if path.suffix and not path.exists() and is_bank_folder(beside) else None

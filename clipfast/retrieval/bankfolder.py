@@ -42,7 +42,7 @@ FORMAT_VERSION = 1
 _MOST_META = 1 << 20
 _MOST_ROWS = 1 << 31
 _BLANK = "0" * 64
-_TRIES = 5
+_TRIES = 10
 _PAUSE = 0.02  # seconds; two renames take far less
 _MAPPED = {"vectors.npy": "<f4", "codes.npy": "|i1", "facts.npy": "<f4", "centre.npy": "<f4"}
 _NAMES = ("fabrics", "counts", "paths", "sha256")
@@ -101,16 +101,19 @@ def read_bank_folder(path: Path, *, verify: bool = False) -> tuple[References, F
     for turn in range(_TRIES):  # a bank that is replaced while it is opened is opened again
         if turn:
             time.sleep(_PAUSE)
-        elif not is_bank_folder(path) and set_aside(path):  # between the two renames
+        try:
+            before = _described(path)
+        except ArtifactError:  # not there; unless that was between the two renames
+            if turn == _TRIES - 1 or not (set_aside(path) or is_bank_folder(path)):
+                raise
             continue
-        before = _described(path)
         try:
             opened = _open(path, before[0], verify=verify)
         except ArtifactError:
-            if _described(path) == before:
+            if _is_still(path, before):
                 raise
             continue
-        if _described(path) == before:
+        if _is_still(path, before):
             return opened
     raise ArtifactError(f"{path} is replaced again and again. Try later.")
 
@@ -195,6 +198,14 @@ def _described(path: Path) -> tuple[bytes, tuple[int, int, int]]:
         raise ArtifactError(
             f"{path} holds no bank: {file.name} cannot be read. Build it, or name the right one."
         ) from error
+
+
+def _is_still(path: Path, before: tuple[bytes, tuple[int, int, int]]) -> bool:
+    """Whether the same folder lies there now."""
+    try:
+        return _described(path) == before
+    except ArtifactError:
+        return False
 
 
 def set_aside(path: Path) -> list[Path]:
