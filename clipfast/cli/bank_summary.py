@@ -130,7 +130,10 @@ def images_text(count: int) -> str:
 
 def _stored_bytes(path: Path) -> int:
     """Return the size of a bank: of its file, or of the files in its folder."""
-    return sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size
+    from clipfast.retrieval.bankfile import bank_folder
+
+    folder = bank_folder(path)
+    return path.stat().st_size if folder is None else sum(file.stat().st_size for file in folder.iterdir())
 
 
 def _kb(size: float) -> str:

@@ -14,8 +14,8 @@ from clipfast.errors import ShapeError
 from clipfast.kernels import screening as module
 from clipfast.kernels.code_products import four_rows, two_rows_four_queries
 from clipfast.kernels.row_store import RowStore
-from clipfast.kernels.screening import ScreenedRows, encode_rows
-from clipfast.kernels.screening_scan import exact_scores
+from clipfast.kernels.screening import ScreenedRows, _quantised, encode_rows
+from clipfast.kernels.screening_scan import exact_scores, screen
 from clipfast.types import Floats
 
 
@@ -184,6 +184,30 @@ def test_threads_change_nothing_for_many_queries(cached: int, monkeypatch: pytes
     assert [full_scan(rows, queries[i], 6)[0] for i in (0, 69)] == alone.places[[0, 69]].tolist()
 
 
+@pytest.mark.parametrize("columns", [1, 2, 3, 40])
+@pytest.mark.parametrize("kind", ["plain", "coarse rows", "coarse query"])
+def test_every_product_lies_within_its_bounds(columns: int, kind: str) -> None:
+    """In few dimensions what the codes leave out often points at the query, so bounds that are too narrow are met."""
+    rng = np.random.default_rng(columns)
+    rows = (rng.standard_normal((400, columns)) + 1).astype(np.float32)
+    query = rng.standard_normal((1, columns)).astype(np.float32)
+    if kind == "coarse rows":
+        rows[:, 0] *= 100
+        query[:, 0] = 0
+    elif kind == "coarse query":
+        query[:, 0] = 2047 * 3.1
+        rows[:, 0] = 1
+    codes = encode_rows(rows)
+    asked = _quantised(query, codes.codes.shape[1])
+    exact = (rows - codes.centre.astype(float)) @ query[0].astype(float)
+
+    whole = np.empty(0, np.int64)
+    for row, product in enumerate(exact):
+        counts, places, highest, floors = screen(codes.codes, codes.facts, whole, (row, row + 1), asked, 1)
+        assert (counts.tolist(), places[0, 0]) == ([1], row)
+        assert floors[0, 0] <= product <= highest[0, 0]
+
+
 def test_scores_that_round_to_one_number_are_tied() -> None:
     """Rows whose codes are exact, and whose products differ below single precision: the lowest number is first."""
     rows = np.zeros((400, 3), np.float32)
@@ -227,7 +251,7 @@ def test_compiled_products_are_those_of_whole_numbers() -> None:
         return one, two_rows_four_queries(codes, (1, 3), queries, 1)
 
     expected = codes.astype(int) @ queries.astype(int).T
-    for one, several in (compiled(codes, queries), compiled.py_func(codes, queries)):
+    for one, several in (compiled(codes, queries), getattr(compiled, "py_func", compiled)(codes, queries)):
         assert list(one) == expected[:, 4].tolist()
         assert list(several) == [*expected[1, 1:].tolist(), *expected[3, 1:].tolist()]
 
