@@ -71,7 +71,7 @@ class MemoryOptions:
         projection: Channels of a seeded random projection in which the coreset is chosen; "auto" is the
             Johnson-Lindenstrauss bound at 0.9 (anomalib); None chooses among the rows themselves.
         views: Whether the bank also holds turned support images: "rotations" by right angles, "dihedral" also mirrored.
-        search: "product" is the fused product, "faiss" the exact `VectorIndex`; "auto" takes it from 2^18 rows on.
+        search: "product" is the fused product, "faiss" FAISS's exact index; "auto" takes FAISS from 2^18 rows on.
     """
 
     blocks: tuple[int, ...] | None = None
