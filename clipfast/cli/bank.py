@@ -209,7 +209,7 @@ def search(
         return
     for place, r in enumerate(ranked, start=1):
         photo = nearest[r.id]
-        out.print(f"{place}. {r.id}: {r.score:.3f}   nearest {photo.path} ({photo.score:.3f})")
+        out.print(f"{place}. {r.id}: {r.score:z.3f}   nearest {photo.path} ({photo.score:z.3f})")
 
 
 app.command()(check)

@@ -170,7 +170,7 @@ def pairs(
     for line in found.sentences:
         out.print(line)
     for suspect in found.suspects[:10]:
-        out.print(f"  {suspect.id}: rank {suspect.rank:.2f}, cosine {suspect.cosine:.3f}  {suspect.text}")
+        out.print(f"  {suspect.id}: rank {suspect.rank:.2f}, cosine {suspect.cosine:z.3f}  {suspect.text}")
     out.print(f"Wrote {', '.join(path.as_posix() for path in paths)}")
 
 

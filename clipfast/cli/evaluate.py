@@ -110,7 +110,7 @@ def _checks(say: Speaker, found: Evaluation) -> list[Check]:
         interval = pair.gain.interval
         low = -1.0 if interval is None else interval.low
         checks.append(
-            Check(say("check_better", better=pair.better, than=pair.than), low > 0, f"{pair.gain.difference:+.1%}")
+            Check(say("check_better", better=pair.better, than=pair.than), low > 0, f"{pair.gain.difference:+z.1%}")
         )
     return checks
 

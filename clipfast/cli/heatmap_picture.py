@@ -78,7 +78,7 @@ def _caption(number: int, fact: MapFacts, letters: int) -> str:
 
     Pillow's own font has Latin letters only: other texts are numbers, explained below the picture.
     """
-    ends = f"{fact.min:.3f} to {fact.max:.3f}"
+    ends = f"{fact.min:z.3f} to {fact.max:z.3f}"
     name = fact.text if fact.text.isascii() else f"text {number}"
     room = max(8, letters - len(ends) - 2)
     return f"{name if len(name) <= room else f'{name[: room - 2]}..'}  {ends}"

@@ -144,8 +144,8 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "column_phase": ("Phase", "阶段"),
     "column_latency": ("p50 / p95 ms", "p50 / p95 毫秒"),
     "gain": (
-        "{better} less {than}: {gain:+.1%} ({low:+.1%} to {high:+.1%}), McNemar p = {p:.3g}",
-        "{better} 相对 {than}：{gain:+.1%}（{low:+.1%} 至 {high:+.1%}），McNemar p = {p:.3g}",
+        "{better} less {than}: {gain:+z.1%} ({low:+z.1%} to {high:+z.1%}), McNemar p = {p:.3g}",
+        "{better} 相对 {than}：{gain:+z.1%}（{low:+z.1%} 至 {high:+z.1%}），McNemar p = {p:.3g}",
     ),
     "per_class": ("Right at the first place, by fabric ({phase}):", "各面料 Top@1（{phase}）："),
     "class_line": ("  {name}: {right} of {total}", "  {name}：{total} 个中 {right} 个"),
@@ -232,9 +232,9 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "Top@1：现用 {before:.1%}，候选 {after:.1%}",
     ),
     "models_gain": (
-        "Gain: {gain:+.1%} ({low:+.1%} to {high:+.1%}, {share:.1%} interval); of {photos} photos {better} better, "
+        "Gain: {gain:+z.1%} ({low:+z.1%} to {high:+z.1%}, {share:.1%} interval); of {photos} photos {better} better, "
         "{worse} worse",
-        "提升：{gain:+.1%}（{low:+.1%} 至 {high:+.1%}，{share:.1%} 区间）；"
+        "提升：{gain:+z.1%}（{low:+z.1%} 至 {high:+z.1%}，{share:.1%} 区间）；"
         "{photos} 张照片中 {better} 张变好，{worse} 张变差",
     ),
     "models_lead": (

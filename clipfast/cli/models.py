@@ -305,6 +305,6 @@ def _table(say: Speaker, events: list[Event]) -> Table:
         shown = event.note or ""
         if gain is not None:
             low, high = gain.interval.low, gain.interval.high
-            shown = f"{gain.interval.estimate:+.1%} ({low:+.1%} … {high:+.1%}) {shown}".strip()
+            shown = f"{gain.interval.estimate:+z.1%} ({low:+z.1%} … {high:+z.1%}) {shown}".strip()
         table.add_row(event.when[:16].replace("T", " "), event.who, event.action, event.version, shown)
     return table

@@ -176,5 +176,5 @@ def _show(say: Speaker, found: FabricAttributes, results: Answer[Recommendation]
     table.add_column(say("column_score"), justify="right")
     table.add_column(say("column_notes"))
     for place, result in enumerate(results, start=1):
-        table.add_row(str(place), result.display_name, f"{result.score:.3f}", result.notes)
+        table.add_row(str(place), result.display_name, f"{result.score:z.3f}", result.notes)
     out.print(table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -121,8 +121,7 @@ def fabricworld_classes(
         name = english_name(fabric)
         if name not in FABRICS:
             raise DataError(f"fabrics must be of {', '.join(FABRICS)}; got {fabric!r}.")
-        asked = wishes or Wishes()
-        product = Wishes(name, asked.colour, 0, asked.defects, asked.camera, asked.bolt, asked.size)
+        product = replace(wishes or Wishes(), fabric=name)
         (bolt,) = piece_seeds(seed, name, 1)
         samples = []
         for number, piece in enumerate(anomaly_samples(bolt, good=train + good, each=each, wishes=product)):

@@ -158,7 +158,7 @@ def _sentences(count: int, spread: PairDistributions, noise: NoiseEstimate) -> t
     ratio = noise.ratio
     said = [
         f"{count:,} pairs: a matching pair is closer than a shuffled one with probability {spread.auc:.3f} "
-        f"(d' {spread.d_prime:.2f}, overlap {100 * spread.overlap:.0f} %).",
+        f"(d' {spread.d_prime:z.2f}, overlap {100 * spread.overlap:.0f} %).",
         f"Estimated share of mismatched pairs: {100 * ratio.estimate:.1f} % [{100 * ratio.low:.1f}, "
         f"{100 * ratio.high:.1f}].",
     ]

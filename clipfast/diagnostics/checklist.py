@@ -112,7 +112,7 @@ def _domains(found: Diagnosis) -> Said:
         return _open(found, "domain", "image embeddings")
     said = [
         f"{drop.known} {share(drop.known_accuracy)}, {drop.new} {share(drop.new_accuracy)}: "
-        f"{100 * drop.drop:+.1f} points lost{'' if drop.apart else ', not clearly'}"
+        f"{100 * drop.drop:+z.1f} points lost{'' if drop.apart else ', not clearly'}"
         for drop in drops
     ]
     return ("yes" if any(drop.apart and drop.drop > 0 for drop in drops) else "no"), "; ".join(said) + "."
@@ -164,8 +164,8 @@ def _pairs(found: Diagnosis) -> Said:
         return _open(found, "image embeddings", "text embeddings")
     pairs = found.pairs
     text = (
-        f"Matching pairs {pairs.mean_matching:.3f}, shuffled {pairs.mean_shuffled:.3f}: AUC {pairs.auc:.3f}, d' "
-        f"{pairs.d_prime:.2f}, overlap {100 * pairs.overlap:.0f} %."
+        f"Matching pairs {pairs.mean_matching:z.3f}, shuffled {pairs.mean_shuffled:z.3f}: AUC {pairs.auc:.3f}, d' "
+        f"{pairs.d_prime:z.2f}, overlap {100 * pairs.overlap:.0f} %."
     )
     if found.pair_noise is not None:
         text += f" Estimated share of mismatched pairs: {share(found.pair_noise.ratio)}."

@@ -278,7 +278,7 @@ def _chart(found: BranchFindings, name: str) -> str:
 def _spread(spread: Spread | None, interval: ImageIntervals | None = None, mode: str = "") -> str:
     if spread is None:
         return "-"
-    shown = _hundred(spread.mean) + ("" if spread.std is None else f" ± {100 * spread.std:.1f}")
+    shown = _hundred(spread.mean) + ("" if spread.std is None else f" ± {100 * spread.std:z.1f}")
     if interval is not None and mode in interval.modes:
         _, low, high = interval.modes[mode]
         shown += f" [{_hundred(low)}, {_hundred(high)}]"
@@ -299,11 +299,11 @@ def _points(value: float, low: float | None, high: float | None) -> str:
 
 
 def _hundred(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}"
+    return "-" if share is None else f"{100 * share:z.1f}"
 
 
 def _signed(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:+.1f}"
+    return "-" if share is None else f"{100 * share:+z.1f}"
 
 
 def _of(count: int, rows: int) -> str:

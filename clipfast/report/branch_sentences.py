@@ -83,7 +83,7 @@ def approximation_sentence(found: Sequence[Approximation]) -> str:
 
 
 def _points(value: float) -> str:
-    return f"{100 * value:+.1f}"
+    return f"{100 * value:+z.1f}"
 
 
 def _p(value: float) -> str:

@@ -21,7 +21,7 @@ def save_caption_report(folder: Path, title: str, found: CaptionDiagnosis, capti
     """Write pairs.html, pairs.md and pairs.json, each atomically; return their paths."""
     image_of = dict(zip(captions.ids, captions.images, strict=True))
     rows = [
-        [each.id, f"{each.rank:.3f}", f"{each.cosine:.3f}", image_of[each.id], each.text] for each in found.suspects
+        [each.id, f"{each.rank:.3f}", f"{each.cosine:z.3f}", image_of[each.id], each.text] for each in found.suspects
     ]
     page = Page(title)
     for at, line in enumerate(found.sentences):

@@ -190,7 +190,7 @@ def _draw(row: Sequence[Axes], panel: LocalisationPanel) -> None:
     _outline(row[2], panel.truths, _TRUTH, "solid")
     _outline(row[2], panel.found, _FOUND, "dashed")
     for box, score in zip(panel.found, panel.scores, strict=True):
-        row[2].text(box[0], box[1], f"{score:.2f}", color=_FOUND, fontsize=6, va="bottom", clip_on=True)
+        row[2].text(box[0], box[1], f"{score:z.2f}", color=_FOUND, fontsize=6, va="bottom", clip_on=True)
 
 
 def _outline(axis: Any, boxes: Doubles, colour: str, style: str) -> None:

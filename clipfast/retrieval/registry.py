@@ -213,8 +213,8 @@ class Registry:
             present = self.current().versions.get(kind)
             if gain is not None and not gain.proven and note is None:
                 raise DataError(
-                    f"The gain is not proven: {100 * gain.interval.estimate:+.1f} points "
-                    f"({100 * gain.interval.low:+.1f} to {100 * gain.interval.high:+.1f}) includes 0, with "
+                    f"The gain is not proven: {100 * gain.interval.estimate:+z.1f} points "
+                    f"({100 * gain.interval.low:+z.1f} to {100 * gain.interval.high:+z.1f}) includes 0, with "
                     f"{gain.better} photos better and {gain.worse} worse. Keep what is in use, and label more."
                 )
             if gain is None and present is not None and note is None:
