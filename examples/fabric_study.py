@@ -1,14 +1,14 @@
 """Does the loop keep its promises? Useless candidates and unknown fabrics, on drawn ones. Needs clipfast[cpu,train].
 
-    python examples/fabric_study.py [--years 100] [--banks 8] [--fabrics 24] [--others 90] [--model ARTIFACT] [--out DIR]
+    python examples/fabric_study.py [--years 100] [--banks 8] [--fabrics 24] [--model ARTIFACT] [--out DIR]
 
-- A year of luck: 52 weeks, each with a head that was trained on as many other photos and knows nothing new, compared with
-  what is in use on one frozen evaluation set. How often does a year promote anything? Once with the two systems' answers
-  exchanged by a coin wherever they differ, so that neither is better: any promotion is false. And once as they are: there
-  a promotion is false where, on ten times as many other photos, the candidate is no better.
+- A year of luck: 52 weeks, each with a head that was trained on as many other photos and knows nothing new, compared
+  with what is in use on one frozen evaluation set. How often does a year promote anything? Once with a coin that says,
+  wherever the two differ, which is right, so that neither is better: any promotion is false. And once as they are:
+  there a promotion is false where, on nine times as many other photos, the candidate is no better.
 - None of these: six fabrics of 24 are left out of the bank in turn. How many of their photos are noticed, and how many
-  of the others refused? With the threshold that the bank finds by itself, on photos like its own; and with the one that
-  `clipfast fuse fit` takes from labelled patches, on photos that are dim, faint, turned or noisy.
+  of the others refused? With the threshold that the bank finds by itself, on photos like its own; and with the one
+  that `clipfast fuse fit` takes from labelled patches, on photos that are dim, faint, turned or noisy.
 
 Nothing is chosen here: the thresholds are the library's own. Seeds are test seeds, from 982,000,000.
 """
@@ -26,7 +26,7 @@ from rich.console import Console
 from clipfast import Clip
 from clipfast.datasets.fabricworld import FABRICS, class_samples
 from clipfast.datasets.shifts import Shift, shifted
-from clipfast.metrics import BootstrapOptions, Interval, bootstrap_interval
+from clipfast.metrics import BootstrapOptions, Interval, bootstrap_interval, wilson_interval
 from clipfast.provenance import Provenance
 from clipfast.report.results import write_json
 from clipfast.retrieval import BankModel, FabricBank, Fusion, LinearHead, References, Voices, class_scores
@@ -36,7 +36,7 @@ from clipfast.retrieval.promotion import LOOKS, gain_of, smallest_lead
 from clipfast.types import Floats
 
 TEST_SEED = 982_000_000
-REFERENCES, LABELLED, ASKED = 3, 8, 10  # photos of each fabric: in the bank, a head is trained on, an evaluation set has
+REFERENCES, LABELLED, ASKED = 3, 8, 10  # photos of a fabric: in the bank, to train on, in an evaluation set
 POOL = 40  # photos of each fabric that the year's heads are drawn from
 COINS = 50  # times that a year's answers are exchanged anew
 SHIFTS: tuple[Shift, ...] = ("dark", "turned", "low contrast", "noise")
@@ -120,16 +120,16 @@ def years(cloths: Cloths, count: int, others: int) -> dict[str, Any]:
                 outcomes.append(bool(candidate[:, hidden].mean() <= present[:, hidden].mean()))
                 present = candidate
         by_coin.append(float(coins.mean()))
-        promoted.append(float(bool(outcomes)))
-        wrongly.append(float(any(outcomes)))
+        promoted.append(bool(outcomes))
+        wrongly.append(any(outcomes))
         console.print(f"  year {year + 1} of {count}", end="\r")
     return {
         "years": count,
         "looks": LOOKS,
         "photos": len(cloths.names) * ASKED,
         "false by coin": _interval(by_coin),
-        "any promotion": _interval(promoted),
-        "false promotion": _interval(wrongly),
+        "any promotion": wilson_interval(sum(promoted), count),
+        "false promotion": wilson_interval(sum(wrongly), count),
     }
 
 
@@ -184,7 +184,7 @@ def _refusals(
 def main() -> None:
     """Read options, measure, print, and write fabric_study.json where --out says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--years", type=int, default=100)
+    parser.add_argument("--years", type=int, default=100, help="two at least")
     parser.add_argument("--banks", type=int, default=8, help="each shared out four times")
     parser.add_argument("--fabrics", type=int, default=len(FABRICS))
     parser.add_argument("--others", type=int, default=90, help="photos of each fabric that tell who is really better")

@@ -188,7 +188,9 @@ def friday(shop: Shop, waiting: Sequence[Path], week: int, data: Path) -> None:
                   f"{gain.interval.high:+.1%}; {gain.better} photos better, {gain.worse} worse)")  # fmt: skip
     if gain.proven:
         version = shop.registry.promote("head", candidate, gain=gain, eval_version=shop.held.version, note=None)
-        console.print(f"✓ Promoted {version}; the running process has it: {shop.live.voices().head is not present.head}")
+        console.print(
+            f"✓ Promoted {version}; the running process has it: {shop.live.voices().head is not present.head}"
+        )
     else:
         console.print("✗ Not promoted: the interval includes 0. What is in use stays; label more.")
 

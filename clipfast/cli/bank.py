@@ -20,7 +20,6 @@ from clipfast.cli.bank_summary import (
     show_written,
 )
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
-from clipfast.cli.messages import Speaker, takes_language
 from clipfast.cli.console import (
     JsonOption,
     note,
@@ -28,6 +27,7 @@ from clipfast.cli.console import (
     print_json,
     progress_bar,
 )
+from clipfast.cli.messages import Speaker, takes_language
 from clipfast.errors import DataError
 from clipfast.retrieval.default import DEFAULT_BANK, DEFAULT_FOLDER
 from clipfast.retrieval.scoring import CLASS_SCORES, ClassScore
@@ -182,9 +182,7 @@ def list_(
     out.print(say("bank_file", path=bank_path))
     show_totals(say, bank, bank_path)
     made_by = bank.model
-    out.print(
-        say("bank_model", name=made_by.name, precision=made_by.precision, fingerprint=made_by.fingerprint[:16])
-    )
+    out.print(say("bank_model", name=made_by.name, precision=made_by.precision, fingerprint=made_by.fingerprint[:16]))
 
 
 @app.command()

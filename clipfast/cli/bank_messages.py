@@ -11,7 +11,10 @@ BANK_MESSAGES: dict[str, tuple[str, str]] = {
     "bank_building": ("Building fabric reference bank...", "正在构建面料向量库……"),
     "bank_images": ("{count} images", "{count} 张图像"),
     "bank_one_image": ("{count} image", "{count} 张图像"),
-    "bank_line": ("[OK] {fabric}: {images} -> shape ({count}, {dim})", "[成功] {fabric}：{images} -> 形状 ({count}, {dim})"),
+    "bank_line": (
+        "[OK] {fabric}: {images} -> shape ({count}, {dim})",
+        "[成功] {fabric}：{images} -> 形状 ({count}, {dim})",
+    ),
     "bank_empty": ("[EMPTY] {fabric}: {images}", "[空] {fabric}：{images}"),
     "bank_replaced": ("[REPLACED] {path}", "[替换] {path}"),
     "bank_ignored": ("[IGNORED] {path}: {reason}", "[忽略] {path}：{reason}"),

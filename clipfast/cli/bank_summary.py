@@ -74,7 +74,9 @@ def show_report(say: Speaker, report: BuildReport, bank: FabricBank) -> None:
     """Write one line for every fabric, then what was replaced, skipped, passed over or repeated."""
     for fabric, count in report.counts.items():
         values = {"fabric": fabric, "images": images_text(say, count)}
-        out.print(say("bank_line", count=count, dim=bank.references.dim, **values) if count else say("bank_empty", **values))
+        out.print(
+            say("bank_line", count=count, dim=bank.references.dim, **values) if count else say("bank_empty", **values)
+        )
     for path in report.replaced:
         out.print(say("bank_replaced", path=path))
     for item in report.skipped:

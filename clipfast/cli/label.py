@@ -53,9 +53,7 @@ def add(
     by = Labeller(who=who)
     store = _store(labels, say)
     added = (
-        store.add(image, label, region=region, by=by)
-        if image is not None
-        else store.answer(str(item), label, by=by)
+        store.add(image, label, region=region, by=by) if image is not None else store.answer(str(item), label, by=by)
     )
     path = labels / added.key
     there = path.is_file() and read_sidecar(path) == added.sidecar

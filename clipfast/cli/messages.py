@@ -259,7 +259,8 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "saved_plot": ("Saved the curve over alpha -> {path}", "已保存 α 曲线图 -> {path}"),
     "no_chinese_font": (
         NO_CHINESE_FONT,
-        "未找到含中文字形的字体，图中的中文改用英文或编号。请安装字体（如 fonts-noto-cjk），或设置 CLIPFAST_FONT=字体文件",
+        "未找到含中文字形的字体，图中的中文改用英文或编号。请安装字体（如 fonts-noto-cjk），"
+        "或设置 CLIPFAST_FONT=字体文件",
     ),
     "column_fabric": ("Fabric", "面料"),
     "column_score": ("Score", "得分"),
@@ -314,8 +315,6 @@ def _known_language(lang: str) -> str:
     if lang not in ("zh", "en"):
         raise typer.BadParameter(f"must be zh or en; got {lang!r}")
     return lang
-
-
 
 
 @dataclass(frozen=True, slots=True)

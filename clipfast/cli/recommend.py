@@ -35,7 +35,8 @@ def recommend(
     *,
     topk: Annotated[int, typer.Option("--topk", min=1, help="How many fabrics.")] = 5,
     labels: Annotated[
-        Path | None, typer.Option("--labels", help="Folder of labels: let this wait there if it is unsure or none of these.")
+        Path | None,
+        typer.Option("--labels", help="Folder of labels: let this wait there if it is unsure or none of these."),
     ] = None,
     ask_below: Annotated[
         float | None,

@@ -368,7 +368,10 @@ def test_every_message_says_the_same_in_both_languages() -> None:
 
 def test_a_hint_keeps_the_kind_of_error() -> None:
     """Exit codes and `except` clauses do not depend on the language."""
-    with pytest.raises(DataError, match=r"^训练样本太少.*Too few samples to train: x"), messages.in_language(messages.Speaker("zh")):
+    with (
+        pytest.raises(DataError, match=r"^训练样本太少.*Too few samples to train: x"),
+        messages.in_language(messages.Speaker("zh")),
+    ):
         raise DataError("Too few samples to train: x")
     with pytest.raises(DataError, match=r"^unheard of"), messages.in_language(messages.Speaker("zh")):
         raise DataError("unheard of")

@@ -54,15 +54,18 @@ def test_without_a_font_nothing_is_drawn_as_boxes() -> None:
     assert fonts.drawable("cotton 70 %")
     assert not fonts.drawable("棉布")
     assert not fonts.drawable("crêpe")
-    for draw in (lambda: curve_figure(CURVE, title="权重", x_label="a", y_label=""), lambda: localisation_figure([_panel("棉布")])):
-        with pytest.raises(DataError, match="No font with Chinese glyphs was found.*fonts-noto-cjk.*CLIPFAST_FONT"):
+    for draw in (
+        lambda: curve_figure(CURVE, title="权重", x_label="a", y_label=""),
+        lambda: localisation_figure([_panel("棉布")]),
+    ):
+        with pytest.raises(DataError, match=r"No font with Chinese glyphs was found.*fonts-noto-cjk.*CLIPFAST_FONT"):
             draw()
     assert "\n" not in fonts.NO_CHINESE_FONT
 
 
 @pytest.mark.usefixtures("drawn")
 def test_a_font_that_has_them_is_taken() -> None:
-    """No warning of a missing glyph (warnings are errors here), and the words are there: wide bars, not hollow boxes."""
+    """No warning of a missing glyph (warnings are errors here), and the words are there, each as itself."""
     assert fonts.drawable("棉布 Cotton")
     titled, bare = (_pixels(curve_figure(CURVE, title=t, x_label="alpha", y_label="")) for t in (WORDS, " "))
     assert (titled[:40] < 128).sum() > (bare[:40] < 128).sum() + 300
