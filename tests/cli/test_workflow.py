@@ -64,6 +64,22 @@ def test_the_whole_loop_runs_in_the_owners_layout() -> None:
     assert set(answer["attributes"]) >= {"dominant_color_name", "sheen_score", "texture_complexity", "pattern"}
 
 
+def test_the_bank_speaks_chinese_too() -> None:
+    """Summary, check points, list, search and care of the bank; figures are the same in both languages."""
+    built = run("bank", "build", "--lang", "zh")
+    assert "[成功] cotton：3 张图像 -> 形状 (3, 3)" in built
+    assert "已保存面料向量库 -> data/fabric_bank.npz" in built
+    ticks = [line for line in built.splitlines() if line[0] in "✓✗"]
+    assert [line.split(":")[0] for line in ticks] == [
+        "✓ 文件已生成", "✓ 每个面料至少有 1 个嵌入向量", "✓ 每个面料 3-5 张图像", "✓ 图像分辨率不低于 224x224",
+        "✓ 文件大小合理",
+    ]  # fmt: skip
+    assert "面料总数：3" in run("bank", "list", "--lang", "zh")
+    assert "最近的照片 cotton/" in run("bank", "search", PHOTO, "--lang", "zh")
+    assert "每张照片都能在其他照片中找到自己的面料" in run("bank", "check", "--lang", "zh")
+    assert run_json("bank", "list", "--lang", "zh") == run_json("bank", "list")
+
+
 def test_head_train_prints_the_summary_of_the_owners_tool() -> None:
     """Class distribution, totals, what was left out, accuracy with its interval, and check points."""
     run("evalset", "make")
@@ -278,10 +294,10 @@ def _eval_image(change: str) -> None:
 
 
 PHOTO = "data/fabrics/cotton/ref_00.png"
-TROUBLES: list[tuple[Callable[[], object], list[str], str, str | None]] = [
+TROUBLES: list[tuple[Callable[[], object], list[str], str, str]] = [
     # the owner's problem 1: the folder is empty, or its structure is wrong
-    (_empty_fabrics, ["bank", "build"], "No embeddings collected", None),
-    (_flat_fabrics, ["bank", "build"], "No embeddings collected", None),
+    (_empty_fabrics, ["bank", "build"], "No embeddings collected", "没有收集到任何嵌入"),
+    (_flat_fabrics, ["bank", "build"], "No embeddings collected", "没有收集到任何嵌入"),
     # problem 2: fewer than 20 labelled samples
     (_few_labels, ["head", "train"], "Too few samples to train: there are 18", "训练样本太少：至少需要 20 个"),
     # bad input of the issue
@@ -297,15 +313,14 @@ TROUBLES: list[tuple[Callable[[], object], list[str], str, str | None]] = [
 
 @pytest.mark.parametrize(("prepare", "arguments", "english", "chinese"), TROUBLES)
 def test_every_trouble_of_the_owners_document_has_its_words(
-    prepare: Callable[[], object], arguments: list[str], english: str, chinese: str | None
+    prepare: Callable[[], object], arguments: list[str], english: str, chinese: str
 ) -> None:
-    """One sentence, exit by our own error, a hint in Chinese where the command speaks it."""
+    """One sentence, exit by our own error, with --lang zh a hint in Chinese before it."""
     prepare()
-    assert english in failure(*arguments, *(["--lang", "en"] if chinese else []))
-    if chinese is not None:
-        said = failure(*arguments, "--lang", "zh")
-        assert said.startswith(chinese)
-        assert english in said
+    assert english in failure(*arguments, "--lang", "en")
+    said = failure(*arguments, "--lang", "zh")
+    assert said.startswith(chinese)
+    assert english in said
 
 
 def test_a_fabric_that_the_bank_lacks_is_listed_and_more_rules_raise_it() -> None:
