@@ -14,7 +14,10 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 NEEDS_TORCH = {"export_your_checkpoint.py", "finetune_localisation.py"}
 
 
-SMALL = {"fabric_week.py": ["--fabrics", "6"]}
+SMALL = {
+    "fabric_week.py": ["--fabrics", "6", "--per-fabric", "24"],
+    "fabric_study.py": ["--fabrics", "4", "--years", "2", "--banks", "1", "--others", "10"],
+}
 """Arguments that make an example short; the others are short as they are."""
 
 

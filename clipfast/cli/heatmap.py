@@ -126,6 +126,7 @@ def heatmap(
 ) -> None:
     """Draw a heat map over IMAGE, one panel a text, scaled from each map's lowest to highest value."""
     from clipfast.cli.heatmap_picture import drawn_hw, heat_sheet, map_facts
+    from clipfast.report.fonts import NO_CHINESE_FONT, drawable
     from clipfast.report.images import save_png
     from clipfast.runtime.images import load_image
     from clipfast.surgery import EdgeAware, MapOptions, Windows, heatmaps
@@ -160,11 +161,13 @@ def heatmap(
         print_json({**found, "out": out_path.as_posix(), "maps": facts})
         return
     for number, fact in enumerate(facts, start=1):
-        caption = fact.text if fact.text.isascii() else f"text {number} ({fact.text})"
+        caption = fact.text if drawable(fact.text) else f"text {number} ({fact.text})"
         if fact.max == fact.min:
             out.print(f"{caption}: the map is flat; the model sees no difference between the texts")
         else:
             out.print(f"{caption}: peak at {list(fact.peak_xy)}, similarity {fact.min:z.3f} to {fact.max:z.3f}")
+    if not all(drawable(fact.text) for fact in facts):
+        note(NO_CHINESE_FONT)
     alike = alike_texts(clip.encode_texts(text, options.templates), text)
     for group in alike:
         note(f"{', '.join(group)} are all but the same to this model, and so are their maps: use words that it knows.")

@@ -17,6 +17,7 @@ from clipfast.datasets.box_samples import BoxFormat, BoxSet, read_boxes
 from clipfast.datasets.box_splits import several_sources, split_by_source
 from clipfast.errors import DataError, MissingExtraError
 from clipfast.provenance import Provenance, digest
+from clipfast.report.fonts import NO_CHINESE_FONT
 from clipfast.report.localise_figures import FigureWriter
 from clipfast.report.localise_report import KIND, LocaliseReport
 from clipfast.report.plots import require_matplotlib
@@ -225,6 +226,8 @@ class LocalizeRun:
             )
         if figures is not None:
             figures.finish()
+            if figures.unnamed:
+                note(NO_CHINESE_FONT)
         model = {
             "name": clip.name,
             "fingerprint": clip.fingerprint(),

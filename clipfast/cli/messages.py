@@ -9,13 +9,17 @@ from typing import Annotated
 
 import typer
 
+from clipfast.cli.bank_messages import BANK_MESSAGES
+from clipfast.cli.option_groups import Decorator, takes
 from clipfast.errors import ClipfastError
+from clipfast.report.fonts import NO_CHINESE_FONT
 from clipfast.retrieval.rules import Language, require_language
 
-__all__ = ["HINTS", "MESSAGES", "LangOption", "RecommendLangOption", "Speaker", "in_language"]
+__all__ = ["HINTS", "MESSAGES", "Speaker", "in_language", "takes_language"]
 
 # key: (English, Chinese)
 MESSAGES: dict[str, tuple[str, str]] = {
+    **BANK_MESSAGES,
     "class_distribution": ("Class Distribution:", "类别分布："),
     "class_samples": ("  {name}: {count} samples", "  {name}：{count} 个样本"),
     "total_samples": ("Total: {samples} samples, {classes} classes", "合计：{samples} 个样本，{classes} 个类别"),
@@ -103,12 +107,13 @@ MESSAGES: dict[str, tuple[str, str]] = {
     ),
     "label_random": ("picked by chance", "随机抽取"),
     "label_uncertain": ("uncertain", "置信度低"),
+    "label_none_of_these": ("none of these", "以上皆非"),
     "label_held": ("   Of the evaluation set, never trained on: {count}", "   属于评估集、不用于训练：{count}"),
     "label_new": ("   Not trained on yet: {count}", "   尚未用于训练：{count}"),
     "label_by_hand": ("   Put there by hand: {count}", "   手动放入：{count}"),
     "label_waiting": (
-        "   Waiting: {uncertain} uncertain, {random} picked by chance",
-        "   等待标注：低置信度 {uncertain} 个，随机抽取 {random} 个",
+        "   Waiting: {uncertain} uncertain, {none_of_these} none of these, {random} picked by chance",
+        "   等待标注：低置信度 {uncertain} 个，以上皆非 {none_of_these} 个，随机抽取 {random} 个",
     ),
     "label_by_chance": (
         "   First answer right on those picked by chance: {share:.1%} ({low:.1%} to {high:.1%})",
@@ -163,7 +168,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "check_top3": ("Top@3 above 90 %", "Top@3 准确率高于 90 %"),
     "check_errors": ("No errors", "无错误"),
     "check_better": ("{better} is better than {than}", "{better} 优于 {than}"),
-    "fit_curve": ("Weight of the rules on {count} validation patches:", "规则权重 α（{count} 个验证图块）："),
+    "fit_curve": ("Weight of the rules on {count} validation patches:", "规则权重 alpha（{count} 个验证图块）："),
     "fit_chosen": (
         "Chosen: alpha = {alpha:g}{share}; temperatures {rules:.3g} (rules), {bank:.3g} (bank)",
         "选定：alpha = {alpha:g}{share}；温度 {rules:.3g}（规则）、{bank:.3g}（向量库）",
@@ -252,6 +257,11 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "column_version": ("Version", "版本"),
     "column_gain": ("Gain", "提升"),
     "saved_plot": ("Saved the curve over alpha -> {path}", "已保存 α 曲线图 -> {path}"),
+    "no_chinese_font": (
+        NO_CHINESE_FONT,
+        "未找到含中文字形的字体，图中的中文改用英文或编号。请安装字体（如 fonts-noto-cjk），"
+        "或设置 CLIPFAST_FONT=字体文件",
+    ),
     "column_fabric": ("Fabric", "面料"),
     "column_score": ("Score", "得分"),
     "column_notes": ("Notes", "说明"),
@@ -307,35 +317,34 @@ def _known_language(lang: str) -> str:
     return lang
 
 
-LangOption = Annotated[str, typer.Option("--lang", callback=_known_language, help="Language of messages: en or zh.")]
-RecommendLangOption = Annotated[
-    str, typer.Option("--lang", callback=_known_language, help="Language of names and notes: zh or en.")
-]
-
-
 @dataclass(frozen=True, slots=True)
 class Speaker:
     """Says what the table holds, in one language."""
 
     lang: Language = "en"
 
-    @classmethod
-    def of(cls, lang: str) -> Speaker:
-        """Make one for a language that the command line gave."""
-        return cls(require_language(lang))
-
     def __call__(self, key: str, /, **values: object) -> str:
         """Return a message with its values put in."""
         return MESSAGES[key][0 if self.lang == "en" else 1].format(**values)
 
 
+def takes_language(default: Language = "en") -> Decorator:
+    """Give a command `--lang`, and hand over its argument `say`; errors of the command come in that language too."""
+    option = typer.Option("--lang", callback=_known_language, help="Language of messages and names: en or zh.")
+    return takes("say", _speaker, {"lang": (Annotated[str, option], default)}, around=in_language)
+
+
+def _speaker(*, lang: str) -> Speaker:
+    return Speaker(require_language(lang))
+
+
 @contextmanager
-def in_language(lang: str) -> Iterator[None]:
-    """Put a hint in Chinese before an error's sentence, where one is asked for and known."""
+def in_language(say: Speaker) -> Iterator[None]:
+    """Put a hint in Chinese before an error's sentence, where that language is spoken and a hint is known."""
     try:
         yield
     except ClipfastError as error:
         hint = next((said for words, said in HINTS.items() if words in str(error)), None)
-        if lang != "zh" or hint is None:
+        if say.lang != "zh" or hint is None:
             raise
         raise type(error)(f"{hint}。{error}") from error

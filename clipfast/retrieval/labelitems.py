@@ -19,6 +19,9 @@ from clipfast.storage import sha256_file
 if TYPE_CHECKING:
     from PIL import Image
 
+    from clipfast.retrieval.answers import Answer
+    from clipfast.retrieval.recommend import Recommendation
+
 __all__ = ["Labeller", "SeenCrop", "absolute", "asked_photo", "patch_bytes", "queue_item", "read_photo", "sidecar_of"]
 
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
@@ -56,6 +59,7 @@ class SeenCrop:
         confidence: Probability that the first answer is right, in [0, 1].
         answers: Fabrics with their shares in [0, 1], best first.
         model: Whose answers they are.
+        none: True where the answer was "none of these".
     """
 
     photo: Path
@@ -63,6 +67,13 @@ class SeenCrop:
     confidence: float
     answers: tuple[tuple[str, float], ...]
     model: str | None = None
+    none: bool = False
+
+    @classmethod
+    def of(cls, photo: Path, region: Region, answer: Answer[Recommendation], *, model: str | None = None) -> SeenCrop:
+        """Take down what `fuse_with_clip` answered; sums of shares may round above 1."""
+        shares = tuple((name, min(score, 1.0)) for name, score, *_ in answer)
+        return cls(photo, region, min(answer.confidence, 1.0), shares, model, none=answer.none_of_these)
 
 
 def read_photo(path: Path) -> tuple[str, Image.Image]:
