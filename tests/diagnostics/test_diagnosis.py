@@ -29,7 +29,7 @@ def _bare(labels: list[int], said: list[int]) -> Predictions:
         (_bare([0, 1, 2], [0, 1, 1]), "Only 3 samples are judged"),
         (_bare([0] * 40, [0] * 40), "Every judged sample is right"),
         (_bare([0] * 40, [1] * 40), "Every judged sample is wrong"),
-        (_bare([0], [1]), "Only 1 samples are judged"),
+        (_bare([0], [1]), "Only 1 sample is judged"),
         (_bare([0, 1] * 30, [0, 1] * 28 + [1, 0] * 2), "Only 4 samples are wrong"),
     ],
 )
