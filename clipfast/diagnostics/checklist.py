@@ -58,8 +58,8 @@ def share(interval: Interval | None) -> str:
 
 
 def _open(found: Diagnosis, *fields: str) -> Said:
-    lacking = [name for name in fields if name in found.missing] or list(fields)
-    return "open", f"The data have no {' and no '.join(lacking)}."
+    lacking = [name for name in fields if name in found.missing]
+    return "open", f"The data lack {' and '.join(lacking)}." if lacking else "There are too few samples for that."
 
 
 def _groups(found: Diagnosis) -> Said:
@@ -102,7 +102,7 @@ def _training(found: Diagnosis) -> Said:
     if train.high < test.low:
         return "no", f"{text} Training samples are worse than new ones: look at the training labels."
     if train.low > test.high:
-        return "yes", f"{text} Training is good and new samples are worse: generalisation."
+        return "yes", f"{text} New samples are worse than training samples."
     if train.high < _LOW_ACCURACY:
         return "no", f"{text} Training samples fail as well: noise or capacity, not generalisation."
     return "no", f"{text} The two do not differ clearly."
@@ -114,7 +114,7 @@ def _domains(found: Diagnosis) -> Said:
         return _open(found, "domain", "image embeddings")
     said = [
         f"{drop.known} {share(drop.known_accuracy)}, {drop.new} {share(drop.new_accuracy)}: "
-        f"{100 * drop.drop:+.1f} points lost{'' if drop.apart else ', not clearly'}"
+        f"{100 * abs(drop.drop):.1f} points {'lost' if drop.drop >= 0 else 'won'}{'' if drop.apart else ', not clearly'}"
         for drop in drops
     ]
     return ("yes" if any(drop.apart and drop.drop > 0 for drop in drops) else "no"), "; ".join(said) + "."
@@ -182,7 +182,7 @@ def _pairs(found: Diagnosis) -> Said:
 
 def _clusters(found: Diagnosis) -> Said:
     same = found.agreement
-    if same is None:
+    if same is None or same.clusters < 2:
         return _open(found, "image embeddings", "text embeddings")
     parts = [
         f"{name} {value:.2f}"
@@ -318,7 +318,13 @@ def _rule_noise(found: Diagnosis) -> Said:
 def _rule_generalisation(found: Diagnosis) -> Said:
     train, domains = _training(found), _domains(found)
     if "yes" in {train[0], domains[0]}:
-        return "yes", "Accuracy is lost on new samples: cross-dataset test, then pretraining or augmentation."
+        blamed = any(finding.cause == "generalisation" for finding in found.triage.raised)
+        if blamed or (found.novelty is None and "domain" in found.missing):
+            return "yes", "Accuracy is lost on new samples: cross-dataset test, then pretraining or augmentation."
+        return "no", (
+            "Accuracy is lost on new samples, but few of the wrong ones are unlike the training data: look at the causes "
+            "above first."
+        )
     if {train[0], domains[0]} == {"open"}:
         return "open", f"{train[1]} {domains[1]}"
     return "no", "No clear loss from training to new samples."
@@ -362,7 +368,7 @@ _LOST, _NEW, _NOISE, _DESIGN, _LIST, _RULES = (
 
 _BOXES: tuple[tuple[str, str, Callable[[Diagnosis], Said]], ...] = (
     (_STEP, "1. Do errors gather in groups?", _groups),
-    (_STEP, f"2. Are {NOISE_RULE:.0%} or more of the wrong samples mismatched, when people look?", _review),
+    (_STEP, f"2. Are {100 * NOISE_RULE:.0f} % or more of the wrong samples mismatched, when people look?", _review),
     (_STEP, "3. Is it good on training samples and worse on new ones?", _training),
     (_STEP, "4. Does it get worse in new domains?", _domains),
     (_STEP, "5a. Is its confidence off: surer, or less sure, than it is right?", _unsure),

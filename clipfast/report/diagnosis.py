@@ -187,7 +187,7 @@ class DiagnosisReport:
     def _groups(self) -> list[tuple[str, list[list[str]]]]:
         return [
             (
-                f"{table.column} ({table.groups:,} groups)",
+                f"{table.column} ({table.groups:,} group{'' if table.groups == 1 else 's'})",
                 [
                     [
                         row.name or "(none)", f"{row.samples:,}", f"{row.errors:,}", share(row.error_rate),
@@ -210,6 +210,7 @@ class DiagnosisReport:
     def _plots(self, page: Page) -> None:
         found = self.found
         page.heading("Calibration")
+        page.paragraph("Share of right answers (upwards) by confidence; bars that reach the line are as sure as right.")
         table = found.calibration.table
         page.chart(
             reliability_diagram(
@@ -218,7 +219,8 @@ class DiagnosisReport:
             )
         )  # fmt: skip
         rows = [
-            [row.name or "(none)", f"{row.samples:,}", f"{row.ece.estimate:.3f}", f"{row.mce:.3f}", f"{row.ace:.3f}",
+            [row.name or "(none)", f"{row.samples:,}", f"{row.ece.estimate:.3f} [{row.ece.low:.3f}, {row.ece.high:.3f}]",
+             f"{row.mce:.3f}", f"{row.ace:.3f}",
              f"{row.confidence:.3f}", f"{row.accuracy:.3f}"]
             for row in (found.calibration.overall, *found.calibration.by_group)
         ]  # fmt: skip
