@@ -83,7 +83,7 @@ def test_more_rows_than_a_gpu_can_select_are_refused(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.gpu
 def test_a_real_gpu_gives_what_the_cpu_gives() -> None:
-    """Run by `pytest -m gpu` on a machine that has one and faiss-gpu; scores to fp32's rounding, ids where they differ."""
+    """Run by `pytest -m gpu` on a machine that has one, with faiss-gpu; scores to fp32's rounding."""
     if not hasattr(faiss, "StandardGpuResources") or not faiss.get_num_gpus():
         pytest.skip("needs faiss-gpu and a GPU")
     rows = _rows(5000)

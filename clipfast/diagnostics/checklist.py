@@ -114,7 +114,8 @@ def _domains(found: Diagnosis) -> Said:
         return _open(found, "domain", "image embeddings")
     said = [
         f"{drop.known} {share(drop.known_accuracy)}, {drop.new} {share(drop.new_accuracy)}: "
-        f"{100 * abs(drop.drop):.1f} points {'lost' if drop.drop >= 0 else 'won'}{'' if drop.apart else ', not clearly'}"
+        f"{100 * abs(drop.drop):.1f} points {'lost' if drop.drop >= 0 else 'won'}"
+        + ("" if drop.apart else ", not clearly")
         for drop in drops
     ]
     return ("yes" if any(drop.apart and drop.drop > 0 for drop in drops) else "no"), "; ".join(said) + "."
@@ -201,7 +202,9 @@ def _context(found: Diagnosis) -> Said:
     part = found.modalities.no_context
     if part is None:
         return _open(found, "no_context_probs")
-    text = f"Accuracy {share(part.full)} with, {share(part.without)} without the words around the keyword: {_lost(part)}."
+    text = (
+        f"Accuracy {share(part.full)} with, {share(part.without)} without the words around the keyword: {_lost(part)}."
+    )
     if part.lost.low > 0:
         return "yes", text
     return ("no", text) if _as_good(part) else ("open", f"{text} More samples are needed to tell.")
@@ -242,7 +245,9 @@ def _choice(found: Diagnosis) -> Said:
 
 def _ablation(found: Diagnosis) -> Said:
     parts = found.modalities
-    alone = [(name, part) for name, part in (("Image", parts.image_only), ("Text", parts.text_only)) if part is not None]
+    alone = [
+        (name, part) for name, part in (("Image", parts.image_only), ("Text", parts.text_only)) if part is not None
+    ]
     if not alone:
         return _open(found, "image_only_probs", "text_only_probs")
     text = " ".join(
@@ -292,7 +297,8 @@ def _types(found: Diagnosis) -> Said:
     rows = []
     for row in table.rows[:6]:
         rate, f1 = row.error_rate, row.macro_f1
-        said = f"{row.name or '(none)'}: accuracy {share(Interval(1 - rate.estimate, 1 - rate.high, 1 - rate.low, 0.95, ''))}"
+        right = Interval(1 - rate.estimate, 1 - rate.high, 1 - rate.low, rate.confidence, rate.method)
+        said = f"{row.name or '(none)'}: accuracy {share(right)}"
         rows.append(said + (f", macro F1 {f1.estimate:.3f} [{f1.low:.3f}, {f1.high:.3f}]" if f1 else ""))
     more = f"; {table.groups - 6} more types are in the tables below" if table.groups > 6 else ""
     return "figure", "; ".join(rows) + more + "."
@@ -322,8 +328,8 @@ def _rule_generalisation(found: Diagnosis) -> Said:
         if blamed or (found.novelty is None and "domain" in found.missing):
             return "yes", "Accuracy is lost on new samples: cross-dataset test, then pretraining or augmentation."
         return "no", (
-            "Accuracy is lost on new samples, but few of the wrong ones are unlike the training data: look at the causes "
-            "above first."
+            "Accuracy is lost on new samples, but few of the wrong ones are unlike the training data: look at the "
+            "causes above first."
         )
     if {train[0], domains[0]} == {"open"}:
         return "open", f"{train[1]} {domains[1]}"

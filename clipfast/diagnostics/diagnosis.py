@@ -249,7 +249,11 @@ def _drops(predictions: Predictions, far: NoveltyScores | None) -> tuple[Drop, .
     right, judged, train = predictions.right, predictions.judged, predictions.in_training
     found = [domain_drop(right, train, judged & ~train, ("train", "judged"))]
     if far is not None:
-        found.append(domain_drop(right, judged & ~far.new, judged & far.new, ("samples like the training data", "samples unlike it")))
+        found.append(
+            domain_drop(
+                right, judged & ~far.new, judged & far.new, ("samples like the training data", "samples unlike it")
+            )
+        )
     if "domain" in predictions.columns and train.any() and not train.all():
         domain = predictions.columns["domain"]
         seen = np.isin(domain, np.unique(domain[train]))

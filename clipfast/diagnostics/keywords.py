@@ -70,7 +70,9 @@ def find_keywords(
     """
     chosen = options or KeywordOptions()
     rng = np.random.default_rng(chosen.seed)
-    held = [at for at, (word, image) in enumerate(zip(captions.keywords, captions.images, strict=True)) if word and image]
+    held = [
+        at for at, (word, image) in enumerate(zip(captions.keywords, captions.images, strict=True)) if word and image
+    ]
     for at in held:
         if captions.keywords[at].lower() not in captions.texts[at].lower():
             raise DataError(

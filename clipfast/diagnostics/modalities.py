@@ -1,4 +1,4 @@
-"""What parts of the input are worth: accuracy with each taken away, beside accuracy with everything on the same samples."""
+"""What parts of the input are worth: accuracy with each taken away, beside that with all of it, on the same samples."""
 
 from __future__ import annotations
 

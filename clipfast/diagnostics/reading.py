@@ -73,12 +73,14 @@ def read_embeddings(path: Path, ids: Sequence[str]) -> tuple[Floats | None, Floa
         raise DataError(f"No file at {path}. Write a .npz with ids, and image or text.")
     try:
         with zipfile.ZipFile(path) as members:
-            if sum(member.file_size for member in members.infolist()) > _MAX_EMBEDDING_BYTES:
-                raise DataError(f"{path} holds more than {_MAX_EMBEDDING_BYTES >> 30} GB. Take fewer samples.")
+            size = sum(member.file_size for member in members.infolist())
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not a readable .npz of plain arrays ({error}).") from error
+    if size > _MAX_EMBEDDING_BYTES:
+        raise DataError(f"{path} holds more than {_MAX_EMBEDDING_BYTES >> 30} GB. Take fewer samples.")
+    try:
         with np.load(path, allow_pickle=False) as archive:
             held = {name: np.asarray(archive[name]) for name in ("ids", "image", "text") if name in archive.files}
-    except DataError:
-        raise
     except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a readable .npz of plain arrays ({error}).") from error
     if "ids" not in held or len(held) < 2:
@@ -181,7 +183,9 @@ class _Reader:
             assert row is not None  # noqa: S101  # said above; for the type checker
             values[at] = self.row(number, row, fill=-np.inf if scored[at] else 0.0)
             if scored[at] and not np.isfinite(values[at].max()):
-                raise self.fail(number, "scores must hold a finite number for one class at least. Give logits by class.")
+                raise self.fail(
+                    number, "scores must hold a finite number for one class at least. Give logits by class."
+                )
         logits: Doubles | None = None
         if scored.any():
             logits = np.where(scored[:, None], values, np.nan)

@@ -170,7 +170,8 @@ def read_verdicts(path: Path, predictions: Predictions) -> dict[int, str]:
             raise DataError(f"{path}, line {number}: there is no sample {name!r} among the predictions.")
         if not judged[row_of[name]]:
             raise DataError(
-                f"{path}, line {number}: sample {name!r} is of the training split, which is not judged. Remove the line."
+                f"{path}, line {number}: sample {name!r} is of the training split, which is not judged. Remove the "
+                "line."
             )
         if row_of[name] in found:
             raise DataError(f"{path}, line {number}: sample {name!r} has a verdict already. Keep one.")

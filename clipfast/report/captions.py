@@ -26,8 +26,8 @@ def keyword_sentences(found: KeywordFindings) -> tuple[str, ...]:
     """Say in words what was found about keywords."""
     spread = found.patches
     return (
-        f"{found.pairs:,} keywords were looked for in their images: the best patch is closer to the own keyword than to "
-        f"another with probability {spread.auc:.3f} (d' {spread.d_prime:.2f}).",
+        f"{found.pairs:,} keywords were looked for in their images: the best patch is closer to the own keyword than "
+        f"to another with probability {spread.auc:.3f} (d' {spread.d_prime:.2f}).",
         f"With the whole caption instead of the keyword alone, the map moves by {100 * found.moved:.0f} % of its mass; "
         f"the peak stays in {share(found.same_peak)}. A map that never moves says that the context is not used.",
     )
@@ -71,7 +71,11 @@ def save_caption_report(
     )
     paths = [folder / name for name in ("pairs.html", "pairs.md", "pairs.json")]
     page.save(paths[0])
-    for path, content in zip(paths[1:], (text.encode(), msgspec.json.encode(msgspec.to_builtins(found) | {"keywords": keywords})), strict=True):
+    for path, content in zip(
+        paths[1:],
+        (text.encode(), msgspec.json.encode(msgspec.to_builtins(found) | {"keywords": keywords})),
+        strict=True,
+    ):
         with atomic_write(path) as temporary:
             temporary.write_bytes(content)
     return paths

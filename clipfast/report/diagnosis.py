@@ -219,8 +219,8 @@ class DiagnosisReport:
             )
         )  # fmt: skip
         rows = [
-            [row.name or "(none)", f"{row.samples:,}", f"{row.ece.estimate:.3f} [{row.ece.low:.3f}, {row.ece.high:.3f}]",
-             f"{row.mce:.3f}", f"{row.ace:.3f}",
+            [row.name or "(none)", f"{row.samples:,}",
+             f"{row.ece.estimate:.3f} [{row.ece.low:.3f}, {row.ece.high:.3f}]", f"{row.mce:.3f}", f"{row.ace:.3f}",
              f"{row.confidence:.3f}", f"{row.accuracy:.3f}"]
             for row in (found.calibration.overall, *found.calibration.by_group)
         ]  # fmt: skip

@@ -82,7 +82,7 @@ def judge(run: int, case: Case, found: Diagnosis) -> Outcome:
 def run_all(
     runs: Iterable[tuple[int, Callable[[], Sequence[Case]]]], setting: Sequence[str], path: Path | None
 ) -> Iterator[Outcome]:
-    """Diagnose the cases of every run; runs that `path` holds already, of this setting, rules and code, are read from it.
+    """Diagnose the cases of every run; runs that `path` holds, of this setting, rules and code, are read from it.
 
     Args:
         runs: Seed of each run, and what makes its cases.

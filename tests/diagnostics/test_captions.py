@@ -19,7 +19,7 @@ GRID = 3
 
 
 class Dense:
-    """Word `w3` is row 3; a text is the sum of its words, or its last word alone. Image `i3.png` has `w3` in one cell."""
+    """Word `w3` is row 3; a text is the sum of its words, or its last word. Image `i3.png` has `w3` in one cell."""
 
     def __init__(self, *, uses_context: bool) -> None:
         self.uses_context = uses_context

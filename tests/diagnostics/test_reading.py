@@ -115,7 +115,9 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_numbers_of_classes_are_not_mistaken_for_names(tmp_path: Path) -> None:
     """Classes named by numbers are sorted as text: 2 is the third name but "2" the twelfth class; names decide."""
     probs = {str(at): 1 / 12 for at in range(12)}
-    with pytest.raises(DataError, match=r"line 1: label 2 can be read in two ways: .* Write the name, \"label\": \"2\""):
+    with pytest.raises(
+        DataError, match=r"line 1: label 2 can be read in two ways: .* Write the name, \"label\": \"2\""
+    ):
         read_predictions(write_lines(tmp_path / "p.jsonl", [{"id": 1, "label": 2, "probs": probs}]))
     found = read_predictions(write_lines(tmp_path / "q.jsonl", [{"id": 1, "label": "2", "probs": probs}]))
 
@@ -155,7 +157,7 @@ def test_embeddings_are_put_in_order(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"image must be finite floats \(1, e\), one row an id; got float64 \(2, 2\)"):
         read_embeddings(tmp_path / "l.npz", ["a"])
     (tmp_path / "x.npz").write_bytes(b"no archive")
-    with pytest.raises(DataError, match="not a readable .npz"):
+    with pytest.raises(DataError, match=r"not a readable \.npz"):
         read_embeddings(tmp_path / "x.npz", ["a"])
     np.savez(tmp_path / "n.npz", image=np.ones((1, 2)))
     with pytest.raises(DataError, match="must hold `ids`"):
