@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from clipfast.diagnostics.diagnosis import Diagnosis
 from clipfast.diagnostics.groups import GroupTable
+from clipfast.diagnostics.modalities import Ablation
 from clipfast.diagnostics.review import NOISE_RULE
 from clipfast.metrics.intervals import Interval
 
@@ -17,6 +18,7 @@ Answer: TypeAlias = Literal["yes", "no", "figure", "open"]
 
 _LOW_ACCURACY = 0.9
 _SURE_GAP = 0.05
+_FEW = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,8 @@ def share(interval: Interval | None) -> str:
 
 
 def _open(found: Diagnosis, *fields: str) -> Said:
-    lacking = [name for name in fields if name in found.missing] or list(fields)
-    return "open", f"The data have no {' and no '.join(lacking)}."
+    lacking = [name for name in fields if name in found.missing]
+    return "open", f"The data lack {' and '.join(lacking)}." if lacking else "There are too few samples for that."
 
 
 def _groups(found: Diagnosis) -> Said:
@@ -100,7 +102,7 @@ def _training(found: Diagnosis) -> Said:
     if train.high < test.low:
         return "no", f"{text} Training samples are worse than new ones: look at the training labels."
     if train.low > test.high:
-        return "yes", f"{text} Training is good and new samples are worse: generalisation."
+        return "yes", f"{text} New samples are worse than training samples."
     if train.high < _LOW_ACCURACY:
         return "no", f"{text} Training samples fail as well: noise or capacity, not generalisation."
     return "no", f"{text} The two do not differ clearly."
@@ -112,13 +114,14 @@ def _domains(found: Diagnosis) -> Said:
         return _open(found, "domain", "image embeddings")
     said = [
         f"{drop.known} {share(drop.known_accuracy)}, {drop.new} {share(drop.new_accuracy)}: "
-        f"{100 * drop.drop:+z.1f} points lost{'' if drop.apart else ', not clearly'}"
+        f"{100 * abs(drop.drop):.1f} points {'lost' if drop.drop >= 0 else 'won'}"
+        + ("" if drop.apart else ", not clearly")
         for drop in drops
     ]
     return ("yes" if any(drop.apart and drop.drop > 0 for drop in drops) else "no"), "; ".join(said) + "."
 
 
-def _sure(found: Diagnosis) -> Said:
+def _unsure(found: Diagnosis) -> Said:
     row = found.calibration.overall
     gap = row.confidence - row.accuracy
     temperature = found.calibration.temperature
@@ -127,9 +130,11 @@ def _sure(found: Diagnosis) -> Said:
         f"mean confidence {row.confidence:.3f}, accuracy {row.accuracy:.3f}"
         + (f"; best temperature {temperature:.2f}." if temperature is not None else "; no temperature is best.")
     )
-    if abs(gap) < _SURE_GAP and row.ece.estimate < 2 * _SURE_GAP:
-        return "yes", text
-    return "no", f"{text} It is too {'sure' if gap > 0 else 'unsure'}." if abs(gap) >= _SURE_GAP else text
+    if row.samples < _FEW:
+        return "open", f"{text} {_FEW} samples or more are needed to judge that."
+    if abs(gap) >= _SURE_GAP:
+        return "yes", f"{text} It is too {'sure' if gap > 0 else 'unsure'}."
+    return ("no" if row.ece.estimate < 2 * _SURE_GAP else "yes"), text
 
 
 def _flat(found: Diagnosis) -> Said:
@@ -143,6 +148,10 @@ def _flat(found: Diagnosis) -> Said:
         return "no", f"No judged sample is wrong; mean predictive entropy {right or 0:.2f}.{where}"
     text = f"Mean predictive entropy (of 1) {wrong:.2f} where wrong, {_plain(right)} where right.{where}"
     return ("yes" if wrong > 0.6 else "no"), text
+
+
+def _calibration(found: Diagnosis) -> Said:
+    return "figure", f"{_unsure(found)[1]} {_flat(found)[1]}"
 
 
 def _looked(found: Diagnosis) -> Said:
@@ -174,7 +183,7 @@ def _pairs(found: Diagnosis) -> Said:
 
 def _clusters(found: Diagnosis) -> Said:
     same = found.agreement
-    if same is None:
+    if same is None or same.clusters < 2:
         return _open(found, "image embeddings", "text embeddings")
     parts = [
         f"{name} {value:.2f}"
@@ -190,21 +199,41 @@ def _clusters(found: Diagnosis) -> Said:
 
 
 def _context(found: Diagnosis) -> Said:
-    without, full = found.modalities.no_context, found.modalities.full
-    if without is None:
+    part = found.modalities.no_context
+    if part is None:
         return _open(found, "no_context_probs")
-    text = f"Accuracy {share(full)} with, {share(without)} without the words around the keyword."
-    return ("yes" if without.high < full.low else "no"), text
+    text = (
+        f"Accuracy {share(part.full)} with, {share(part.without)} without the words around the keyword: {_lost(part)}."
+    )
+    if part.lost.low > 0:
+        return "yes", text
+    return ("no", text) if _as_good(part) else ("open", f"{text} More samples are needed to tell.")
+
+
+def _lost(part: Ablation) -> str:
+    low, high = 100 * part.lost.low, 100 * part.lost.high
+    return f"{100 * part.lost.estimate:.1f} points lost [{low:.1f}, {high:.1f}]"
+
+
+def _as_good(part: Ablation) -> bool:
+    """Whether so little is lost without the part that it does as well."""
+    return part.samples >= _FEW and part.lost.high < _SURE_GAP
 
 
 def _top_k(found: Diagnosis) -> Said:
     top = found.top_k
     listed = ", ".join(f"top-{k} {share(part)}" for k, part in zip(top.ks, top.inclusion, strict=True))
-    rescued = top.rescued[-1]
-    if rescued is None:
+    if not found.wrong:
         return "no", f"{listed}. No judged sample is wrong."
-    text = f"{listed}. Of the wrong ones, {share(rescued)} have the label among the first {top.ks[-1]}."
-    return ("yes" if rescued.low > 0.5 else "no"), text
+    few = [at for at, chance in enumerate(top.by_chance) if 0 < chance <= 0.5]
+    if not few:
+        return "open", f"{listed}. With so few classes, being among the first few says nothing."
+    k, rescued, chance = top.ks[few[-1]], top.rescued[few[-1]], top.by_chance[few[-1]]
+    text = (
+        f"{listed}. Of the wrong ones, {share(rescued)} have the label among the first {k}; by chance it would be "
+        f"{100 * chance:.0f} %."
+    )
+    return ("yes" if rescued is not None and rescued.low > 0.5 else "no"), text
 
 
 def _choice(found: Diagnosis) -> Said:
@@ -216,13 +245,21 @@ def _choice(found: Diagnosis) -> Said:
 
 def _ablation(found: Diagnosis) -> Said:
     parts = found.modalities
-    if parts.image_only is None and parts.text_only is None:
+    alone = [
+        (name, part) for name, part in (("Image", parts.image_only), ("Text", parts.text_only)) if part is not None
+    ]
+    if not alone:
         return _open(found, "image_only_probs", "text_only_probs")
-    text = f"With both {share(parts.full)}, image alone {share(parts.image_only)}, text alone {share(parts.text_only)}."
+    text = " ".join(
+        f"{name} alone {share(part.without)}, with both {share(part.full)}: {_lost(part)}." for name, part in alone
+    )
     if parts.single_suffices is not None:
         text += f" One of them alone suffices in {share(parts.single_suffices)}."
-    alone = [part for part in (parts.image_only, parts.text_only) if part is not None]
-    return ("yes" if any(part.high >= parts.full.low for part in alone) else "no"), text
+    if any(_as_good(part) for _, part in alone):
+        return "yes", text
+    if all(part.lost.low > 0 for _, part in alone):
+        return "no", text
+    return "open", f"{text} More samples are needed to tell."
 
 
 def _coverage(found: Diagnosis) -> Said:
@@ -257,12 +294,14 @@ def _types(found: Diagnosis) -> Said:
     table = next((table for table in found.groups if table.column == "question_type"), None)
     if table is None:
         return _open(found, "question_type")
-    rows = [
-        f"{row.name or '(none)'}: accuracy {100 - 100 * row.error_rate.estimate:.1f} %"
-        + (f", macro F1 {row.macro_f1.estimate:.3f}" if row.macro_f1 else "")
-        for row in table.rows[:6]
-    ]
-    return "figure", "; ".join(rows) + "."
+    rows = []
+    for row in table.rows[:6]:
+        rate, f1 = row.error_rate, row.macro_f1
+        right = Interval(1 - rate.estimate, 1 - rate.high, 1 - rate.low, rate.confidence, rate.method)
+        said = f"{row.name or '(none)'}: accuracy {share(right)}"
+        rows.append(said + (f", macro F1 {f1.estimate:.3f} [{f1.low:.3f}, {f1.high:.3f}]" if f1 else ""))
+    more = f"; {table.groups - 6} more types are in the tables below" if table.groups > 6 else ""
+    return "figure", "; ".join(rows) + more + "."
 
 
 def _noise(found: Diagnosis) -> Said:
@@ -285,7 +324,13 @@ def _rule_noise(found: Diagnosis) -> Said:
 def _rule_generalisation(found: Diagnosis) -> Said:
     train, domains = _training(found), _domains(found)
     if "yes" in {train[0], domains[0]}:
-        return "yes", "Accuracy is lost on new samples: cross-dataset test, then pretraining or augmentation."
+        blamed = any(finding.cause == "generalisation" for finding in found.triage.raised)
+        if blamed or (found.novelty is None and "domain" in found.missing):
+            return "yes", "Accuracy is lost on new samples: cross-dataset test, then pretraining or augmentation."
+        return "no", (
+            "Accuracy is lost on new samples, but few of the wrong ones are unlike the training data: look at the "
+            "causes above first."
+        )
     if {train[0], domains[0]} == {"open"}:
         return "open", f"{train[1]} {domains[1]}"
     return "no", "No clear loss from training to new samples."
@@ -312,6 +357,16 @@ def _design(_: Diagnosis) -> Said:
     )
 
 
+def _figure(answer: Callable[[Diagnosis], Said]) -> Callable[[Diagnosis], Said]:
+    """Give the numbers of an answer where the procedure asks for a figure and not for yes or no."""
+
+    def said(found: Diagnosis) -> Said:
+        known, text = answer(found)
+        return ("open" if known == "open" else "figure"), text
+
+    return said
+
+
 _STEP, _GAP, _AMBIGUOUS, _PLACE = "Step by step", "Semantic gap", "Ambiguity", "Space and relations"
 _LOST, _NEW, _NOISE, _DESIGN, _LIST, _RULES = (
     "Missing modality", "Generalisation", "Noise", "Design", "Figures", "What to do first",
@@ -319,10 +374,10 @@ _LOST, _NEW, _NOISE, _DESIGN, _LIST, _RULES = (
 
 _BOXES: tuple[tuple[str, str, Callable[[Diagnosis], Said]], ...] = (
     (_STEP, "1. Do errors gather in groups?", _groups),
-    (_STEP, f"2. Are {NOISE_RULE:.0%} or more of the wrong samples mismatched, when people look?", _review),
+    (_STEP, f"2. Are {100 * NOISE_RULE:.0f} % or more of the wrong samples mismatched, when people look?", _review),
     (_STEP, "3. Is it good on training samples and worse on new ones?", _training),
     (_STEP, "4. Does it get worse in new domains?", _domains),
-    (_STEP, "5a. Does its confidence tell how often it is right?", _sure),
+    (_STEP, "5a. Is its confidence off: surer, or less sure, than it is right?", _unsure),
     (_STEP, "5b. Is it unsure where it is wrong, with flat probabilities or spread attention?", _flat),
     (_STEP, "5c. Does it look at the wrong place?", _looked),
     (_GAP, "Do matching images and texts lie too close to shuffled ones?", _pairs),
@@ -332,16 +387,16 @@ _BOXES: tuple[tuple[str, str, Callable[[Diagnosis], Said]], ...] = (
     (_PLACE, "Does the attention miss the answer's box?", _looked),
     (_PLACE, "Does it find the right box among candidates?", _choice),
     (_LOST, "Does image or text alone do as well as both?", _ablation),
-    (_NEW, "How large is the gap from training to new samples?", _training),
+    (_NEW, "How large is the gap from training to new samples?", _figure(_training)),
     (_NEW, "Is accuracy lower where training samples are few?", _coverage),
     (_NOISE, "Are losses extreme, or do they jump?", _losses),
     (_NOISE, "What share of the data is mismatched?", _noise),
     (_DESIGN, "Are conclusions safe?", _design),
     (_LIST, "Accuracy and F1 by type of question", _types),
-    (_LIST, "Localisation and attention-box IoU", _looked),
-    (_LIST, "Top-k inclusion", _top_k),
-    (_LIST, "Calibration and predictive entropy", _sure),
-    (_LIST, "Drop from training to new domains", _domains),
+    (_LIST, "Localisation and attention-box IoU", _figure(_looked)),
+    (_LIST, "Top-k inclusion", _figure(_top_k)),
+    (_LIST, "Calibration and predictive entropy", _calibration),
+    (_LIST, "Drop from training to new domains", _figure(_domains)),
     (_LIST, "Noise ratio", _noise),
     (_RULES, "Mismatch above 20 %: clean the data?", _rule_noise),
     (_RULES, "Good in training, bad on new data: pretrain or augment?", _rule_generalisation),
