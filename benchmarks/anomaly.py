@@ -180,8 +180,8 @@ def nearest_cases(setup: Setup) -> list[Case]:
 def evaluation_cases(setup: Setup) -> list[Case]:
     """All modes' figures of pixels from maps on the patch grid; the promise is in nanoseconds, not a race."""
     from clipfast.anomaly import BranchMaps, BranchScores, TextEvidence, fit_calibration
-    from clipfast.anomaly.grid_figures import pixel_figures
-    from clipfast.anomaly.grid_records import GridOptions
+    from clipfast.anomaly.grid.figures import pixel_figures
+    from clipfast.anomaly.grid.records import GridOptions
 
     images, side = setup.size(100, 4), setup.size(256, 32)
     rng = np.random.default_rng(0)

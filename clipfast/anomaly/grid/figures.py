@@ -18,7 +18,7 @@ import numpy as np
 from clipfast.anomaly.branches import BranchMaps
 from clipfast.anomaly.calibration import Calibration
 from clipfast.anomaly.fusion import fuse_all
-from clipfast.anomaly.grid_records import GridOptions, LevelResult, ModeFigures
+from clipfast.anomaly.grid.records import GridOptions, LevelResult, ModeFigures
 from clipfast.anomaly.modes import MODES, Level, resolve
 from clipfast.errors import UndefinedMetricError
 from clipfast.metrics import ranking_scores
