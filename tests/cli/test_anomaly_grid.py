@@ -1,4 +1,4 @@
-"""Tests of clipfast.cli.anomaly_grid, clipfast.anomaly.grid.inspection and the tables, with a stand-in for the model."""
+"""Tests of clipfast.cli.anomaly_grid, clipfast.anomaly.grid.inspection and the tables, with a stand-in model."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ import msgspec
 
 from clipfast.anomaly.grid.branches import read_cell_branches
 from clipfast.anomaly.grid.directory import GridDirectory
+from clipfast.anomaly.grid.encode import require_own
 from clipfast.anomaly.grid.plan import Cell, GridPlan
 from clipfast.anomaly.grid.records import LEVELS, RESULTS_NAME, CellResult, Task, read_cell
-from clipfast.anomaly.grid.encode import require_own
 from clipfast.anomaly.grid.truth import read_truth
 from clipfast.errors import ArtifactError
 

@@ -18,6 +18,7 @@ from clipfast import __version__
 from clipfast.anomaly.calibration import Calibration
 from clipfast.anomaly.grid.branches import CellBranches, read_cell_branches
 from clipfast.anomaly.grid.directory import GridDirectory, Progress, Tally
+from clipfast.anomaly.grid.encode import Grid, GridClock, Stamps, require_own
 from clipfast.anomaly.grid.figures import ModeClock, image_figures, pixel_figures
 from clipfast.anomaly.grid.gates import FoundGate, gates_of_others
 from clipfast.anomaly.grid.plan import Cell, PlannedClass, choose_support
@@ -31,7 +32,6 @@ from clipfast.anomaly.grid.records import (
     write_cell,
     write_results,
 )
-from clipfast.anomaly.grid.encode import Grid, GridClock, Stamps, require_own
 from clipfast.anomaly.grid.summary import summarise
 from clipfast.anomaly.grid.truth import read_truth
 from clipfast.datasets.inspection import GOOD
