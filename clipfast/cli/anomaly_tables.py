@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from clipfast.anomaly.grid_records import LEVELS, GridResults, Spread, SummaryRow, Task
+from clipfast.anomaly.grid.records import LEVELS, GridResults, Spread, SummaryRow, Task
 from clipfast.anomaly.modes import MODES
 
 __all__ = ["class_table", "mode_table"]

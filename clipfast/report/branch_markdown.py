@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from clipfast.anomaly.grid_records import GridResults, Spread, Task
+from clipfast.anomaly.grid.records import GridResults, Spread, Task
 from clipfast.anomaly.modes import MODES
 from clipfast.report.branch_approximation import Approximation
 from clipfast.report.branch_rows import PREFIXES, BranchRow, WeakShare

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clipfast.anomaly.grid_records import LEVELS, ClassRecord, GridResults, Task
+from clipfast.anomaly.grid.records import LEVELS, ClassRecord, GridResults, Task
 from clipfast.datasets.inspection import GOOD
 from clipfast.errors import UndefinedMetricError
 from clipfast.metrics import holm_adjusted

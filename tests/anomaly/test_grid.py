@@ -30,7 +30,7 @@ from clipfast.anomaly import (
     fuse_pixels,
 )
 from clipfast.anomaly.grid import TIMINGS_NAME, recompute, run_grid
-from clipfast.anomaly.grid_records import CellResult, GridResults, read_results
+from clipfast.anomaly.grid.records import CellResult, GridResults, read_results
 from clipfast.datasets.inspection import InspectionClass
 from clipfast.errors import ArtifactError, DataError, FingerprintError
 from reference import naive_ranking
@@ -42,8 +42,7 @@ import os, sys, time
 from pathlib import Path
 os.fsync = lambda handle: None
 sys.path.insert(0, sys.argv[2])
-from clipfast.anomaly import grid_judge, grid_run
-from clipfast.anomaly.grid import run_grid
+from clipfast.anomaly.grid import encode, judge, run_grid
 from reference.anomaly_stubs import JointStub
 from reference.grid_cases import classes, request
 
@@ -53,8 +52,8 @@ def slowly(write):
         time.sleep(0.1)
     return wait
 
-grid_run.write_cell_branches = slowly(grid_run.write_cell_branches)
-grid_judge.write_cell = slowly(grid_judge.write_cell)
+encode.write_cell_branches = slowly(encode.write_cell_branches)
+judge.write_cell = slowly(judge.write_cell)
 run_grid(JointStub(), classes(), Path(sys.argv[1]), request())
 """
 
@@ -225,7 +224,7 @@ def test_a_finished_grid_encodes_nothing_again(whole: Path, monkeypatch: pytest.
     def fail(*arguments: Any) -> None:
         raise AssertionError("nothing may be fitted")
 
-    monkeypatch.setattr("clipfast.anomaly.grid_run.encode_cells", fail)
+    monkeypatch.setattr("clipfast.anomaly.grid.encode.encode_cells", fail)
     run_grid(JointStub(), classes(), whole, request())
     assert contents(whole) == before
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from clipfast.anomaly.grid_records import GridResults
+from clipfast.anomaly.grid.records import GridResults
 from clipfast.errors import ArtifactError, DataError
 from clipfast.report.branch_rows import branch_rows, weak_shares
 from clipfast.report.branch_sentences import test_sentence as sentence

@@ -13,7 +13,7 @@ import msgspec
 
 from clipfast import __version__
 from clipfast.anomaly.encoding import ModelIdentity
-from clipfast.anomaly.grid_records import FORMAT_VERSION, ClassRecord, GridOptions, SampleRecord
+from clipfast.anomaly.grid.records import FORMAT_VERSION, ClassRecord, GridOptions, SampleRecord
 from clipfast.anomaly.memory import Reference
 from clipfast.anomaly.pictures import identity
 from clipfast.anomaly.shots import ShotManifest, check_leak_of, choose_shots

@@ -12,12 +12,12 @@ from typing import Literal
 
 import msgspec
 
-from clipfast.anomaly.grid_branches import read_cell_branches
-from clipfast.anomaly.grid_directory import GridDirectory
-from clipfast.anomaly.grid_plan import Cell, GridPlan
-from clipfast.anomaly.grid_records import LEVELS, RESULTS_NAME, CellResult, Task, read_cell
-from clipfast.anomaly.grid_run import require_own
-from clipfast.anomaly.grid_truth import read_truth
+from clipfast.anomaly.grid.branches import read_cell_branches
+from clipfast.anomaly.grid.directory import GridDirectory
+from clipfast.anomaly.grid.encode import require_own
+from clipfast.anomaly.grid.plan import Cell, GridPlan
+from clipfast.anomaly.grid.records import LEVELS, RESULTS_NAME, CellResult, Task, read_cell
+from clipfast.anomaly.grid.truth import read_truth
 from clipfast.errors import ArtifactError
 
 __all__ = ["GridState", "RunState", "TaskState", "inspect_grid"]

@@ -23,8 +23,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from clipfast.anomaly.grid_plan import Cell, GridPlan, require_same_plan
-from clipfast.anomaly.grid_records import FORMAT_VERSION
+from clipfast.anomaly.grid.plan import Cell, GridPlan, require_same_plan
+from clipfast.anomaly.grid.records import FORMAT_VERSION
 from clipfast.anomaly.shots import ShotManifest
 from clipfast.errors import ArtifactError, DataError
 from clipfast.storage import atomic_write, require_format

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from clipfast.anomaly.grid_plan import PlannedClass
+from clipfast.anomaly.grid.plan import PlannedClass
 from clipfast.datasets.inspection import GOOD, InspectionClass, mask_of
 from clipfast.errors import ArtifactError, DataError, ImageError, ShapeError
 from clipfast.provenance import digest

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clipfast.anomaly.encoding import ModelIdentity, encode
-from clipfast.anomaly.grid_branches import encode_cells, read_cell_branches, write_cell_branches
-from clipfast.anomaly.grid_directory import GridDirectory, Progress, Tally
-from clipfast.anomaly.grid_figures import ModeClock
-from clipfast.anomaly.grid_plan import Cell, GridPlan, PlannedClass, cells_of, choose_support, plan_class
-from clipfast.anomaly.grid_records import LEVELS, CellResult, GridOptions, Task, read_cell
-from clipfast.anomaly.grid_truth import masks_digest, read_masks, read_truth, write_truth
+from clipfast.anomaly.grid.branches import encode_cells, read_cell_branches, write_cell_branches
+from clipfast.anomaly.grid.directory import GridDirectory, Progress, Tally
+from clipfast.anomaly.grid.figures import ModeClock
+from clipfast.anomaly.grid.plan import Cell, GridPlan, PlannedClass, cells_of, choose_support, plan_class
+from clipfast.anomaly.grid.records import LEVELS, CellResult, GridOptions, Task, read_cell
+from clipfast.anomaly.grid.truth import masks_digest, read_masks, read_truth, write_truth
 from clipfast.anomaly.pictures import Viewer
 from clipfast.anomaly.shots import ShotManifest
 from clipfast.datasets.inspection import InspectionClass

@@ -16,12 +16,13 @@ import numpy as np
 
 from clipfast import __version__
 from clipfast.anomaly.calibration import Calibration
-from clipfast.anomaly.grid_branches import CellBranches, read_cell_branches
-from clipfast.anomaly.grid_directory import GridDirectory, Progress, Tally
-from clipfast.anomaly.grid_figures import ModeClock, image_figures, pixel_figures
-from clipfast.anomaly.grid_gates import FoundGate, gates_of_others
-from clipfast.anomaly.grid_plan import Cell, PlannedClass, choose_support
-from clipfast.anomaly.grid_records import (
+from clipfast.anomaly.grid.branches import CellBranches, read_cell_branches
+from clipfast.anomaly.grid.directory import GridDirectory, Progress, Tally
+from clipfast.anomaly.grid.encode import Grid, GridClock, Stamps, require_own
+from clipfast.anomaly.grid.figures import ModeClock, image_figures, pixel_figures
+from clipfast.anomaly.grid.gates import FoundGate, gates_of_others
+from clipfast.anomaly.grid.plan import Cell, PlannedClass, choose_support
+from clipfast.anomaly.grid.records import (
     FORMAT_VERSION,
     LEVELS,
     CellResult,
@@ -31,9 +32,8 @@ from clipfast.anomaly.grid_records import (
     write_cell,
     write_results,
 )
-from clipfast.anomaly.grid_run import Grid, GridClock, Stamps, require_own
-from clipfast.anomaly.grid_summary import summarise
-from clipfast.anomaly.grid_truth import read_truth
+from clipfast.anomaly.grid.summary import summarise
+from clipfast.anomaly.grid.truth import read_truth
 from clipfast.datasets.inspection import GOOD
 from clipfast.errors import DataError
 from clipfast.runtime.session import available_cores

@@ -15,8 +15,8 @@ from clipfast.anomaly.branches import BranchMaps
 from clipfast.anomaly.calibration import MOST_PIXELS, Calibration, Holdout, TextEvidence, fit_calibration
 from clipfast.anomaly.encoding import branch_maps, encode
 from clipfast.anomaly.fitting import Fitted, Modes, fit_detector
-from clipfast.anomaly.grid_plan import Cell, GridPlan
-from clipfast.anomaly.grid_records import FORMAT_VERSION, GridOptions
+from clipfast.anomaly.grid.plan import Cell, GridPlan
+from clipfast.anomaly.grid.records import FORMAT_VERSION, GridOptions
 from clipfast.anomaly.options import AnomalyOptions, Kind
 from clipfast.anomaly.pictures import Viewer
 from clipfast.anomaly.shots import ShotManifest
