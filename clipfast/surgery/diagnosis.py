@@ -203,7 +203,10 @@ def _inverted(case: Case) -> Iterator[Finding]:
         return
     numbers = {"contrast": response.contrast.value, "inverted_share": response.inverted_share or 0.0}
     clear = [path for path in case.others if case.responds(path)]
-    shown = [f"{', '.join(clear)} clearly higher inside than beside (--paths {','.join(clear)})"] if clear else []
+    verb = "is" if len(clear) == 1 else "are"
+    shown = (
+        [f"{', '.join(clear)} {verb} clearly higher inside than beside (--paths {','.join(clear)})"] if clear else []
+    )
     plain = case.path in PATHS and PATHS[case.path].stream == "plain"
     value_value = [path for path in ("standard", "vv_vv") if path not in case.run.paths]
     untried = [f"value-value tokens (--paths {','.join(value_value)})"] if plain and value_value else []
@@ -212,8 +215,8 @@ def _inverted(case: Case) -> Iterator[Finding]:
         yield Finding(
             "inverted",
             case.path,
-            f"The background responds more than the ground truth ({response.background:z.3f} against "
-            f"{response.inside_mean:z.3f}; {response.inverted_share:.0%} of the maps): the map is the wrong way round, "
+            f"The background responds more than the ground truth ({response.background:z.3g} against "
+            f"{response.inside_mean:z.3g}; {response.inverted_share:.0%} of the maps): the map is the wrong way round, "
             f"{'as plain CLIP tokens are known to be' if plain else 'for these words'}.",
             f"{remedy(shown, untried)} Do not turn the map round without a training split that shows it helps.",
             numbers,

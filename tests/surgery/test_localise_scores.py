@@ -272,7 +272,7 @@ def test_remedies_are_what_the_run_shows() -> None:
     assert not any(word in lost for word in ("--iou 0.1", "percentile 75", "--boxes", "--tune"))
     both = {"standard": lambda truth: 1 - truth, "vv_vv": lambda truth: truth}
     two = replace(OPTIONS, paths=("standard", "vv_vv"))
-    assert "In this run: vv_vv clearly higher inside than beside (--paths vv_vv)" in _remedy("inverted", two, both)
+    assert "In this run: vv_vv is clearly higher inside than beside (--paths vv_vv)" in _remedy("inverted", two, both)
     assert "vv_vv reaches " in _remedy("unreachable", two, both)
 
 
