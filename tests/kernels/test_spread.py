@@ -38,7 +38,8 @@ def test_spread_is_two_products(maps: tuple[int, int, int], new: tuple[int, int]
     expected = rows.astype(np.float64) @ cells.astype(np.float64) @ columns.T.astype(np.float64)
 
     found = spread(cells, rows, columns)
-    assert (found.dtype, found.shape) == (np.float32, expected.shape)
+    assert found.dtype == np.float32
+    assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 

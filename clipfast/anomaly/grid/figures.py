@@ -32,7 +32,7 @@ _BLOCK = 1 << 18  # pixels that are fused together: a megabyte a map and branch
 
 @dataclass(slots=True)
 class ModeClock:
-    """What the evaluation of pixels costs, in CPU seconds of the threads that judge: others on the machine do not count.
+    """What the evaluation of pixels costs, in CPU time of the threads that judge: other work does not count.
 
     Attributes:
         seconds: Of fusing and counting, by the mode that computes, both passes together; the first calibrated one pays
