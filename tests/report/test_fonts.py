@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -54,10 +55,11 @@ def test_without_a_font_nothing_is_drawn_as_boxes() -> None:
     assert fonts.drawable("cotton 70 %")
     assert not fonts.drawable("棉布")
     assert not fonts.drawable("crêpe")
-    for draw in (
+    figures: list[Callable[[], object]] = [
         lambda: curve_figure(CURVE, title="权重", x_label="a", y_label=""),
         lambda: localisation_figure([_panel("棉布")]),
-    ):
+    ]
+    for draw in figures:
         with pytest.raises(DataError, match=r"No font with Chinese glyphs was found.*fonts-noto-cjk.*CLIPFAST_FONT"):
             draw()
     assert "\n" not in fonts.NO_CHINESE_FONT
