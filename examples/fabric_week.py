@@ -1,6 +1,6 @@
 """The owner's week: bank, evaluation set, rules, + CLIP, + head, labels, retrain, promote. Needs clipfast[cpu,train].
 
-    python examples/fabric_week.py                       # 24 fabrics that are drawn, 40 photos of each
+    python examples/fabric_week.py                       # 24 fabrics that are drawn, 80 photos of each
     python examples/fabric_week.py --weeks 4             # and three weeks more: 20 labels, retrain, compare
     python examples/fabric_week.py --photos data/photos  # your own: <fabric_id>/<photo>, 12 or more of each
 
@@ -53,7 +53,7 @@ from clipfast.retrieval.registry import Registry
 SEED = 520_000_000  # of the drawn fabrics; test seeds begin at 900,000,000
 REFERENCES, LABELS = 3, 20
 SHIFTS: tuple[Shift, ...] = ("dark", "turned", "low contrast", "noise")
-console = Console(width=110, highlight=False)
+console = Console(width=120, highlight=False)
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--photos", type=Path, help="your own photos: <fabric_id>/<photo>")
     parser.add_argument("--fabrics", type=int, default=len(FABRICS), help="how many fabrics to draw")
-    parser.add_argument("--per-fabric", type=int, default=40, help="drawn photos of each fabric")
+    parser.add_argument("--per-fabric", type=int, default=80, help="drawn photos of each fabric")
     parser.add_argument("--seed", type=int, default=SEED, help="of the drawn fabrics")
     parser.add_argument("--split", type=float, default=0.6, help="share of the labelled photos that is evaluated on")
     parser.add_argument("--weeks", type=int, default=1, help="how many times 20 labels are added")

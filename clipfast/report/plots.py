@@ -163,10 +163,10 @@ def _fonts_for(text: str) -> Iterator[None]:
         path = chinese_font()
         if path is None:
             raise DataError(f"A figure has Chinese text. {NO_CHINESE_FONT}")
-        name = font_manager.FontProperties(fname=str(path)).get_name()
-        if name not in {font.name for font in font_manager.fontManager.ttflist}:
-            font_manager.fontManager.addfont(str(path))
-        families.append(name)
+        families.append(f"clipfast {path}")  # a name of its own: families of one name may be several files
+        known = font_manager.fontManager.ttflist
+        if families[-1] not in {font.name for font in known}:
+            known.append(font_manager.FontEntry(fname=str(path), name=families[-1], weight=400))
     with rc_context({"font.family": families}):
         yield
 
