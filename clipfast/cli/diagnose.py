@@ -121,7 +121,7 @@ def _write(report: DiagnosisReport, folder: Path, *, json: bool) -> None:
 
 
 def _show(found: Diagnosis) -> None:
-    from clipfast.diagnostics.checklist import share
+    from clipfast.diagnostics.answers import share
     from clipfast.report.diagnosis import summary_sentences
 
     for line in summary_sentences(found):

@@ -12,7 +12,7 @@ from clipfast.diagnostics.features import FEATURES, Features, Measured, sample_f
 from clipfast.diagnostics.groups import FrequencyTable, GroupTable, accuracy_by_frequency, grouped_errors
 from clipfast.diagnostics.learned import LearnedCauses, learn_causes
 from clipfast.diagnostics.localisation import Localisation, localisation, measure_attention
-from clipfast.diagnostics.mismatch import NoiseEstimate, noise_of_labels, noise_of_pairs, pair_ranks
+from clipfast.diagnostics.mismatch import NoiseEstimate, noise_of_labels, noise_of_pairs
 from clipfast.diagnostics.modalities import Modalities, measure_modalities
 from clipfast.diagnostics.ood import DistanceScore, Drop, NoveltyScores, domain_drop, novelty
 from clipfast.diagnostics.pairs import PairDistributions, pair_distributions
@@ -166,7 +166,7 @@ def diagnose(
     clusters = error_clusters(predictions, seed=chosen.seed)
     agreement = cluster_agreement(predictions, seed=chosen.seed)
     tick()
-    pairs, pair_noise = _pairs(predictions, chosen.seed)
+    pairs, pair_noise = _pairs(predictions, features, chosen.seed)
     tick()
     known_noise = noise_of_labels(predictions.labels[features.rows], predictions.probs[features.rows], _fair(features))
     both = train.any() and not train.all()
@@ -226,7 +226,9 @@ def _fair(features: Features) -> Bools:
     return fair
 
 
-def _pairs(predictions: Predictions, seed: int) -> tuple[PairDistributions | None, NoiseEstimate | None]:
+def _pairs(
+    predictions: Predictions, features: Features, seed: int
+) -> tuple[PairDistributions | None, NoiseEstimate | None]:
     rows = np.flatnonzero(predictions.judged)
     images, texts = predictions.image_rows, predictions.text_rows
     if images is None or texts is None or images.shape != texts.shape or len(rows) < 3:
@@ -235,7 +237,7 @@ def _pairs(predictions: Predictions, seed: int) -> tuple[PairDistributions | Non
         found = pair_distributions(images[rows], texts[rows], seed=seed)
     except UndefinedMetricError:  # one text for all: there are no wrong pairs
         return None, None
-    return found, noise_of_pairs(pair_ranks(images[rows], texts[rows], seed=seed))
+    return found, noise_of_pairs(features.column("pair_rank"))
 
 
 def _entropies(features: Features, right: Bools) -> tuple[float | None, float | None]:

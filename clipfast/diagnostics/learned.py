@@ -73,7 +73,7 @@ def learn_causes(
     asked = np.flatnonzero((own == -1) & ~right & (probs.max(axis=1) >= _LEAST_PROB))
     found = settled.copy()
     if used:
-        numbers = np.array([MODEL_AT_FAULT if kind == _FAULT else CAUSES.index(kind) for kind in fitted.causes])  # type: ignore[arg-type]
+        numbers = np.array([MODEL_AT_FAULT if kind == _FAULT else CAUSES.index(kind) for kind in fitted.causes])
         found[features.rows[asked]] = numbers[probs[asked].argmax(axis=1)]
     return LearnedCauses(fitted.causes, len(kept), fitted.accuracy, by_rules, used, len(asked)), found
 

@@ -58,12 +58,11 @@ def measure_modalities(predictions: Predictions) -> Modalities:
         alone = [_hits(given, predictions) for given in (predictions.image_only, predictions.text_only)]
         single = wilson_interval(int((both & (alone[0] | alone[1])).sum()), int(both.sum()))
     return Modalities(
-        wilson_interval(int((judged & right).sum()), int(judged.sum())),
-        *(
-            _ablation(predictions, given)
-            for given in (predictions.image_only, predictions.text_only, predictions.no_context)
-        ),
-        single,
+        full=wilson_interval(int((judged & right).sum()), int(judged.sum())),
+        image_only=_ablation(predictions, predictions.image_only),
+        text_only=_ablation(predictions, predictions.text_only),
+        no_context=_ablation(predictions, predictions.no_context),
+        single_suffices=single,
     )
 
 

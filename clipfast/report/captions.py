@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from clipfast.diagnostics.answers import share
 from clipfast.diagnostics.captions import CaptionDiagnosis, Captions
-from clipfast.diagnostics.checklist import share
 from clipfast.diagnostics.keywords import KeywordFindings
 from clipfast.report.page import Page
 from clipfast.report.svg import histogram

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from clipfast.diagnostics.checklist import CheckItem, checklist, share
+from clipfast.diagnostics.answers import share
+from clipfast.diagnostics.checklist import CheckItem, checklist
 from clipfast.diagnostics.diagnosis import Diagnosis
 from clipfast.diagnostics.features import FEATURES
 from clipfast.diagnostics.learned import LearnedCauses
