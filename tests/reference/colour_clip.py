@@ -34,7 +34,8 @@ class ColourClip:
 
     def encode_images(self, images: Images) -> Floats:
         listed: list[Any] = images if isinstance(images, list) else [images]
-        rows = np.stack([np.asarray(load_image(image).convert("RGB"), float).mean(axis=(0, 1)) for image in listed]) - 100
+        pixels = (np.asarray(load_image(image).convert("RGB"), float) for image in listed)
+        rows = np.stack([each.mean(axis=(0, 1)) for each in pixels]) - 100
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
