@@ -37,7 +37,7 @@ class GridClock:
     Attributes:
         encode: Of fitting and encoding, by class.
         judge: Of all figures together, by the clock on the wall.
-        pixels: Of figures of pixels, summed over threads.
+        pixels: Of figures of pixels, CPU time of all threads.
     """
 
     encode: dict[str, float] = field(default_factory=dict)
