@@ -34,7 +34,9 @@ class ColourClip:
 
     def encode_images(self, images: Images) -> Floats:
         listed: list[Any] = images if isinstance(images, list) else [images]
-        rows = np.stack([np.asarray(load_image(image).convert("RGB"), float).mean(axis=(0, 1)) for image in listed]) - 100
+        rows = (
+            np.stack([np.asarray(load_image(image).convert("RGB"), float).mean(axis=(0, 1)) for image in listed]) - 100
+        )
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
