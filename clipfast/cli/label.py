@@ -10,6 +10,7 @@ from rich.table import Table
 
 from clipfast.cli.bank_summary import Check, shares_check, show_checks
 from clipfast.cli.console import JsonOption, note, out, print_json
+from clipfast.cli.head import DEFAULT_HEAD
 from clipfast.cli.messages import Speaker, takes_language
 from clipfast.cli.region_options import takes_region
 from clipfast.cli.workflow_options import RULE
@@ -57,7 +58,7 @@ def add(
     )
     path = labels / added.key
     there = path.is_file() and read_sidecar(path) == added.sidecar
-    stats = store.stats()
+    stats = _stats(store)
     checks = [Check(say("check_label_there"), there, added.key), *_totals(say, stats)]
     if json:
         print_json({"added": added, "path": path.as_posix(), **_summary(stats), "checks": checks})
@@ -104,17 +105,15 @@ def upcoming(
 def stats(
     *,
     head: Annotated[
-        Path | None, typer.Option("--head", help="The head in use: what it was trained on is not new.")
+        Path | None,
+        typer.Option("--head", help="What it saw is not new; default: data/clip_head.npz, if there."),
     ] = None,
     labels: FolderOption = LABELLED_FOLDER,
     say: Speaker,
     json: JsonOption = False,
 ) -> None:
     """Count labels, compare with the targets, and check that journal and folder agree."""
-    from clipfast.retrieval.head import LinearHead
-
-    trained_on = () if head is None else LinearHead.load(head).trained_on
-    found = _store(labels, say).stats(trained_on)
+    found = _stats(_store(labels, say), head)
     checks = _totals(say, found)
     checks.append(Check(say("check_label_retrain"), not found.retrain, str(found.new)))
     if json:
@@ -138,7 +137,7 @@ def undo(
 
     store = _store(labels, say)
     last, event = store.undo(by=Labeller(who=who))
-    found = store.stats()
+    found = _stats(store)
     moved = [target for _, target in event.moves if not (labels / target).is_file()]
     checks = [shares_check(say, "check_label_moved", len(event.moves), moved), *_totals(say, found)]
     if json:
@@ -200,6 +199,15 @@ def _store(labels: Path, say: Speaker) -> LabelStore:
     return store
 
 
+def _stats(store: LabelStore, head: Path | None = None) -> LabelStats:
+    """Count; what a head was trained on, the named one or that of `head train`, is not new."""
+    from clipfast.retrieval.head import LinearHead
+
+    if head is None and not DEFAULT_HEAD.is_file():
+        return store.stats()
+    return store.stats(LinearHead.load(head or DEFAULT_HEAD).trained_on)
+
+
 def _total(store: LabelStore) -> int:
     from clipfast.retrieval.labelstats import label_counts
 
@@ -209,7 +217,7 @@ def _total(store: LabelStore) -> int:
 def _report_move(say: Speaker, store: LabelStore, event: Moved, *, json: bool) -> None:
     from clipfast.retrieval.heldout import find_eval_set
 
-    found, held = store.stats(), find_eval_set(store.root) if event.edits else None
+    found, held = _stats(store), find_eval_set(store.root) if event.edits else None
     lost = [target for _, target in event.moves if not (store.root / target).is_file()]
     checks = [shares_check(say, "check_label_moved", len(event.moves), lost), *_totals(say, found)]
     version = None if held is None else held.version

@@ -255,6 +255,9 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "column_who": ("Who", "操作者"),
     "column_what": ("What", "操作"),
     "column_version": ("Version", "版本"),
+    "action_compare": ("compare", "比较"),
+    "action_promote": ("promote", "启用"),
+    "action_rollback": ("rollback", "回退"),
     "column_gain": ("Gain", "提升"),
     "saved_plot": ("Saved the curve over alpha -> {path}", "已保存 α 曲线图 -> {path}"),
     "no_chinese_font": (

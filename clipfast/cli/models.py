@@ -330,5 +330,5 @@ def _table(say: Speaker, events: list[Event]) -> Table:
         if gain is not None:
             low, high = gain.interval.low, gain.interval.high
             shown = f"{gain.interval.estimate:+z.1%} ({low:+z.1%} … {high:+z.1%}) {shown}".strip()
-        table.add_row(event.when[:16].replace("T", " "), event.who, event.action, event.version, shown)
+        table.add_row(event.when[:16].replace("T", " "), event.who, say(f"action_{event.action}"), event.version, shown)
     return table

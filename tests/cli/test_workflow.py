@@ -48,6 +48,9 @@ def test_the_whole_loop_runs_in_the_owners_layout() -> None:
     assert (head["samples"], head["excluded"], head["eval_version"]) == (30, 6, made["version"])
     assert 0 <= head["accuracy_interval"][0] <= head["accuracy"] <= head["accuracy_interval"][1] <= 1
     assert head["classes"] == dict.fromkeys(COLOURS, 10)
+    assert run_json("label", "stats")["new"] == 30
+    run("head", "train")
+    assert run_json("label", "stats")["new"] == 0  # the head in its usual place is known without being named
     fitted = run_json("fuse", "fit", "--exclude", "data/eval_set.jsonl", "--head", "head.npz")
     assert fitted["path"] == "data/fusion.json"
     assert (fitted["fit"]["samples"], fitted["fit"]["excluded"]) == (30, 6)
