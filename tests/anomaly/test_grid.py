@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -256,6 +257,40 @@ def test_more_shots_seeds_and_tasks_join_what_is_there(whole: Path, tmp_path: Pa
     assert first.tasks == ("cls",)
     assert [(cell.shots, cell.pixel) for cell in first.cells] == [(2, None)] * 3
     assert contents(tmp_path) == contents(whole)
+
+
+@pytest.mark.parametrize("keep_maps", [True, False])
+@pytest.mark.parametrize("order", [("cls", "seg"), ("seg", "cls")])
+def test_a_task_alone_keeps_the_figures_of_the_other(
+    order: tuple[Any, Any], keep_maps: bool, whole: Path, tmp_path: Path
+) -> None:
+    """One task after the other ends as both at once."""
+    for task in order:
+        run_grid(JointStub(), classes(), tmp_path, request(tasks=(task,), keep_maps=keep_maps))
+    assert _without_masks(read_results(tmp_path)) == _without_masks(read_results(whole))
+    assert not keep_maps or contents(tmp_path) == contents(whole)
+
+
+def test_recompute_without_masks_keeps_figures_of_pixels_and_names_the_cells(whole: Path, tmp_path: Path) -> None:
+    """The other classes are judged again; figures that are of other scores are not kept."""
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "truth" / "felt.npz").unlink()
+    done = recompute(tmp_path)
+    assert done.results.tasks == ("cls", "seg")
+    assert {cell.class_name for cell in done.missing} == {"felt"}
+    assert _without_masks(done.results) == _without_masks(read_results(whole))
+    stale = next((tmp_path / "cells" / "felt").glob("*.json"))
+    text = json.loads(stale.read_text())
+    stale.write_text(json.dumps(text | {"branches": "0" * 64}))
+    with pytest.raises(DataError, match="felt"):
+        recompute(tmp_path)
+
+
+def _without_masks(results: GridResults) -> GridResults:
+    """Everything but the count of empty masks, which is not known without them."""
+    return msgspec.structs.replace(
+        results, classes=tuple(msgspec.structs.replace(each, empty_masks=None) for each in results.classes)
+    )
 
 
 def test_recompute_needs_nothing_but_the_directory(whole: Path) -> None:
