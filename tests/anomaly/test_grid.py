@@ -364,6 +364,22 @@ def test_a_class_without_damaged_images_has_no_figures_and_says_so(tmp_path: Pat
     assert mean.figures["auroc"].mean == np.mean([denim.modes["memory"].auroc, linen.modes["memory"].auroc])
 
 
+@pytest.mark.parametrize("tasks", [("cls", "seg"), ("cls",)])
+def test_a_class_without_test_images_has_no_figures_and_says_so(tasks: tuple[Any, ...], tmp_path: Path) -> None:
+    """The other classes are judged."""
+    asked = request(shots=(2,), seeds=(0,), tasks=tasks)
+    found = run_grid(JointStub(), changed("felt", test=()), tmp_path, asked)
+    felt, linen = (cell_of(found, name, 2, 0) for name in ("felt", "linen"))
+
+    assert felt.image is not None
+    assert (felt.image.modes, felt.image.anomalous, felt.image.intact) == ({}, 0, 0)
+    assert felt.image.undefined
+    assert felt.pixel is None or (felt.pixel.modes == {} and felt.pixel.undefined)
+    assert linen.image is not None
+    assert linen.image.modes
+    assert recompute(tmp_path).results == found
+
+
 def test_empty_masks_are_counted_and_leave_pixels_undefined(tmp_path: Path) -> None:
     """Images are judged all the same; one mask that is left makes figures."""
     test = classes()["felt"].test

@@ -96,7 +96,8 @@ def read_masks(data: InspectionClass, sources: str, size_hw: tuple[int, int]) ->
 def write_truth(path: Path, truth: Truth, planned: PlannedClass) -> None:
     """Write masks, eight pixels a byte, atomically."""
     meta = _Meta((truth.masks.shape[1], truth.masks.shape[2]), truth.sources, _of_test(planned))
-    packed = np.packbits(truth.masks.reshape(len(truth.masks), -1), axis=1)
+    n, height, width = truth.masks.shape
+    packed = np.packbits(truth.masks.reshape(n, height * width), axis=1)
     save_sealed_npz(path, {"masks": packed, "meta": np.array(msgspec.json.encode(meta).decode())})
 
 
@@ -116,7 +117,7 @@ def read_truth(path: Path, planned: PlannedClass, size_hw: tuple[int, int]) -> T
     wanted = (len(planned.test), -(-pixels // 8))
     if meta.size_hw != size_hw or meta.test != _of_test(planned) or packed.shape != wanted or packed.dtype != np.uint8:
         raise ArtifactError(f"{path} belongs to another grid. Remove it and run the grid again.")
-    masks = np.unpackbits(packed, axis=1, count=pixels).reshape(-1, *size_hw)
+    masks = np.unpackbits(packed, axis=1, count=pixels).reshape(len(packed), *size_hw)
     return Truth(masks, meta.sources, _empty(masks, [record.label != GOOD for record in planned.test]))
 
 
