@@ -29,7 +29,8 @@ def read_simulated_textiles(root: str | os.PathLike[str], *, train: int = 500) -
         train: How many nominal images, by name, are there to choose a support from; the others are tested.
 
     Returns:
-        Two classes, "local" and "global"; both have the same nominal images.
+        Two classes, "local" and "global"; both have the same nominal images, so they are not independent and neither
+        may teach the other.
 
     Raises:
         DataError: A folder is missing, or fewer nominal images than asked for.

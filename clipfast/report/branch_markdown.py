@@ -14,6 +14,7 @@ from clipfast.report.branch_sentences import (
     approximation_sentence,
     mode_sentences,
     share_sentence,
+    sharing_sentences,
     test_sentence,
 )
 from clipfast.report.branch_tests import BranchTest, Ends, ImageIntervals, ModeTest, TaskFigures
@@ -81,6 +82,8 @@ def _head(found: BranchFindings) -> str:
 def _findings(found: BranchFindings) -> str:
     shares = [share_sentence(share) for share in found.shares if share.by == "all"]
     lines = [*shares, *map(test_sentence, found.tests), *mode_sentences(found.modes)]
+    if found.tests:
+        lines += [sentence for each in found.results for sentence in sharing_sentences(each.dataset, each.classes)]
     if found.approximations:
         lines.append(approximation_sentence(found.approximations))
     if not lines:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 
+from clipfast.anomaly.grid.records import ClassRecord
 from clipfast.metrics import wilson_interval
 from clipfast.report.branch_approximation import Approximation
 from clipfast.report.branch_rows import WeakShare
 from clipfast.report.branch_tests import BranchTest, ModeTest
 from clipfast.report.tables import percent
 
-__all__ = ["SIGNIFICANT", "approximation_sentence", "mode_sentences", "share_sentence", "test_sentence"]
+__all__ = [
+    "SIGNIFICANT",
+    "approximation_sentence",
+    "mode_sentences",
+    "share_sentence",
+    "sharing_sentences",
+    "test_sentence",
+]
 
 SIGNIFICANT = 0.05
 
@@ -47,6 +56,19 @@ def share_sentence(share: WeakShare) -> str:
     else:
         verdict = "which branch is weaker for most classes is open"
     return f"On {what} the text branch is weaker in {counted}; {general}: {verdict}."
+
+
+def sharing_sentences(dataset: str, classes: Sequence[ClassRecord]) -> list[str]:
+    """Say which classes share test images: as units of a test over classes they are not independent."""
+    tested = [(each.name, {sample.sha256 for sample in each.samples}) for each in classes]
+    sentences = []
+    for (first, mine), (second, theirs) in combinations(tested, 2):
+        if shared := len(mine & theirs):
+            sentences.append(
+                f"{first} and {second} of {dataset} share {shared} test images, so tests over classes count what is "
+                "partly one observation as two; their p-values are too small and their intervals too narrow."
+            )
+    return sentences
 
 
 def mode_sentences(tests: Iterable[ModeTest]) -> list[str]:

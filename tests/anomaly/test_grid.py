@@ -34,6 +34,7 @@ from clipfast.anomaly.grid import TIMINGS_NAME, recompute, run_grid
 from clipfast.anomaly.grid.records import CellResult, GridResults, read_results
 from clipfast.datasets.inspection import InspectionClass
 from clipfast.errors import ArtifactError, DataError, FingerprintError
+from clipfast.report.branches import write_branch_report
 from reference import naive_ranking
 from reference.anomaly_stubs import JointStub, PatchStub
 from reference.grid_cases import CLASSES, OPTIONS, classes, contents, request, sample
@@ -333,6 +334,32 @@ def test_one_class_has_no_gate(tmp_path: Path) -> None:
     assert cell.image is not None
     assert "learned_gate" not in cell.image.modes
     assert "other classes" in cell.image.omitted["learned_gate"]
+
+
+def test_a_gate_has_not_seen_test_images_that_classes_share(tmp_path: Path) -> None:
+    """As if the others had never had them; and there is no gate where nothing but damaged images would be left."""
+    data = classes()
+    shared = tuple(replace(one, key=f"felt/shared/{i}") for i, one in enumerate(data["denim"].test[:2]))
+    alone = run_grid(JointStub(), data, tmp_path / "a", request(shots=(2,), seeds=(0,)))
+    data["felt"] = replace(data["felt"], test=(*data["felt"].test, *shared))
+    both = run_grid(JointStub(), data, tmp_path / "b", request(shots=(2,), seeds=(0,)))
+    scores = [cell_of(found, "denim", 2, 0).scores["learned_gate"] for found in (alone, both)]
+    assert scores[0] == scores[1]
+
+    kinds = {name: replace(data["denim"], name=name) for name in ("global", "local")}
+    nominal, spots = data["denim"].test[:3], data["denim"].test[3:]
+    kinds["local"] = replace(kinds["local"], test=(*nominal, *spots[:2]))
+    kinds["global"] = replace(kinds["global"], test=(*nominal, *spots[2:]))
+    for cell in run_grid(JointStub(), kinds, tmp_path / "c", request(shots=(2,), seeds=(0,), tasks=("cls",))).cells:
+        assert cell.image is not None
+        assert "is tested on" in cell.image.omitted["learned_gate"]
+    assert "global and local of stub share 3 test images" in branch_report_of(tmp_path / "c")
+
+
+def branch_report_of(directory: Path) -> str:
+    """Write the report and return it."""
+    write_branch_report([read_results(directory)], directory)
+    return (directory / "branch_report.md").read_text(encoding="utf-8")
 
 
 # Bad input

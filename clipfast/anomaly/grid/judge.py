@@ -184,7 +184,8 @@ class _Group:
         fitted = pool.map(lambda each: each.calibration(grid.plan.options), branches.values())
         calibrations = dict(zip(branches, fitted, strict=True))
         labels = {name: _labels(grid.classes[name]) for name in branches}
-        gates = gates_of_others({name: each.maps for name, each in branches.items()}, calibrations, labels)
+        tested = {name: [record.sha256 for record in grid.classes[name].test] for name in branches}
+        gates = gates_of_others({name: each.maps for name, each in branches.items()}, calibrations, labels, tested)
         return cls(grid, branches, calibrations, gates, Stamps(grid), again)
 
     def judge(self, cell: Cell) -> tuple[CellResult, ModeClock]:
