@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from clipfast.anomaly.encoding import ModelIdentity, encode
 from clipfast.anomaly.grid.branches import encode_cells, read_cell_branches, write_cell_branches
@@ -158,7 +159,7 @@ def prepare_grid(
     with place.resumable(Tally(len(cells))):
         place.claim(plan)
         if "seg" in request.tasks:
-            _keep_truths(grid, data)
+            _keep_truths(grid, data, Viewer(clip).exif)
         for cell, manifest in supports.items():
             if not place.support(cell).is_file():
                 place.write_support(cell, manifest)
@@ -236,7 +237,7 @@ class Stamps:
         return self._files[cell]
 
 
-def _keep_truths(grid: Grid, data: Mapping[str, InspectionClass]) -> None:
+def _keep_truths(grid: Grid, data: Mapping[str, InspectionClass], exif: Literal["apply", "ignore"]) -> None:
     """Read the masks of every class and keep them; others than those that were kept are refused."""
     size_hw = grid.plan.options.size_hw
     for planned in grid.plan.classes:
@@ -248,7 +249,7 @@ def _keep_truths(grid: Grid, data: Mapping[str, InspectionClass]) -> None:
                     "Take the same again, or another --out."
                 )
             continue
-        write_truth(path, read_masks(data[planned.name], sources, size_hw), planned)
+        write_truth(path, read_masks(data[planned.name], sources, size_hw, exif), planned)
 
 
 def _model(clip: PatchEncoder, data: Mapping[str, InspectionClass], options: GridOptions) -> ModelIdentity:

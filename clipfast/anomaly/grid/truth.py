@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -65,17 +66,21 @@ def masks_digest(data: InspectionClass) -> str:
                 raise ImageError(f"{sample.mask} cannot be read: {error.strerror}. Check the path.") from error
         else:
             parts.append(f"{sample.mask.shape}")
-            parts.append(np.ascontiguousarray(sample.mask, np.uint8).tobytes())
+            values = np.asarray(sample.mask)
+            parts.append(np.ascontiguousarray(values if values.dtype == np.uint8 else values > 0, np.uint8).tobytes())
     return digest(parts)
 
 
-def read_masks(data: InspectionClass, sources: str, size_hw: tuple[int, int]) -> Truth:
+def read_masks(
+    data: InspectionClass, sources: str, size_hw: tuple[int, int], exif: Literal["apply", "ignore"] = "apply"
+) -> Truth:
     """Read the masks of a class at a size, by the nearest pixel.
 
     Args:
         data: The class, read with masks.
         sources: Their `masks_digest`.
         size_hw: Of the maps.
+        exif: How the encoder sees the images.
 
     Raises:
         DataError: As `clipfast.datasets.inspection.mask_of`.
@@ -89,7 +94,7 @@ def read_masks(data: InspectionClass, sources: str, size_hw: tuple[int, int]) ->
     masks = np.zeros((len(data.test), *size_hw), np.uint8)
     for mask, sample in zip(masks, data.test, strict=True):
         if sample.is_anomalous:
-            mask[:] = mask_of(sample, size_hw)
+            mask[:] = mask_of(sample, size_hw, exif=exif)
     return Truth(masks, sources, _empty(masks, data.labels))
 
 
