@@ -82,7 +82,7 @@ def _head(found: BranchFindings) -> str:
 def _findings(found: BranchFindings) -> str:
     shares = [share_sentence(share) for share in found.shares if share.by == "all"]
     lines = [*shares, *map(test_sentence, found.tests), *mode_sentences(found.modes)]
-    if found.tests:
+    if lines:
         lines += [sentence for each in found.results for sentence in sharing_sentences(each.dataset, each.classes)]
     if found.approximations:
         lines.append(approximation_sentence(found.approximations))

@@ -59,9 +59,14 @@ def share_sentence(share: WeakShare) -> str:
 
 
 def sharing_sentences(dataset: str, classes: Sequence[ClassRecord]) -> list[str]:
-    """Say which classes share test images: as units of a test over classes they are not independent."""
+    """Say which classes share test images, so that they are no independent units, and which have one twice."""
     tested = [(each.name, {sample.sha256 for sample in each.samples}) for each in classes]
-    sentences = []
+    sentences = [
+        f"{each.name} of {dataset} has {len(each.samples)} test images, of which {len(each.samples) - len(different)} "
+        "are copies of others; each counts, so intervals over images are too narrow."
+        for each, (_, different) in zip(classes, tested, strict=True)
+        if len(different) < len(each.samples)
+    ]
     for (first, mine), (second, theirs) in combinations(tested, 2):
         if shared := len(mine & theirs):
             sentences.append(

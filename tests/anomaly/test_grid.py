@@ -465,8 +465,23 @@ def test_a_support_image_among_the_test_images_is_refused(tmp_path: Path) -> Non
     """By content, whatever it is called."""
     data = classes()["felt"]
     leaked = replace(data.train[0], key="felt/test/good/renamed")
-    with pytest.raises(DataError, match=r"in the support \(felt/test/good/renamed is the reference felt/train/good"):
+    with pytest.raises(DataError, match=r"felt/test/good/renamed of the test images of felt is felt/train/good"):
         run_grid(JointStub(), changed("felt", test=(*data.test, leaked)), tmp_path, request(shots=(5,)))
+
+
+def test_leaks_and_contradictions_are_found_whichever_support_is_chosen(tmp_path: Path) -> None:
+    """Any training image among the test images, and one image with two truths; a copy is counted and reported."""
+    felt = classes()["felt"]
+    for one in felt.train:
+        leak = (*felt.test, replace(one, key="felt/test/good/copy"))
+        with pytest.raises(DataError, match=f"felt/test/good/copy of the test images of felt is {one.key}"):
+            run_grid(JointStub(), changed("felt", test=leak), tmp_path, request(shots=(1,), seeds=(0,)))
+    both = (*felt.test, replace(felt.test[0], key="felt/test/spot/copy", label="spot", mask=felt.test[5].mask))
+    with pytest.raises(DataError, match=f"felt/test/spot/copy and {felt.test[0].key} are one image, once spot"):
+        run_grid(JointStub(), changed("felt", test=both), tmp_path, request())
+    twice = (*felt.test, replace(felt.test[0], key="felt/test/good/copy"))
+    run_grid(JointStub(), changed("felt", test=twice), tmp_path, request(shots=(1,), seeds=(0,), tasks=("cls",)))
+    assert "felt of stub has 7 test images, of which 1 are copies" in branch_report_of(tmp_path)
 
 
 class OtherStub(JointStub):
