@@ -31,9 +31,10 @@ from clipfast.anomaly import (
     fuse_pixels,
 )
 from clipfast.anomaly.grid import TIMINGS_NAME, recompute, run_grid
-from clipfast.anomaly.grid.records import CellResult, GridResults, read_results
+from clipfast.anomaly.grid.directory import GridDirectory
+from clipfast.anomaly.grid.records import CellResult, GridOptions, GridResults, read_results
 from clipfast.datasets.inspection import InspectionClass
-from clipfast.errors import ArtifactError, DataError, FingerprintError
+from clipfast.errors import ArtifactError, DataError, FingerprintError, ShapeError
 from clipfast.report.branches import write_branch_report
 from reference import naive_ranking
 from reference.anomaly_stubs import JointStub, PatchStub
@@ -184,14 +185,30 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(seen: str, whole: Pat
         while not any((tmp_path / "grid" / seen).glob("*")) and process.poll() is None and time.monotonic() < until:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
-    (tmp_path / "grid" / seen / ".left.json.abc.tmp").write_bytes(b"half")
-    os.utime(tmp_path / "grid" / seen / ".left.json.abc.tmp", (1, 1))
+    (tmp_path / "grid" / seen / ".shots1_seed0.json.abc.tmp").write_bytes(b"half")
+    os.utime(tmp_path / "grid" / seen / ".shots1_seed0.json.abc.tmp", (1, 1))
     at_kill = contents(tmp_path / "grid")
 
     assert process.returncode == -signal.SIGKILL
     assert "grid_results.json" not in at_kill
     run_grid(JointStub(), classes(), tmp_path / "grid", request())
     assert contents(tmp_path / "grid") == contents(whole)
+
+
+def test_only_half_written_files_of_the_grid_are_swept(tmp_path: Path) -> None:
+    """What is another's stays, wherever it lies."""
+    own = ("cells/felt/.shots1_seed0.json.k2_j9abc.tmp", "truth/.felt.npz.k2_j9abc.tmp", ".grid.json.k2_j9abc.tmp")
+    others = (
+        "mine/.draft.tmp",
+        ".draft.tmp",
+        "cells/felt/.draft.tmp",
+        "mine/cells/felt/.shots1_seed0.json.abc.tmp",
+    )
+    for name in (*own, *others):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    GridDirectory(tmp_path).sweep(before=time.time() + 9)
+    assert [name for name in (*own, *others) if (tmp_path / name).exists()] == list(others)
 
 
 def test_a_full_disk_is_one_sentence_and_the_rest_can_go_on(
@@ -482,6 +499,26 @@ def test_leaks_and_contradictions_are_found_whichever_support_is_chosen(tmp_path
     twice = (*felt.test, replace(felt.test[0], key="felt/test/good/copy"))
     run_grid(JointStub(), changed("felt", test=twice), tmp_path, request(shots=(1,), seeds=(0,), tasks=("cls",)))
     assert "felt of stub has 7 test images, of which 1 are copies" in branch_report_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (OPTIONS, DataError),
+        (msgspec.structs.replace(OPTIONS, aupro_limit=2.0), ShapeError),
+        (msgspec.structs.replace(OPTIONS, sigma=-1.0), ShapeError),
+    ],
+)
+def test_what_cannot_go_on_is_refused_before_the_directory_is_claimed(
+    options: GridOptions, error: type[Exception], tmp_path: Path
+) -> None:
+    """A name that texts cannot hold, and options out of range: the same folder can be used for the mended request."""
+    data = classes(["denim", "felt", "zip_ü" if error is DataError else "linen"])
+    with pytest.raises(error):
+        run_grid(JointStub(), data, tmp_path, request(shots=(1,), seeds=(0,), tasks=("cls",), options=options))
+    assert not list(tmp_path.iterdir())
+    if error is DataError:
+        run_grid(JointStub(), data, tmp_path, request(shots=(1,), seeds=(0,), tasks=("cls",), called={"zip_ü": "zip"}))
 
 
 class OtherStub(JointStub):

@@ -14,16 +14,18 @@ from pathlib import Path
 from typing import Literal
 
 from clipfast.anomaly.encoding import ModelIdentity, encode
-from clipfast.anomaly.grid.branches import encode_cells, read_cell_branches, write_cell_branches
+from clipfast.anomaly.grid.branches import detector_options, encode_cells, read_cell_branches, write_cell_branches
 from clipfast.anomaly.grid.directory import GridDirectory, Progress, Tally
 from clipfast.anomaly.grid.figures import ModeClock
 from clipfast.anomaly.grid.plan import Cell, GridPlan, PlannedClass, cells_of, choose_support, plan_class
 from clipfast.anomaly.grid.records import LEVELS, CellResult, GridOptions, Task, read_cell
 from clipfast.anomaly.grid.truth import masks_digest, read_masks, read_truth, write_truth
 from clipfast.anomaly.pictures import Viewer
+from clipfast.anomaly.prompting import english_class_name
 from clipfast.anomaly.shots import ShotManifest
 from clipfast.datasets.inspection import InspectionClass
 from clipfast.errors import ArtifactError, DataError
+from clipfast.metrics.aupro import require_limit
 from clipfast.provenance import digest
 from clipfast.storage import sha256_file
 from clipfast.types import JointFeatures, PatchEncoder
@@ -141,14 +143,20 @@ def prepare_grid(
         request: What is asked for.
 
     Raises:
-        DataError: No class; more shots than intact images; a support image among the test images; a mask that is
-            missing or does not fit; or the directory holds a grid of other data or options.
+        DataError: No class, or one whose name texts cannot hold; more shots than intact images; a support image among
+            the test images; a mask that is missing or does not fit; or the directory holds a grid of other data or
+            options.
         FingerprintError: The directory holds a grid of another model.
         ImageError: A file cannot be read.
-        ShapeError: Maps would be too large.
+        ShapeError: Maps would be too large, or an option is out of range.
     """
     if not data:
         raise DataError("a grid needs a class at least; got none.")
+    detector_options(request.options, min(request.seeds))
+    require_limit(request.options.aupro_limit)
+    if hasattr(clip, "encode_joint"):
+        for name in data:
+            english_class_name(request.called.get(name, name))
     planned = [plan_class(each, request.called.get(name, name)) for name, each in data.items()]
     names = request.dataset, request.dataset_format
     plan = GridPlan.of(names, _model(clip, data, request.options), request.options, planned)
