@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -25,6 +26,7 @@ from clipfast.anomaly import (
     fuse,
 )
 from clipfast.anomaly.kinds import place_ratio
+from clipfast.anomaly.pictures import Picture
 from clipfast.datasets.fabricworld import Wishes, anomaly_samples
 from clipfast.errors import ArtifactError, DataError, FingerprintError, ImageError, NotComputedError, ShapeError
 from clipfast.metrics import auroc_score
@@ -77,6 +79,23 @@ def test_both_branches_are_there_whatever_the_mode(mode: str) -> None:
     fused = fuse(raw.resized((18, 24), 1.0), detector.calibration, mode)
     np.testing.assert_allclose(scores.image, fused.image, rtol=1e-5)
     np.testing.assert_allclose(scores.pixel, fused.pixel, rtol=1e-5)
+
+
+def test_references_are_decoded_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one is decoded, at most the one before is still there, however many there are."""
+    load, decoded, most = Picture.load, [], 0
+
+    def counted(picture: Picture) -> Any:
+        nonlocal most
+        most = max(most, sum(each() is not None for each in decoded))
+        image = load(picture)
+        decoded.append(weakref.ref(image))
+        return image
+
+    monkeypatch.setattr(Picture, "load", counted)
+    fit(images=[picture(i) for i in range(6)])
+    assert len(decoded) >= 6
+    assert most <= 1
 
 
 def test_memory_only_never_runs_the_text_branch() -> None:
