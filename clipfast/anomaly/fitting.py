@@ -103,8 +103,8 @@ def fit_detector(clip: PatchEncoder, images: Images, class_name: str, modes: Mod
         tokens = features.vv if isinstance(features, JointFeatures) else None
         prompts = options.learned or build_prompts(joint_encoder(clip), class_name, options.prompts, tokens)
     holdout = held_out(clip, viewer, support, bank, prompts, range(len(support.pictures)))
-    evidence = TextEvidence(0.0, "the text branch was not tested: the mode of images does not ask for it")
-    if modes.text and modes.image == "auto":
+    evidence = TextEvidence(0.0, "the text branch was not tested: no mode asks for it")
+    if modes.text and (modes.image == "auto" or "earned" in (modes.image, modes.pixel)):
         calibration = fit_calibration(holdout.maps, options.calibration)
         broken = damaged_copies(clip, viewer, support, (bank, prompts), options)
         evidence = weigh_text(holdout.maps, broken, calibration)

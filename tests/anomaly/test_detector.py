@@ -81,6 +81,16 @@ def test_both_branches_are_there_whatever_the_mode(mode: str) -> None:
     np.testing.assert_allclose(scores.pixel, fused.pixel, rtol=1e-5)
 
 
+@pytest.mark.parametrize("modes", [{"image_mode": "earned"}, {"image_mode": "memory", "pixel_mode": "earned"}])
+def test_the_mode_earned_tests_the_texts_as_auto_does(modes: dict[str, Any]) -> None:
+    """Else its share would always be 0, and nobody would be told."""
+    found, auto = fit(**modes), fit()
+
+    assert found.fitted.evidence == auto.fitted.evidence
+    assert found.fitted.evidence.share > 0
+    assert auto.fitted.evidence.note in found.notes
+
+
 def test_references_are_decoded_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """While one is decoded, at most the one before is still there, however many there are."""
     load, decoded, most = Picture.load, [], 0
