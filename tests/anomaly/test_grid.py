@@ -370,7 +370,7 @@ def test_a_gate_has_not_seen_test_images_that_classes_share(tmp_path: Path) -> N
     for cell in run_grid(JointStub(), kinds, tmp_path / "c", request(shots=(2,), seeds=(0,), tasks=("cls",))).cells:
         assert cell.image is not None
         assert "is tested on" in cell.image.omitted["learned_gate"]
-    assert "global and local of stub share 3 test images" in branch_report_of(tmp_path / "c")
+    assert "Classes of stub share test images (global and local 3), so" in branch_report_of(tmp_path / "c")
 
 
 def branch_report_of(directory: Path) -> str:
