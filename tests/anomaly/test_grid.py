@@ -32,6 +32,7 @@ from clipfast.anomaly import (
 )
 from clipfast.anomaly.grid import TIMINGS_NAME, recompute, run_grid
 from clipfast.anomaly.grid.directory import GridDirectory
+from clipfast.anomaly.grid.inspection import inspect_grid
 from clipfast.anomaly.grid.records import CellResult, GridOptions, GridResults, read_results
 from clipfast.datasets.inspection import InspectionClass
 from clipfast.errors import ArtifactError, DataError, FingerprintError, ShapeError
@@ -340,6 +341,7 @@ def test_a_memory_alone_leaves_out_what_needs_texts(tmp_path: Path) -> None:
     level = found.cells[0].pixel
 
     assert level is not None
+    assert {run.next for run in inspect_grid(tmp_path).runs} == {"nothing"}
     assert set(level.modes) == {"auto", "memory", "memory_only"} | ({"routed"} & set(level.modes))
     assert level.omitted["semantic"] == "the text branch did not run"
 
