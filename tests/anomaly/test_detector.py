@@ -260,7 +260,7 @@ def test_adding_and_removing_references() -> None:
     assert {s.sha256 for s in detector.manifest.shots} == {s.sha256 for s in whole.manifest.shots}
     np.testing.assert_allclose(detector.score(BAD).memory.pixel, whole.score(BAD).memory.pixel, atol=1e-6)
     assert detector.score(GOOD).memory.image.max() == 0
-    assert "added or removed" in detector.notes[-1]
+    assert "references were added" in detector.notes[-1]
     assert len(detector.fitted.holdout.maps) == 20
     added = detector.manifest.shots[3]
     detector.remove(added.sha256)
@@ -271,6 +271,35 @@ def test_adding_and_removing_references() -> None:
         detector.add([GOOD[0]])
     with pytest.raises(DataError, match="No reference image"):
         detector.remove("nobody")
+
+
+@pytest.mark.parametrize(
+    ("mode", "memory", "against"),
+    [
+        ("memory", MemoryOptions(image_score="top"), None),
+        ("semantic", MemoryOptions(coreset=0.5), None),
+        ("auto", MemoryOptions(), "auto is chosen"),
+        ("calibrated_mean", MemoryOptions(), "calibrated_mean is chosen, scaled"),
+        ("memory", MemoryOptions(coreset=0.5), "coreset"),
+        ("max", MemoryOptions(rows="standardised"), "standardised rows"),
+        ("memory", MemoryOptions(image_score="contrast"), "may rise"),
+    ],
+)
+def test_a_rate_is_guaranteed_only_where_the_argument_holds(
+    mode: str, memory: MemoryOptions, against: str | None
+) -> None:
+    """The place is conformal in all of them; a removed reference ends every guarantee."""
+    detector = fit(image_mode=mode, options=replace(SMALL, memory=memory))
+    decision = detector.threshold(0.2)
+    assert decision.method == "conformal"
+    assert (decision.caveat is None) == (against is None)
+    assert (against or "guaranteed on average") in decision.coverage
+    detector.remove(detector.manifest.shots[0].sha256)
+    decision = detector.threshold(0.25)
+    assert decision.method == "conformal"
+    assert (decision.caveat is None) == (mode == "semantic")
+    if against is None and mode == "memory":
+        assert "not guaranteed, because a reference was removed" in decision.coverage
 
 
 def test_adding_to_a_single_reference() -> None:
