@@ -8,7 +8,7 @@ import numpy as np
 
 from clipfast.anomaly.branches import BranchMaps
 from clipfast.anomaly.calibration import Holdout
-from clipfast.anomaly.fitting import Fitted
+from clipfast.anomaly.fitting import ONE_REFERENCE, Fitted
 from clipfast.anomaly.pictures import Viewer
 from clipfast.anomaly.support import bank_features, held_out, read_support
 from clipfast.errors import DataError
@@ -36,7 +36,8 @@ def added(clip: PatchEncoder, fitted: Fitted, images: Images) -> Fitted:
         np.concatenate([old.owners, new.owners]),
         np.concatenate([old.original, new.original]),
     )
-    return replace(fitted, bank=bank, holdout=holdout, notes=_changed(fitted, _ADDED))
+    notes = tuple(line for line in _changed(fitted, _ADDED) if line != ONE_REFERENCE)
+    return replace(fitted, bank=bank, holdout=holdout, notes=notes)
 
 
 def removed(fitted: Fitted, name: str) -> Fitted:

@@ -169,7 +169,8 @@ class AnomalyDetector:
         """Remember further intact images; the threshold is dropped, call `threshold` again.
 
         Held-out scores of the earlier references stay as they are, and the new ones are added. With more references
-        the memory's could only be lower, so thresholds err on the side of fewer false alarms until a new fit.
+        the memory's could only be lower, so thresholds err on the side of fewer false alarms until a new fit; but a
+        single reference that the detector was fitted on stays represented by its views only, as before.
 
         Raises:
             DataError: An image is remembered already.

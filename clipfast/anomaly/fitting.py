@@ -52,6 +52,9 @@ class Modes:
         return "memory_only" not in (self.image, self.pixel)
 
 
+ONE_REFERENCE = "one reference: scales and thresholds rest on views of it, which are more alike than other pieces"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
     """Everything that a detector is made of.
@@ -110,7 +113,7 @@ def fit_detector(clip: PatchEncoder, images: Images, class_name: str, modes: Mod
         evidence = weigh_text(holdout.maps, broken, calibration)
         notes.append(evidence.note)
     if len(support.pictures) == 1:
-        notes.append("one reference: scales and thresholds rest on views of it, which are more alike than other pieces")
+        notes.append(ONE_REFERENCE)
     return Fitted(
         bank,
         prompts,

@@ -201,8 +201,8 @@ class MemoryBank:
             barred = None if without is None else memory.owners == without
             if barred is not None and barred.all():
                 raise DataError(
-                    f"without {self.references[without or 0].name!r} no row of block {block} is left. Raise coreset, or "
-                    "add references."
+                    f"without {self.references[without or 0].name!r} no row of block {block} is left. "
+                    "Raise coreset, or add references."
                 )
             queries = memory.preparation.apply(values.reshape(n * p, values.shape[-1]))
             found[block] = self._searches[block].nearest(queries, barred, self.options.metric, (n, p))

@@ -35,6 +35,7 @@ LEGACY_TEMPERATURE = 1 / math.log(100)
 0.39 to 0.61 for cosines that differ by 0.1."""
 
 _MOST_ZOOM = 4.0
+_MOST_CHANNELS = 4096
 
 Metric = Literal["cosine", "euclidean"]
 RowKind = Literal["unit", "centred", "standardised", "raw"]
@@ -99,9 +100,10 @@ class MemoryOptions:
         require_choice("search", self.search, Search)
         if not 0 < self.coreset <= 1:
             raise ShapeError(f"coreset must be a share in (0, 1]; got {self.coreset}.")
-        if self.neighbours < 1 or (isinstance(self.projection, int) and self.projection < 1):
+        if self.neighbours < 1 or (isinstance(self.projection, int) and not 1 <= self.projection <= _MOST_CHANNELS):
             raise ShapeError(
-                f"neighbours and projection must be 1 or more; got {self.neighbours} and {self.projection}."
+                f"neighbours must be 1 or more and projection 1 to {_MOST_CHANNELS} channels; "
+                f"got {self.neighbours} and {self.projection}."
             )
         if not all(1 < zoom <= _MOST_ZOOM for zoom in self.zooms) or len(set(self.zooms)) < len(self.zooms):
             raise ShapeError(

@@ -271,7 +271,8 @@ def _reasons(results: GridResults) -> Iterable[str]:
                 )
     for each in results.classes:
         if each.empty_masks:
-            yield f"{results.dataset} {each.name}: {each.empty_masks} damaged images whose mask holds nothing"
+            empty = f"{each.empty_masks} damaged images whose mask holds nothing at the size of maps"
+            yield f"{results.dataset} {each.name}: {empty}"
 
 
 def _chart(found: BranchFindings, name: str) -> str:

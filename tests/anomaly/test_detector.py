@@ -307,6 +307,7 @@ def test_adding_to_a_single_reference() -> None:
     detector = fit(images=GOOD[:1])
     detector.add(GOOD[1:3])
 
+    assert not any("one reference" in line for line in detector.notes)
     assert detector.threshold(0.1).references == 2
     assert detector.score(BAD).is_anomalous.all()
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from clipfast.anomaly import AnomalyDetector
 from clipfast.cli.anomaly import app
-from clipfast.errors import ArtifactError, DataError, FingerprintError, NotComputedError
+from clipfast.errors import ArtifactError, DataError, FingerprintError, ImageError, NotComputedError
 from clipfast.report.anomalies import ScoreWriter, heat_of
 from reference.anomaly_stubs import JointStub, picture
 
@@ -82,6 +82,16 @@ def test_fit_and_score_from_folder_to_overlays(folders: Path) -> None:
         assert (mask[12:24, 24:36] > 0).mean() > 0.5 if row["verdict"] == "NG" else not mask.any()
         with Image.open(folders / "found" / row["overlay"]) as overlay:
             assert overlay.width > 2 * 48
+
+
+def test_a_broken_image_does_not_cost_the_scores_of_those_before(folders: Path) -> None:
+    """The sentence names it; numbers, overlays and masks of the others belong together."""
+    run("fit", "denim", "--shots", "4")
+    Path("denim/test/hole/999.png").write_text("junk")
+    with pytest.raises(ImageError, match=r"999\.png"):
+        CliRunner().invoke(app, ["score", "denim/test/hole", "--out", "found"], catch_exceptions=False)
+    stored = json.loads((folders / "found/scores.json").read_text())
+    assert len(stored["images"]) == len(list((folders / "found/overlays").iterdir())) == 2
 
 
 def test_the_same_seed_chooses_the_same_shots() -> None:

@@ -35,7 +35,7 @@ class Truth:
     Attributes:
         masks: 0 and 1, (n, h, w) uint8.
         sources: SHA-256 of what they were read from.
-        empty: How many damaged images have a mask that holds nothing.
+        empty: How many damaged images have a mask that holds nothing at this size.
     """
 
     masks: Pixels
