@@ -93,7 +93,8 @@ def test_the_mode_earned_tests_the_texts_as_auto_does(modes: dict[str, Any]) -> 
 
 def test_references_are_decoded_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """While one is decoded, at most the one before is still there, however many there are."""
-    load, decoded, most = Picture.load, [], 0
+    load, most = Picture.load, 0
+    decoded: list[weakref.ref[Any]] = []
 
     def counted(picture: Picture) -> Any:
         nonlocal most
