@@ -25,6 +25,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from clipfast.anomaly.options import require_number
 from clipfast.errors import DataError, ShapeError
 from clipfast.types import Floats
 
@@ -92,9 +93,10 @@ def decide(
         caveat: What stands against a guarantee, to be kept.
 
     Raises:
-        DataError: Fewer than two held-out scores.
+        DataError: Fewer than two held-out scores, or `fpr` is no number.
         ShapeError: `fpr` is out of range.
     """
+    require_number("fpr", fpr)
     if not 0 < fpr <= 0.5:
         raise ShapeError(f"fpr must be in (0, 0.5], such as 0.01; got {fpr}.")
     if len(images) < 2:

@@ -7,7 +7,7 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -390,6 +390,27 @@ def test_magnified_copies_want_an_encoder_of_one_size() -> None:
         (lambda: fit(options=replace(SMALL, memory=MemoryOptions(blocks=(9,)))), ArtifactError, "9"),
         (lambda: replace(SMALL, size_hw=(0, 4)), ShapeError, "size_hw must be"),
         (lambda: replace(SMALL, seed=-1), ShapeError, "seed must be"),
+        (lambda: replace(SMALL, seed=cast("int", "1")), DataError, "seed must be a whole number; got '1'"),
+        (
+            lambda: replace(SMALL, size_hw=cast("tuple[int, int]", 18)),
+            DataError,
+            "size_hw must be a tuple of 2 numbers; got 18",
+        ),
+        (
+            lambda: replace(SMALL, size_hw=cast("tuple[int, int]", (18, 24, 3))),
+            DataError,
+            "size_hw must be a tuple of 2 numbers",
+        ),
+        (lambda: MemoryOptions(coreset=cast("float", "a")), DataError, "coreset must be a number"),
+        (
+            lambda: MemoryOptions(blocks=cast("tuple[int, ...]", 2)),
+            DataError,
+            "blocks must be a tuple of num",
+        ),
+        (lambda: MemoryOptions(zooms=cast("tuple[float, ...]", 1.5)), DataError, "zooms must be a tuple of numbers"),
+        (lambda: MemoryOptions(projection=10**9), ShapeError, "projection 1 to 4096"),
+        (lambda: fit(class_name=None), DataError, "class_name must name what is inspected; got None"),
+        (lambda: fit().threshold(cast("float", "a")), DataError, "fpr must be a number"),
         (lambda: replace(SMALL, kind="thing"), DataError, "kind must be one of texture, object, logical"),  # type: ignore[arg-type]
     ],
 )
