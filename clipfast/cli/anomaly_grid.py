@@ -147,7 +147,9 @@ def recompute(directory: Directory, *, json: JsonOption = False) -> None:
     with progress_bar("Judging") as judging:
         done = again(directory, judging)
     if done.missing:
-        note(f"{len(done.missing)} cells could not be computed again: the maps of a class are missing")
+        note(
+            f"{len(done.missing)} cells could not be computed again, or not of pixels: the maps or masks of a class are missing"
+        )
     _finish(done.results, directory, json=json)
 
 

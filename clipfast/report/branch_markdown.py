@@ -14,6 +14,7 @@ from clipfast.report.branch_sentences import (
     approximation_sentence,
     mode_sentences,
     share_sentence,
+    sharing_sentences,
     test_sentence,
 )
 from clipfast.report.branch_tests import BranchTest, Ends, ImageIntervals, ModeTest, TaskFigures
@@ -81,6 +82,8 @@ def _head(found: BranchFindings) -> str:
 def _findings(found: BranchFindings) -> str:
     shares = [share_sentence(share) for share in found.shares if share.by == "all"]
     lines = [*shares, *map(test_sentence, found.tests), *mode_sentences(found.modes)]
+    if lines:
+        lines += [sentence for each in found.results for sentence in sharing_sentences(each.dataset, each.classes)]
     if found.approximations:
         lines.append(approximation_sentence(found.approximations))
     if not lines:
@@ -268,7 +271,8 @@ def _reasons(results: GridResults) -> Iterable[str]:
                 )
     for each in results.classes:
         if each.empty_masks:
-            yield f"{results.dataset} {each.name}: {each.empty_masks} damaged images whose mask holds nothing"
+            empty = f"{each.empty_masks} damaged images whose mask holds nothing at the size of maps"
+            yield f"{results.dataset} {each.name}: {empty}"
 
 
 def _chart(found: BranchFindings, name: str) -> str:

@@ -26,7 +26,7 @@ from clipfast.runtime.batching import batches
 from clipfast.storage import load_sealed_npz, require_format, save_sealed_npz
 from clipfast.types import PatchEncoder
 
-__all__ = ["CellBranches", "encode_cells", "read_cell_branches", "write_cell_branches"]
+__all__ = ["CellBranches", "detector_options", "encode_cells", "read_cell_branches", "write_cell_branches"]
 
 _BATCH = 32
 
@@ -162,7 +162,17 @@ def _require_cell(meta: _Meta, cell: Cell, plan: GridPlan, path: Path) -> None:
 
 
 def _fit(clip: PatchEncoder, images: list[Any], called: str, cell: Cell, options: GridOptions) -> Fitted:
-    detector = AnomalyOptions(
+    return fit_detector(clip, images, called, Modes("auto", "auto"), detector_options(options, cell.seed))
+
+
+def detector_options(options: GridOptions, seed: int) -> AnomalyOptions:
+    """Return the options of one detector of a grid.
+
+    Raises:
+        ShapeError: A size, a deviation or the seed is out of range.
+        DataError: The calibration or the kind is unknown.
+    """
+    return AnomalyOptions(
         memory=options.memory,
         prompts=options.prompts,
         size_hw=options.size_hw,
@@ -170,7 +180,6 @@ def _fit(clip: PatchEncoder, images: list[Any], called: str, cell: Cell, options
         calibration=options.calibration,
         kind=options.kind,
         whole_image=options.whole_image,
-        seed=cell.seed,
-        shots_seed=cell.seed,
+        seed=seed,
+        shots_seed=seed,
     )
-    return fit_detector(clip, images, called, Modes("auto", "auto"), detector)

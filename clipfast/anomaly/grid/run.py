@@ -43,7 +43,7 @@ class Recomputed:
 
     Attributes:
         results: All of the directory.
-        missing: Cells that could not be computed again.
+        missing: Cells that could not be computed again, or of which pixels could not; their figures stay.
     """
 
     results: GridResults
