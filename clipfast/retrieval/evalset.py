@@ -41,6 +41,7 @@ class EvalSample(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         label: Its fabric.
         sha256: Checksum of the picture's file.
         size: Pixels along each side of what is cut out around `coords`; the line leaves out the usual 224.
+        related: Checksums of further files that show it: the labelled patch of a photo, the photo of a patch.
     """
 
     image: str
@@ -48,6 +49,12 @@ class EvalSample(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     label: Annotated[str, msgspec.Meta(min_length=1)]
     sha256: Sha256
     size: Annotated[int, msgspec.Meta(ge=1)] = PATCH_SIZE
+    related: tuple[Sha256, ...] = ()
+
+    @property
+    def digests(self) -> frozenset[str]:
+        """Checksums of all files that show it."""
+        return frozenset((self.sha256, *self.related))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +121,15 @@ class EvalSet:
             ImageError: It cannot be read.
             ShapeError: Its coordinates are outside of it.
         """
+        return crop_patch(self.picture(sample), sample.coords, sample.size)
+
+    def picture(self, sample: EvalSample) -> Image.Image:
+        """Read a sample's whole picture.
+
+        Raises:
+            DataError: The picture is gone, or is not the one that was put into the set.
+            ImageError: It cannot be read.
+        """
         path = self.file(sample)
         try:
             sha256, image = read_picture(path)
@@ -121,7 +137,7 @@ class EvalSet:
             raise DataError(f"{self._moved(sample)} ({error.strerror}). {_MOVED}") from error
         if sha256 != sample.sha256:
             raise DataError(f"{self._changed(sample)}. {_CHANGED}")
-        return crop_patch(image, sample.coords, sample.size)
+        return image
 
     def verify(self) -> None:
         """Check that every picture is there and is the one that was put into the set.
@@ -263,8 +279,9 @@ def eval_set_beside(folder: str | os.PathLike[str]) -> Path:
 
 def _sample(item: SeenPatch, root: Path) -> EvalSample:
     sidecar, photo = item.patch.sidecar, item.patch.photo
-    if photo is not None and photo.is_file() and sidecar is not None and sidecar.coords is not None:
-        image, sha256, (x, y) = photo, sha256_file(photo), sidecar.coords
+    source = sha256_file(photo) if photo is not None and photo.is_file() else None
+    if photo is not None and source is not None and sidecar is not None and sidecar.coords is not None:
+        image, sha256, (x, y) = photo, source, sidecar.coords
         size = sidecar.size or max(item.size_hw)
     else:
         image, sha256 = item.patch.path.absolute(), item.sha256
@@ -275,6 +292,7 @@ def _sample(item: SeenPatch, root: Path) -> EvalSample:
         label=item.patch.label,
         sha256=sha256,
         size=max(size, PATCH_SIZE) if image == item.patch.path.absolute() else size,
+        related=tuple(sorted({item.sha256, source or item.sha256} - {sha256})),
     )
 
 

@@ -296,13 +296,13 @@ def _compared(later: PhaseResult, earlier: PhaseResult, seed: int) -> Comparison
 
 
 def _require_unseen(eval_set: EvalSet, voices: Voices) -> None:
-    """Refuse pictures that the bank holds or the head was trained on."""
+    """Refuse pictures that the bank holds or the head was trained on: they, their photos, or patches of them."""
     seen = {
         "is in the bank": set(voices.bank.references.sha256),
         "was trained on": set(voices.head.trained_on if voices.head is not None else ()),
     }
     for how, digests in seen.items():
-        found = [sample.image for sample in eval_set.samples if sample.sha256 in digests]
+        found = [sample.image for sample in eval_set.samples if sample.digests & digests]
         if found:
             more = f" ({len(found)} such pictures)" if len(found) > 1 else ""
             raise DataError(

@@ -88,7 +88,7 @@ def train_head(
     head = LinearHead.fit(
         references.embeddings, references.fabrics, seed=seed, groups=groups.tolist(), clip=clip, options=options
     )
-    return TrainedHead(head.trained_with(references.sha256), kept.excluded, eval_set, rows.skipped)
+    return TrainedHead(head.trained_with(rows.digests(kept.rows)), kept.excluded, eval_set, rows.skipped)
 
 
 def find_eval_set(folder: str | os.PathLike[str]) -> EvalSet | None:
