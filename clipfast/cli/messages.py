@@ -278,6 +278,7 @@ HINTS: dict[str, str] = {
     "It was changed": "评估集中的图像已被修改",
     "of the evaluation set is in the bank": "评估图像同时在向量库中，结果不可信",
     "of the evaluation set was trained on": "线性头使用过评估图像训练，结果不可信",
+    "of the evaluation set was fitted on": "拟合融合权重时用过评估图像，结果不可信，请重新拟合",
     "No bank at": "找不到面料向量库，请先运行 clipfast bank build",
     "No head at": "找不到线性头，请先运行 clipfast head train",
     "No evaluation set at": "找不到评估集，请先运行 clipfast evalset make",

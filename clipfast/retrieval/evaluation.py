@@ -168,7 +168,7 @@ def evaluate(
         progress: Called with (done, total) pictures.
 
     Raises:
-        DataError: A picture was moved or changed, is in the bank, was trained on, or none can be read.
+        DataError: A picture was moved or changed, is in the bank, was trained or fitted on, or none can be read.
         ArtifactError: The bank does not know its model.
         ShapeError: A k is below 1.
     """
@@ -296,10 +296,11 @@ def _compared(later: PhaseResult, earlier: PhaseResult, seed: int) -> Comparison
 
 
 def _require_unseen(eval_set: EvalSet, voices: Voices) -> None:
-    """Refuse pictures that the bank holds or the head was trained on: they, their photos, or patches of them."""
+    """Refuse pictures that the bank holds or that head or weights were made of: also their photos and patches."""
     seen = {
         "is in the bank": set(voices.bank.references.sha256),
         "was trained on": set(voices.head.trained_on if voices.head is not None else ()),
+        "was fitted on": voices.fit.seen if voices.fit is not None else frozenset(),
     }
     for how, digests in seen.items():
         found = [sample.image for sample in eval_set.samples if sample.digests & digests]
@@ -307,5 +308,5 @@ def _require_unseen(eval_set: EvalSet, voices: Voices) -> None:
             more = f" ({len(found)} such pictures)" if len(found) > 1 else ""
             raise DataError(
                 f"{found[0]} of the evaluation set {how}{more}, so it would be found or known by itself. Take it out "
-                "of the bank, or train the head with this evaluation set left out."
+                "of the bank, or train the head or fit the weights again with this evaluation set left out."
             )
