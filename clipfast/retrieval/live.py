@@ -148,4 +148,4 @@ def measure_gain(
                 "answer the same pictures: put it back, or make the set again."
             )
         ranks.append(np.array(found.phases[-1].ranks) == 1)
-    return gain_of(ranks[0], ranks[1], [sample.sha256 for sample in eval_set.samples], look=look)
+    return gain_of(ranks[0], ranks[1], eval_set.groups(), look=look)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 from PIL import Image
 
@@ -17,6 +18,7 @@ from clipfast.retrieval.fusion import Voices
 from clipfast.retrieval.head import HeadOptions
 from clipfast.retrieval.heldout import leave_out, train_head
 from clipfast.retrieval.labelled import encode_labelled
+from clipfast.retrieval.live import measure_gain
 from reference.colour_clip import ColourClip
 from reference.copied import cloth
 
@@ -97,3 +99,43 @@ def test_an_evaluation_photo_planted_in_training_is_refused(root: Path, held: Ev
     rows = encode_labelled(ColourClip(), root / "labeled")
     with pytest.raises(DataError, match=r"linen/x\.jpg is nearly the same picture as"):
         leave_out(rows, held)
+
+
+def test_photos_are_counted_not_patches(tmp_path: Path) -> None:
+    """Patches of photos that are gone, and near copies: as many independent pictures as there are photos."""
+    folder = tmp_path / "labeled"
+    for at, label in enumerate(LABELS):
+        (folder / label).mkdir(parents=True)
+        for number in range(8):
+            patch = folder / label / f"patch_{number}.png"
+            cloth(40 * at + number, seed=1).save(patch)
+            if label != "velvet":
+                write_sidecar(patch, Sidecar(source=f"../../gone/{label}_{number // 4}.png", coords=(5, 5)))
+    cloth(80, seed=1).save(folder / "velvet" / "again.jpg", quality=85)
+    made = make_eval_set(folder, split=0.5, seed=3)
+    made.save(tmp_path / "e.jsonl")
+    old = EvalSet(tuple(msgspec.structs.replace(sample, group=None) for sample in made.samples), made.root)
+    counts = [
+        len({group for group, sample in zip(each.groups(), each.samples, strict=True) if sample.label != "velvet"})
+        for each in (made, EvalSet.load(tmp_path / "e.jsonl"), old)
+    ]
+    assert counts == [2, 2, 2]  # of 8 patches
+    together = dict.fromkeys(("patch_0.png", "again.jpg"), -1)
+    for seed in range(9):  # until the two copies are in the set
+        chosen = make_eval_set(folder, split=0.5, seed=seed)
+        together |= {
+            Path(sample.image).name: group
+            for group, sample in zip(chosen.groups(), chosen.samples, strict=True)
+            if sample.label == "velvet" and Path(sample.image).name in together
+        }
+    assert together["patch_0.png"] == together["again.jpg"] >= 0
+    voices = Voices(FabricBank.build(ColourClip(), _references(tmp_path)))
+    gain = measure_gain(voices, voices, made, look=1)
+    assert gain.photos == len(set(made.groups())) < len(made)
+
+
+def _references(tmp_path: Path) -> Path:
+    for at, label in enumerate(LABELS):
+        (tmp_path / "references" / label).mkdir(parents=True)
+        cloth(100 + at, seed=7).save(tmp_path / "references" / label / "a.png")
+    return tmp_path / "references"
