@@ -276,6 +276,7 @@ def _looked(
             held.version,
             lambda number: measure_gain(present, other, held, look=number, progress=progress),
             samples=_labelled(look.labels),
+            rules=None if present.rules is None else present.rules.sha256,
         )
     return gain, held.version
 

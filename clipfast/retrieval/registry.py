@@ -59,6 +59,8 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         gain: What was found there.
         samples: Labelled samples at that time, where that was said.
         note: Why, where somebody said so.
+        beside: All that was in use, by kind: a gain is one beside those.
+        rules: Checksum of the rules that answered with them, `RuleSet.sha256`; None for none.
     """
 
     before: Sha256
@@ -73,6 +75,8 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     gain: Gain | None = None
     samples: int | None = None
     note: str | None = None
+    beside: dict[Kind, Name] = {}
+    rules: str | None = None
 
 
 class Current(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -147,23 +151,34 @@ class Registry:
         version = self.current().versions.get(kind)
         return None if version is None else self.file(version)
 
-    def known_gain(self, kind: Kind, sha256: str, eval_version: str) -> Gain | None:
-        """Return what was found of a candidate against what is in use now: the same look again costs nothing."""
-        present = self.current().versions.get(kind)
+    def known_gain(self, kind: Kind, sha256: str, eval_version: str, rules: str | None = None) -> Gain | None:
+        """Return what was found of a candidate beside all that is in use now: the same look again costs nothing.
+
+        Args:
+            kind: What the candidate is.
+            sha256: Checksum of its file.
+            eval_version: Of the evaluation set.
+            rules: Checksum of the rules; None for none.
+        """
+        beside = self.current().versions
         same = [
             event.gain
             for event in self.history()
-            if (event.kind, event.sha256, event.eval_version, event.present) == (kind, sha256, eval_version, present)
+            if event.action == "compare"
+            and (event.kind, event.sha256, event.eval_version) == (kind, sha256, eval_version)
+            and (event.beside, event.rules) == (beside, rules)
         ]
         return next((gain for gain in reversed(same) if gain is not None), None)
 
-    def next_look(self, eval_version: str) -> int:
-        """Return the number that the next look at an evaluation set has, from 1."""
-        looks = [event.gain.look for event in self.history() if event.eval_version == eval_version and event.gain]
-        return max(looks, default=0) + 1
-
     def look(
-        self, kind: Kind, file: Path, eval_version: str, measure: Callable[[int], Gain], *, samples: int | None = None
+        self,
+        kind: Kind,
+        file: Path,
+        eval_version: str,
+        measure: Callable[[int], Gain],
+        *,
+        samples: int | None = None,
+        rules: str | None = None,
     ) -> Gain:
         """Compare a candidate with what is in use, and write that down; asked again, answer from the history.
 
@@ -173,17 +188,19 @@ class Registry:
             eval_version: Of the evaluation set.
             measure: Called with the number of the look; compares the two.
             samples: Labelled samples at this time.
+            rules: Checksum of the rules that answer with both, `RuleSet.sha256`; None for none.
 
         Raises:
             DataError: The evaluation set is spent.
         """
         with self._writing():
             sha256 = sha256_file(file)
-            if (found := self.known_gain(kind, sha256, eval_version)) is not None:
+            if (found := self.known_gain(kind, sha256, eval_version, rules)) is not None:
                 return found
             gain = measure(self.next_look(eval_version))
             version = self._keep(kind, file, sha256)
-            self._append(self._event("compare", version, sha256), gain=gain, eval_version=eval_version, samples=samples)
+            event = msgspec.structs.replace(self._event("compare", version, sha256), rules=rules)
+            self._append(event, gain=gain, eval_version=eval_version, samples=samples)
             return gain
 
     def promote(
@@ -242,6 +259,11 @@ class Registry:
             self._point(kind, target)
             return target
 
+    def next_look(self, eval_version: str) -> int:
+        """Return the number that the next look at an evaluation set has, from 1."""
+        looks = [event.gain.look for event in self.history() if event.eval_version == eval_version and event.gain]
+        return max(looks, default=0) + 1
+
     def _before(self, kind: Kind) -> str:
         """Return the version that was in use before the present one: each rollback goes one further back."""
         used: list[str] = []
@@ -295,6 +317,7 @@ class Registry:
             who=self.who or _user(),
             when=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
             present=self.current().versions.get(kind),
+            beside=self.current().versions,
         )
 
     def _append(

@@ -161,3 +161,24 @@ def test_two_processes_write_one_history(registry: Registry, tmp_path: Path) -> 
     assert registry.current().generation == 16
     for who in ("Li", "Wu"):
         assert [event.note for event in events if event.who == who] == [str(turn) for turn in range(8)]
+
+
+def test_a_look_is_one_beside_all_that_is_in_use(registry: Registry, tmp_path: Path) -> None:
+    """Another bank or other rules since: the head is measured again; back as it was, it need not be."""
+    first = registry.promote("bank", bank(tmp_path / "0.npz", 0), gain=None, eval_version=None, note=None)
+    head = bank(tmp_path / "1.npz", 0.1)
+    asked: list[int] = []
+
+    def measure(look: int) -> Gain:
+        asked.append(look)
+        return gain(3, 2, look)
+
+    registry.look("head", head, "v", measure, rules="fine")
+    registry.look("head", head, "v", measure, rules="fine")
+    assert asked == [1]
+    registry.look("head", head, "v", measure, rules="coarse")
+    registry.promote("bank", bank(tmp_path / "2.npz", 0.2), gain=None, eval_version=None, note="more photos")
+    registry.look("head", head, "v", measure, rules="fine")
+    registry.rollback("bank", to=first)
+    registry.look("head", head, "v", measure, rules="fine")
+    assert asked == [1, 2, 3]
