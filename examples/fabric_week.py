@@ -48,7 +48,7 @@ from clipfast.retrieval import (
 )
 from clipfast.retrieval.fused import with_alpha
 from clipfast.retrieval.live import LiveVoices, measure_gain, with_candidate
-from clipfast.retrieval.registry import Registry
+from clipfast.retrieval.registry import Registry, Setting
 
 SEED = 520_000_000  # of the drawn fabrics; test seeds begin at 900,000,000
 REFERENCES, LABELS = 3, 20
@@ -181,7 +181,11 @@ def friday(shop: Shop, waiting: Sequence[Path], week: int, data: Path) -> None:
     again.head.save(candidate)
     other = with_candidate(present, "head", candidate, shop.clip)
     gain = shop.registry.look(
-        "head", candidate, shop.held.version, lambda look: measure_gain(present, other, shop.held, look=look)
+        "head",
+        candidate,
+        shop.held.version,
+        lambda look: measure_gain(present, other, shop.held, look=look),
+        setting=Setting(None if present.rules is None else present.rules.sha256, shop.held.pictures),
     )
     show(evaluate(shop.held, replace(present, head=again.head)), f"Friday of week {week}: retrained")
     console.print(f"[6] Gain over what is in use {gain.interval.estimate:+.1%} ({gain.interval.low:+.1%} to "

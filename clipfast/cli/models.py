@@ -263,6 +263,7 @@ def _looked(
     from clipfast.cli.voice_options import rules_named, with_useful_rules
     from clipfast.retrieval.evalset import EvalSet
     from clipfast.retrieval.live import measure_gain, promoted_voices, with_candidate
+    from clipfast.retrieval.registry import Setting
 
     kind, file = candidate
     held = EvalSet.load(look.eval_set)
@@ -276,7 +277,7 @@ def _looked(
             held.version,
             lambda number: measure_gain(present, other, held, look=number, progress=progress),
             samples=_labelled(look.labels),
-            rules=None if present.rules is None else present.rules.sha256,
+            setting=Setting(None if present.rules is None else present.rules.sha256, held.pictures),
         )
     return gain, held.version
 

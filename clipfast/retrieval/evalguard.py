@@ -30,7 +30,7 @@ class EvalGuard:
 
     def __post_init__(self) -> None:
         files = {self.eval_set.file(sample) for sample in self.eval_set.samples}
-        self.digests = frozenset().union(*(sample.digests for sample in self.eval_set.samples))
+        self.digests = self.eval_set.pictures
         self.photos = frozenset(files | {photo for path in files if (photo := _source(path)) is not None})
 
     def holds(self, sha256: str, photo: Path | None) -> bool:

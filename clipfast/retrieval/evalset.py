@@ -112,6 +112,11 @@ class EvalSet:
             digest.update(f"{sample.sha256} {sample.coords} {sample.size} {sample.label}\n".encode())
         return digest.hexdigest()[:12]
 
+    @property
+    def pictures(self) -> frozenset[str]:
+        """Checksums of all files that show its samples, whatever their labels and order are."""
+        return frozenset().union(*(sample.digests for sample in self.samples))
+
     def groups(self) -> list[int]:
         """Number what is independent, in the order of the samples: those of one photo have one number.
 

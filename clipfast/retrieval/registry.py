@@ -15,7 +15,7 @@ import getpass
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ from clipfast.errors import ArtifactError, DataError
 from clipfast.retrieval.promotion import Gain
 from clipfast.storage import atomic_write, locked, require_format, sha256_file, sync_folder
 
-__all__ = ["KINDS", "Current", "Event", "Kind", "Registry", "default_registry_path"]
+__all__ = ["KINDS", "Current", "Event", "Kind", "Registry", "Setting", "default_registry_path"]
 
 Kind = Literal["head", "bank", "alpha"]
 Action = Literal["compare", "promote", "rollback"]
@@ -61,6 +61,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         note: Why, where somebody said so.
         beside: All that was in use, by kind: a gain is one beside those.
         rules: Checksum of the rules that answered with them, `RuleSet.sha256`; None for none.
+        pictures: First digits of the checksums of the evaluation set's pictures; in the first line of a version only.
     """
 
     before: Sha256
@@ -77,6 +78,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     note: str | None = None
     beside: dict[Kind, Name] = {}
     rules: str | None = None
+    pictures: tuple[str, ...] = ()
 
 
 class Current(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -91,6 +93,19 @@ class Current(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     versions: dict[Kind, Name]
     generation: int = 0
     format: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a candidate is measured with.
+
+    Attributes:
+        rules: Checksum of the rules, `RuleSet.sha256`; None for none.
+        pictures: Checksums of the evaluation set's pictures, `EvalSet.pictures`.
+    """
+
+    rules: str | None = None
+    pictures: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +185,22 @@ class Registry:
         ]
         return next((gain for gain in reversed(same) if gain is not None), None)
 
+    def next_look(self, eval_version: str, pictures: Collection[str] = ()) -> int:
+        """Return the number that the next look at an evaluation set has, from 1.
+
+        Looks are at pictures, whatever their labels and order are: those at a set that shares a picture count, too.
+
+        Args:
+            eval_version: Of the set.
+            pictures: Checksums of its pictures, `EvalSet.pictures`.
+        """
+        events = self.history()
+        known = {event.eval_version: set(event.pictures) for event in events if event.pictures}
+        mine = known.get(eval_version, set()) | {picture[:_DIGITS] for picture in pictures}
+        same = {eval_version, *(version for version, theirs in known.items() if theirs & mine)}
+        looks = {(event.eval_version, event.gain.look) for event in events if event.gain and event.eval_version in same}
+        return max([len(looks), *(look for _, look in looks)]) + 1
+
     def look(
         self,
         kind: Kind,
@@ -178,7 +209,7 @@ class Registry:
         measure: Callable[[int], Gain],
         *,
         samples: int | None = None,
-        rules: str | None = None,
+        setting: Setting | None = None,
     ) -> Gain:
         """Compare a candidate with what is in use, and write that down; asked again, answer from the history.
 
@@ -188,18 +219,21 @@ class Registry:
             eval_version: Of the evaluation set.
             measure: Called with the number of the look; compares the two.
             samples: Labelled samples at this time.
-            rules: Checksum of the rules that answer with both, `RuleSet.sha256`; None for none.
+            setting: Rules that answer with both, and the set's pictures, by which looks are counted.
 
         Raises:
             DataError: The evaluation set is spent.
         """
+        asked = setting or Setting()
         with self._writing():
             sha256 = sha256_file(file)
-            if (found := self.known_gain(kind, sha256, eval_version, rules)) is not None:
+            if (found := self.known_gain(kind, sha256, eval_version, asked.rules)) is not None:
                 return found
-            gain = measure(self.next_look(eval_version))
+            gain = measure(self.next_look(eval_version, asked.pictures))
             version = self._keep(kind, file, sha256)
-            event = msgspec.structs.replace(self._event("compare", version, sha256), rules=rules)
+            listed = any(event.pictures and event.eval_version == eval_version for event in self.history())
+            shown = () if listed else tuple(sorted({picture[:_DIGITS] for picture in asked.pictures}))
+            event = msgspec.structs.replace(self._event("compare", version, sha256), rules=asked.rules, pictures=shown)
             self._append(event, gain=gain, eval_version=eval_version, samples=samples)
             return gain
 
@@ -258,11 +292,6 @@ class Registry:
             self._append(self._event("rollback", target, self._sha256_of(target)), note=note)
             self._point(kind, target)
             return target
-
-    def next_look(self, eval_version: str) -> int:
-        """Return the number that the next look at an evaluation set has, from 1."""
-        looks = [event.gain.look for event in self.history() if event.eval_version == eval_version and event.gain]
-        return max(looks, default=0) + 1
 
     def _before(self, kind: Kind) -> str:
         """Return the version that was in use before the present one: each rollback goes one further back."""

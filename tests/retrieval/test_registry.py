@@ -14,7 +14,7 @@ from clipfast.errors import ArtifactError, DataError
 from clipfast.retrieval import BankModel, FabricBank, LinearHead, References
 from clipfast.retrieval.live import LiveVoices
 from clipfast.retrieval.promotion import Gain, gain_of
-from clipfast.retrieval.registry import Registry
+from clipfast.retrieval.registry import Registry, Setting
 from clipfast.types import Floats, Images
 
 
@@ -148,7 +148,7 @@ def test_two_processes_write_one_history(registry: Registry, tmp_path: Path) -> 
     """Every event of both is there, in one chain."""
     bank(tmp_path / "0.npz", 0)
     code = (
-        "import sys; from pathlib import Path; from clipfast.retrieval.registry import Registry\n"
+        "import sys; from pathlib import Path; from clipfast.retrieval.registry import Registry, Setting\n"
         "for turn in range(8): Registry(Path(sys.argv[1]), sys.argv[3]).promote("
         "'bank', Path(sys.argv[2]), gain=None, eval_version=None, note=str(turn))"
     )
@@ -173,12 +173,30 @@ def test_a_look_is_one_beside_all_that_is_in_use(registry: Registry, tmp_path: P
         asked.append(look)
         return gain(3, 2, look)
 
-    registry.look("head", head, "v", measure, rules="fine")
-    registry.look("head", head, "v", measure, rules="fine")
+    registry.look("head", head, "v", measure, setting=Setting("fine"))
+    registry.look("head", head, "v", measure, setting=Setting("fine"))
     assert asked == [1]
-    registry.look("head", head, "v", measure, rules="coarse")
+    registry.look("head", head, "v", measure, setting=Setting("coarse"))
     registry.promote("bank", bank(tmp_path / "2.npz", 0.2), gain=None, eval_version=None, note="more photos")
-    registry.look("head", head, "v", measure, rules="fine")
+    registry.look("head", head, "v", measure, setting=Setting("fine"))
     registry.rollback("bank", to=first)
-    registry.look("head", head, "v", measure, rules="fine")
+    registry.look("head", head, "v", measure, setting=Setting("fine"))
     assert asked == [1, 2, 3]
+
+
+def test_looks_are_at_pictures_not_at_versions(registry: Registry, tmp_path: Path) -> None:
+    """A renamed label, another order, a set that shares a picture: the same budget; other pictures have their own."""
+    registry.promote("bank", bank(tmp_path / "0.npz", 0), gain=None, eval_version=None, note=None)
+    one, two, other = "1" * 64, "2" * 64, "3" * 64
+
+    def looked(turn: int, version: str, *pictures: str) -> int:
+        file = bank(tmp_path / f"{turn}.npz", turn / 10)
+        return registry.look("bank", file, version, lambda look: gain(3, 2, look), setting=Setting(None, pictures)).look
+
+    assert looked(1, "first", one, two) == 1
+    assert looked(2, "renamed", two, one) == 2
+    assert looked(3, "first", one, two) == 3
+    assert looked(4, "replaced", two, other) == 4
+    assert looked(5, "elsewhere", "4" * 64) == 1
+    assert looked(6, "grown", other) == 5  # shares with "replaced", which went on with the count of "first"
+    assert sum(bool(event.pictures) for event in registry.history()) == 5
