@@ -258,8 +258,9 @@ class Registry:
             samples: Labelled samples at this time.
 
         Raises:
-            DataError: The gain is not proven, or there is none although something is in use.
+            DataError: The gain is not proven, or there is none although something is in use; or the reason is empty.
         """
+        note = _reason(note)
         with self._writing():
             present = self.current().versions.get(kind)
             if gain is not None and not gain.proven and note is None:
@@ -280,15 +281,26 @@ class Registry:
     def rollback(self, kind: Kind, *, to: str | None = None, note: str | None = None) -> str:
         """Go back to what was in use before, or to a version by name; returns it.
 
+        Args:
+            kind: Of what.
+            to: A version that was in use at some time, or any with a reason in `note`; None is what was before.
+            note: Why.
+
         Raises:
-            DataError: There is nothing to go back to.
+            DataError: There is nothing to go back to, or the version was never in use and no reason is given.
             ArtifactError: Its file was changed or is gone.
         """
+        note = _reason(note)
         with self._writing():
             target = to or self._before(kind)
             if not target.startswith(f"{kind}-"):
                 raise DataError(f"{target} is no {kind}. Versions are named {kind}-…; see clipfast models list.")
             self.file(target)
+            if note is None and not any(e.version == target and e.action != "compare" for e in self.history()):
+                raise DataError(
+                    f"{target} was never in use, so there is no way back to it. Promote it, which compares it first, "
+                    "or say why it is taken (--note)."
+                )
             self._append(self._event("rollback", target, self._sha256_of(target)), note=note)
             self._point(kind, target)
             return target
@@ -297,17 +309,18 @@ class Registry:
         """Return the version that was in use before the present one: each rollback goes one further back."""
         used: list[str] = []
         for event in self.history():
-            if event.kind != kind:
+            if event.kind != kind or event.action == "compare" or used[-1:] == [event.version]:
                 continue
-            if event.action == "promote" and used[-1:] != [event.version]:
+            if event.action == "rollback" and event.version in used:
+                del used[_last(used, event.version) + 1 :]
+            else:
                 used.append(event.version)
-            elif event.action == "rollback":
-                while used and used[-1] != event.version:
-                    used.pop()
-                used = used or [event.version]
-        if len(used) < 2:
-            raise DataError(f"There is no {kind} to go back to: {len(used)} was in use so far.")
-        return used[-2]
+        present = self.current().versions.get(kind)
+        if present in used:  # else the pointer was not written any more when the history was
+            del used[_last(used, present) :]
+        if not used:
+            raise DataError(f"There is no {kind} to go back to: {int(present is not None)} was in use so far.")
+        return used[-1]
 
     def _sha256_of(self, version: str) -> str:
         found = next((event.sha256 for event in self.history() if event.version == version), None)
@@ -407,6 +420,16 @@ class Registry:
 def default_registry_path() -> Path:
     """Return the folder of versions: `CLIPFAST_MODELS`, else `data/models`."""
     return Path(os.environ.get("CLIPFAST_MODELS") or "data/models")
+
+
+def _reason(note: str | None) -> str | None:
+    if note is not None and not note.strip():
+        raise DataError("The reason must say something: it stays in the history in place of a proof.")
+    return note
+
+
+def _last(used: list[str], version: str) -> int:
+    return len(used) - 1 - used[::-1].index(version)
 
 
 def _user() -> str:

@@ -200,3 +200,34 @@ def test_looks_are_at_pictures_not_at_versions(registry: Registry, tmp_path: Pat
     assert looked(5, "elsewhere", "4" * 64) == 1
     assert looked(6, "grown", other) == 5  # shares with "replaced", which went on with the count of "first"
     assert sum(bool(event.pictures) for event in registry.history()) == 5
+
+
+def test_there_is_no_way_back_to_what_was_never_in_use(registry: Registry, tmp_path: Path) -> None:
+    """A candidate that was only compared needs a reason; the way back from it stays. Reasons say something."""
+    first = registry.promote("bank", bank(tmp_path / "0.npz", 0), gain=None, eval_version=None, note=None)
+    registry.look("bank", bank(tmp_path / "1.npz", 0.1), "v", lambda look: gain(3, 2, look))
+    compared = registry.history()[-1].version
+    with pytest.raises(DataError, match="was never in use"):
+        registry.rollback("bank", to=compared)
+    for empty in ("", "  "):
+        with pytest.raises(DataError, match="reason must say something"):
+            registry.promote("bank", tmp_path / "1.npz", gain=None, eval_version=None, note=empty)
+        with pytest.raises(DataError, match="reason must say something"):
+            registry.rollback("bank", to=compared, note=empty)
+    assert registry.current().versions == {"bank": first}
+    assert registry.rollback("bank", to=compared, note="to look at its answers") == compared
+    assert registry.rollback("bank") == first
+
+
+def test_after_a_crash_one_goes_back_from_what_is_in_use(registry: Registry, tmp_path: Path) -> None:
+    """The history was written, the pointer was not: of a promotion, and of a rollback."""
+    files = [bank(tmp_path / f"{at}.npz", at / 10) for at in range(3)]
+    first = registry.promote("bank", files[0], gain=None, eval_version=None, note=None)
+    second = registry.promote("bank", files[1], gain=None, eval_version=None, note="more")
+    pointer = registry.pointer.read_bytes()
+    registry.promote("bank", files[2], gain=None, eval_version=None, note="still more")
+    registry.pointer.write_bytes(pointer)
+    assert registry.current().versions == {"bank": second}
+    assert registry.rollback("bank") == first
+    registry.pointer.write_bytes(pointer)
+    assert registry.rollback("bank") == first
