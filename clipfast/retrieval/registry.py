@@ -32,7 +32,9 @@ from clipfast.storage import atomic_write, locked, require_format, sha256_file, 
 __all__ = ["KINDS", "Current", "Event", "Kind", "Registry", "Setting", "default_registry_path"]
 
 Kind = Literal["head", "bank", "alpha"]
-Action = Literal["compare", "promote", "rollback"]
+Action = Literal["compare", "promote", "rollback", "retire"]
+NONE = "none"
+"""To go back to, where a head or weights are to be taken out of use."""
 KINDS: dict[Kind, str] = {"head": ".npz", "bank": ".npz", "alpha": ".json"}
 
 FORMAT_VERSION = 1
@@ -50,7 +52,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         before: Checksum of the line before.
         action: What was done.
         kind: Of what.
-        version: Of what is compared, promoted or gone back to.
+        version: Of what is compared, promoted, gone back to or taken out of use.
         sha256: Checksum of its file.
         who: Who did it.
         when: When, ISO 8601 with its offset.
@@ -283,7 +285,8 @@ class Registry:
 
         Args:
             kind: Of what.
-            to: A version that was in use at some time, or any with a reason in `note`; None is what was before.
+            to: A version that was in use at some time, or any with a reason in `note`; "none" takes a head or weights
+                out of use; None is what was before.
             note: Why.
 
         Raises:
@@ -292,6 +295,8 @@ class Registry:
         """
         note = _reason(note)
         with self._writing():
+            if to == NONE:
+                return self._retire(kind, note)
             target = to or self._before(kind)
             if not target.startswith(f"{kind}-"):
                 raise DataError(f"{target} is no {kind}. Versions are named {kind}-…; see clipfast models list.")
@@ -305,12 +310,24 @@ class Registry:
             self._point(kind, target)
             return target
 
+    def _retire(self, kind: Kind, note: str | None) -> str:
+        """Take what is in use out of use: the others answer without it."""
+        present = self.current().versions.get(kind)
+        if kind == "bank" or present is None:
+            why = "A bank must be in use; go back to another" if kind == "bank" else f"No {kind} is in use"
+            raise DataError(f"{why}. See clipfast models list.")
+        self._append(self._event("retire", present, self._sha256_of(present)), note=note)
+        self._point(kind, None)
+        return NONE
+
     def _before(self, kind: Kind) -> str:
         """Return the version that was in use before the present one: each rollback goes one further back."""
         used: list[str] = []
         for event in self.history():
             if event.kind != kind or event.action == "compare" or used[-1:] == [event.version]:
                 continue
+            if event.action == "retire":
+                continue  # what was in use before that is the retired one, or what came before it
             if event.action == "rollback" and event.version in used:
                 del used[_last(used, event.version) + 1 :]
             else:
@@ -319,7 +336,11 @@ class Registry:
         if present in used:  # else the pointer was not written any more when the history was
             del used[_last(used, present) :]
         if not used:
-            raise DataError(f"There is no {kind} to go back to: {int(present is not None)} was in use so far.")
+            remedy = f" Take it out of use: clipfast models rollback {kind} --to none."
+            raise DataError(
+                f"There is no {kind} to go back to: {int(present is not None)} was in use so far."
+                f"{'' if kind == 'bank' or present is None else remedy}"
+            )
         return used[-1]
 
     def _sha256_of(self, version: str) -> str:
@@ -383,9 +404,12 @@ class Registry:
             os.fsync(file.fileno())
         sync_folder(self.root)
 
-    def _point(self, kind: Kind, version: str) -> None:
+    def _point(self, kind: Kind, version: str | None) -> None:
         now = self.current()
-        after = Current(versions={**now.versions, kind: version}, generation=now.generation + 1)
+        others = {each: named for each, named in now.versions.items() if each != kind}
+        after = Current(
+            versions=others if version is None else {**others, kind: version}, generation=now.generation + 1
+        )
         with atomic_write(self.pointer) as temporary:
             temporary.write_bytes(msgspec.json.encode(after) + b"\n")
         sync_folder(self.root)
