@@ -127,12 +127,11 @@ def show(found: Evaluation, title: str) -> None:
     steps = found.comparisons[: len(found.phases) - 1]
     for pair in steps:
         interval = pair.gain.interval
-        better = interval is not None and interval.low > 0
-        mark, words = ("✓", "is better than") if better else ("✗", "is NOT shown to be better than")
+        mark, words = ("✓", "is better than") if pair.proven else ("✗", "is NOT shown to be better than")
         span = "" if interval is None else f" ({interval.low:+.1%} to {interval.high:+.1%})"
         console.print(f"{mark} {pair.better} {words} {pair.than}: {pair.gain.difference:+.1%}{span}, "
                       f"McNemar p = {pair.mcnemar.p_value:.2g}")  # fmt: skip
-    proven = sum(pair.gain.interval is not None and pair.gain.interval.low > 0 for pair in steps)
+    proven = sum(pair.proven for pair in steps)
     console.print(f"  {proven} of {len(steps)} steps are shown to be better than the one before, on {found.processed} "
                   "pictures")  # fmt: skip
     doubts = found.doubts

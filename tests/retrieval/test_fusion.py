@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from clipfast.errors import ArtifactError, DataError, ShapeError
+from clipfast.metrics import BootstrapOptions, mcnemar_interval, mcnemar_test, paired_bootstrap
 from clipfast.retrieval import BankModel, FabricBank, References
 from clipfast.retrieval.evalset import EvalSet, make_eval_set
-from clipfast.retrieval.evaluation import evaluate
+from clipfast.retrieval.evaluation import Comparison, evaluate
 from clipfast.retrieval.fused import FittedFusion, fit_fusion, with_alpha
 from clipfast.retrieval.fusion import Fusion, Voices, bank_temperature, fuse_with_clip
 from clipfast.retrieval.head import HeadOptions, LinearHead
@@ -393,3 +394,20 @@ def test_confidence_is_of_the_fitted_weights_only(voices: Voices, folder: Path) 
         assert not calibrated(with_alpha(other, "fit", found))
     sharper = msgspec.structs.replace(found, rules_sha256="0" * 64)
     assert not calibrated(with_alpha(replace(voices, head=heads[0]), "fit", sharper))
+
+
+@pytest.mark.parametrize(
+    ("more", "less", "proven"), [(4, 0, False), (5, 0, False), (6, 0, True), (0, 6, False), (9, 3, False)]
+)
+def test_a_phase_is_better_by_the_exact_test(more: int, less: int, proven: bool) -> None:
+    """Of 66 few changed: the bootstrap leaves 0 out too early; 2 / 2**6 = .031 is the first below .05."""
+    one = np.array([True] * more + [False] * less + [True] * (66 - more - less))
+    other = np.array([False] * more + [True] * less + [True] * (66 - more - less))
+    gain = paired_bootstrap(np.mean, one, other, seed=0, options=BootstrapOptions(method="percentile"))
+    comparison = Comparison("+head", "+CLIP", gain, mcnemar_test(one, other))
+    assert comparison.proven is proven
+    interval = mcnemar_interval(more, less, 66)
+    assert (interval.low > 0) is proven
+    if more == 4:
+        assert gain.interval is not None
+        assert gain.interval.low > 0
