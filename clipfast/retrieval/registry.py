@@ -12,7 +12,6 @@ edited is noticed.
 from __future__ import annotations
 
 import getpass
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Collection
@@ -20,67 +19,21 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
 
 import msgspec
 
-from clipfast.artifact import Sha256
 from clipfast.errors import ArtifactError, DataError
+from clipfast.retrieval.history import KINDS, Action, Event, History, Kind, Name
 from clipfast.retrieval.promotion import Gain
 from clipfast.storage import atomic_write, locked, require_format, sha256_file, sync_folder
 
 __all__ = ["KINDS", "Current", "Event", "Kind", "Registry", "Setting", "default_registry_path"]
 
-Kind = Literal["head", "bank", "alpha"]
-Action = Literal["compare", "promote", "rollback", "retire"]
 NONE = "none"
 """To go back to, where a head or weights are to be taken out of use."""
-KINDS: dict[Kind, str] = {"head": ".npz", "bank": ".npz", "alpha": ".json"}
 
 FORMAT_VERSION = 1
-_FIRST = "0" * 64
 _DIGITS = 12
-_MAX_BYTES = 256 << 20
-
-Name = Annotated[str, msgspec.Meta(pattern=r"^(head|bank|alpha)-[0-9a-f]{12}$")]
-
-
-class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """One line of the history.
-
-    Attributes:
-        before: Checksum of the line before.
-        action: What was done.
-        kind: Of what.
-        version: Of what is compared, promoted, gone back to or taken out of use.
-        sha256: Checksum of its file.
-        who: Who did it.
-        when: When, ISO 8601 with its offset.
-        present: What was in use; None where nothing was.
-        eval_version: Of the evaluation set that was looked at.
-        gain: What was found there.
-        samples: Labelled samples at that time, where that was said.
-        note: Why, where somebody said so.
-        beside: All that was in use, by kind: a gain is one beside those.
-        rules: Checksum of the rules that answered with them, `RuleSet.sha256`; None for none.
-        pictures: First digits of the checksums of the evaluation set's pictures; in the first line of a version only.
-    """
-
-    before: Sha256
-    action: Action
-    kind: Kind
-    version: Name
-    sha256: Sha256
-    who: str
-    when: str
-    present: Name | None = None
-    eval_version: str | None = None
-    gain: Gain | None = None
-    samples: int | None = None
-    note: str | None = None
-    beside: dict[Kind, Name] = {}
-    rules: str | None = None
-    pictures: tuple[str, ...] = ()
 
 
 class Current(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -128,7 +81,7 @@ class Registry:
         Raises:
             ArtifactError: A line is none, or the history was edited.
         """
-        return [event for event, _ in self._lines()]
+        return self._history.events()
 
     def current(self) -> Current:
         """Read what is in use.
@@ -144,6 +97,10 @@ class Registry:
             return msgspec.json.decode(text, type=Current)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ArtifactError(f"{self.pointer} does not say what is in use: {error}. Promote again.") from error
+
+    @property
+    def _history(self) -> History:
+        return History(self.root / "history.jsonl")
 
     @property
     def pointer(self) -> Path:
@@ -369,10 +326,9 @@ class Registry:
         return version
 
     def _event(self, action: Action, version: str, sha256: str) -> Event:
-        lines = self._lines()
         kind = next(kind for kind in KINDS if version.startswith(f"{kind}-"))
         return Event(
-            before=lines[-1][1] if lines else _FIRST,
+            before=self._history.end(),
             action=action,
             kind=kind,
             version=version,
@@ -393,16 +349,7 @@ class Registry:
         note: str | None = None,
     ) -> None:
         event = msgspec.structs.replace(event, gain=gain, eval_version=eval_version, samples=samples, note=note)
-        data = msgspec.json.encode(event) + b"\n"
-        path = self.root / "history.jsonl"
-        whole = sum(len(line) for line in self._raw())
-        with path.open("r+b" if path.exists() else "wb") as file:
-            file.seek(whole)
-            file.truncate()  # what a crash left of a line that was never acknowledged
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        sync_folder(self.root)
+        self._history.append(event)
 
     def _point(self, kind: Kind, version: str | None) -> None:
         now = self.current()
@@ -413,32 +360,6 @@ class Registry:
         with atomic_write(self.pointer) as temporary:
             temporary.write_bytes(msgspec.json.encode(after) + b"\n")
         sync_folder(self.root)
-
-    def _raw(self) -> list[bytes]:
-        path = self.root / "history.jsonl"
-        if not path.is_file():
-            return []
-        if path.stat().st_size > _MAX_BYTES:
-            raise ArtifactError(f"{path} is larger than {_MAX_BYTES:,} bytes; that is no history.")
-        return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-
-    def _lines(self) -> list[tuple[Event, str]]:
-        """Return events with the checksums of their lines; a last line without its end was never acknowledged."""
-        found: list[tuple[Event, str]] = []
-        before = _FIRST
-        for number, line in enumerate(self._raw(), start=1):
-            try:
-                event = msgspec.json.decode(line, type=Event)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise ArtifactError(f"{self.root}/history.jsonl, line {number}, is no event: {error}.") from error
-            if event.before != before:
-                raise ArtifactError(
-                    f"{self.root}/history.jsonl was edited: line {number} does not follow the line before. Put the "
-                    "old file back, or begin a new folder."
-                )
-            before = hashlib.sha256(line).hexdigest()
-            found.append((event, before))
-        return found
 
 
 def default_registry_path() -> Path:
