@@ -13,6 +13,7 @@ from PIL import Image
 from clipfast.cli import messages
 from clipfast.cli.messages import HINTS, MESSAGES
 from clipfast.errors import DataError
+from clipfast.retrieval.evalset import EvalSet
 from reference.colour_clip import COLOURS, draw
 from reference.drawn_font import draw_font
 from reference.fabric_commands import Commands, draw_layout, stand_in
@@ -390,3 +391,19 @@ def test_a_hint_keeps_the_kind_of_error() -> None:
         raise DataError("Too few samples to train: x")
     with pytest.raises(DataError, match=r"^unheard of"), messages.in_language(messages.Speaker("zh")):
         raise DataError("unheard of")
+
+
+def test_a_copy_of_an_evaluation_picture_does_not_get_into_the_bank(layout: Path) -> None:
+    """Saved again under another name among the references: `bank build` and `bank add` refuse it and name both."""
+    run("bank", "build")
+    run("evalset", "make")
+    run("bank", "build")
+    held = EvalSet.load("data/eval_set.jsonl")
+    copy = layout / "data/fabrics/linen/innocent.jpg"
+    Image.open(held.file(held.samples[0])).convert("RGB").save(copy, quality=85)
+    for command in (["build"], ["add", "data/fabrics"], ["add", str(copy), "--fabric", "linen"]):
+        words = failure("bank", *command)
+        assert "innocent.jpg is nearly the same picture as" in words
+        assert held.samples[0].image in words
+    copy.unlink()
+    run("bank", "build")
