@@ -98,6 +98,18 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "The evaluation set followed: {count} samples; its version is now {version}.",
         "评估集已同步更新：{count} 个样本；新版本为 {version}。",
     ),
+    "label_behind_bank": (
+        "The bank still says {one}: rename its folder of photos to {other}, then clipfast bank build",
+        "向量库中仍为 {one}：请把照片文件夹改名为 {other}，再运行 clipfast bank build",
+    ),
+    "label_behind_head": (
+        "The head still says {one}: clipfast head train, then clipfast fuse fit --head",
+        "线性头中仍为 {one}：请运行 clipfast head train，再运行 clipfast fuse fit --head",
+    ),
+    "label_behind_rules": (
+        "The rules 'fine' know {one}; for {other}, write it into rules of your own (--rules FILE)",
+        "规则 fine 中为 {one}；如需 {other}，请写入自己的规则文件（--rules 文件）",
+    ),
     "label_none_waits": ("Nothing waits for a label.", "没有等待标注的图块。"),
     "label_waits": ("{shown} of {total} that wait for a label:", "{total} 个等待标注，显示 {shown} 个："),
     "label_skipped": ("Skipped: {item}", "已跳过：{item}"),

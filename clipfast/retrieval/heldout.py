@@ -22,8 +22,8 @@ __all__ = ["Kept", "TrainedHead", "find_eval_set", "leave_out", "require_no_copi
 
 _NAMED = 5
 _TRAINED = (
-    "A head trained on pictures of the evaluation set is judged on what it has seen. Remove them from the folder, or make "
-    "the evaluation set again, which keeps near copies together."
+    "A head trained on pictures of the evaluation set is judged on what it has seen. Remove them from the folder, or "
+    "make the evaluation set again, which keeps near copies together."
 )
 _IN_BANK = "A bank that holds pictures of the evaluation set finds them by themselves. Remove them from the references."
 

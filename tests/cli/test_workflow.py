@@ -407,3 +407,15 @@ def test_a_copy_of_an_evaluation_picture_does_not_get_into_the_bank(layout: Path
         assert held.samples[0].image in words
     copy.unlink()
     run("bank", "build")
+
+
+def test_renaming_a_label_says_who_still_uses_the_old_name() -> None:
+    """Bank, head and rules do, with the command that mends each; after a rename they do not know nobody is named."""
+    run("bank", "build")
+    run("head", "train")
+    found = run("label", "rename", "linen", "flax")
+    assert "The bank still says linen: rename its folder of photos to flax, then clipfast bank build" in found
+    assert "The head still says linen: clipfast head train" in found
+    assert "The rules 'fine' know linen" in found
+    assert run_json("label", "rename", "flax", "hemp_9")["left_behind"] == []
+    assert "向量库中仍为 cotton" in run("label", "rename", "cotton", "c_1", "--lang", "zh")
