@@ -318,8 +318,9 @@ HINTS: dict[str, str] = {
     "asks about": "待标注项的照片已不存在",
     "was asked about": "待标注项的照片已被修改",
     "which is frozen": "图块属于已冻结的评估集，不能移动",
-    "was changed after it was written": "标注日志已被修改，校验和不符",
-    "is held by another process": "另一个进程正在写入标注，请稍候",
+    "was changed after it was written, or a line before it was": "标注日志已被修改，校验和不符",
+    "was changed after it was written": "文件写入后被修改，校验和不符，请重新生成",
+    "is held by another process": "另一个进程正在写入，请稍候",
     "No photo at": "找不到照片",
 }
 

@@ -419,3 +419,15 @@ def test_renaming_a_label_says_who_still_uses_the_old_name() -> None:
     assert "The rules 'fine' know linen" in found
     assert run_json("label", "rename", "flax", "hemp_9")["left_behind"] == []
     assert "向量库中仍为 cotton" in run("label", "rename", "cotton", "c_1", "--lang", "zh")
+
+
+def test_a_damaged_bank_is_not_called_a_journal() -> None:
+    """The hint in Chinese says what was changed."""
+    run("bank", "build")
+    bank = Path("data/fabric_bank.npz")
+    data = bytearray(bank.read_bytes())
+    data[len(data) // 2] ^= 1
+    bank.write_bytes(data)
+    said = failure("bank", "list", "--lang", "zh")
+    assert "标注日志" not in said
+    assert "fabric_bank.npz" in said
