@@ -217,7 +217,8 @@ class Registry:
             samples: Labelled samples at this time.
 
         Raises:
-            DataError: The gain is not proven, or there is none although something is in use; or the reason is empty.
+            DataError: The gain is not proven, or there is none although something is in use; something else is in use
+                than when it was measured; or the reason is empty.
         """
         note = _reason(note)
         with self._writing():
@@ -231,11 +232,18 @@ class Registry:
             if gain is None and present is not None and note is None:
                 raise DataError(f"{present} is in use; what replaces it must be compared first, on an evaluation set.")
             sha256 = sha256_file(file)
+            self._require_measured_beside(sha256, gain)
             version = self._keep(kind, file, sha256)
             event = self._event("promote", version, sha256)
             self._append(event, gain=gain, eval_version=eval_version, samples=samples, note=note)
             self._point(kind, version)
             return version
+
+    def _require_measured_beside(self, sha256: str, gain: Gain | None) -> None:
+        """Refuse a gain that was measured beside others than are in use now: another process promoted meanwhile."""
+        looks = [e.beside for e in self.history() if e.action == "compare" and e.sha256 == sha256 and e.gain == gain]
+        if gain is not None and any(looks) and self.current().versions not in looks:
+            raise DataError("What is in use changed since the candidate was measured. Compare it again.")
 
     def rollback(self, kind: Kind, *, to: str | None = None, note: str | None = None) -> str:
         """Go back to what was in use before, or to a version by name; returns it.

@@ -231,3 +231,15 @@ def test_after_a_crash_one_goes_back_from_what_is_in_use(registry: Registry, tmp
     assert registry.rollback("bank") == first
     registry.pointer.write_bytes(pointer)
     assert registry.rollback("bank") == first
+
+
+def test_a_gain_beside_what_is_no_longer_in_use_promotes_nothing(registry: Registry, tmp_path: Path) -> None:
+    """Somebody promoted another bank between the look and the promotion."""
+    registry.promote("bank", bank(tmp_path / "0.npz", 0), gain=None, eval_version=None, note=None)
+    candidate = bank(tmp_path / "1.npz", 0.1)
+    found = registry.look("bank", candidate, "v", lambda look: gain(20, 1, look))
+    registry.promote("bank", bank(tmp_path / "2.npz", 0.2), gain=None, eval_version=None, note="meanwhile")
+    with pytest.raises(DataError, match="changed since the candidate was measured"):
+        registry.promote("bank", candidate, gain=found, eval_version="v", note=None)
+    registry.rollback("bank")
+    registry.promote("bank", candidate, gain=found, eval_version="v", note=None)
