@@ -48,7 +48,7 @@ from clipfast.retrieval import (
 )
 from clipfast.retrieval.fused import with_alpha
 from clipfast.retrieval.live import LiveVoices, measure_gain, with_candidate
-from clipfast.retrieval.registry import Registry
+from clipfast.retrieval.registry import Registry, Setting
 
 SEED = 520_000_000  # of the drawn fabrics; test seeds begin at 900,000,000
 REFERENCES, LABELS = 3, 20
@@ -127,12 +127,11 @@ def show(found: Evaluation, title: str) -> None:
     steps = found.comparisons[: len(found.phases) - 1]
     for pair in steps:
         interval = pair.gain.interval
-        better = interval is not None and interval.low > 0
-        mark, words = ("✓", "is better than") if better else ("✗", "is NOT shown to be better than")
+        mark, words = ("✓", "is better than") if pair.proven else ("✗", "is NOT shown to be better than")
         span = "" if interval is None else f" ({interval.low:+.1%} to {interval.high:+.1%})"
         console.print(f"{mark} {pair.better} {words} {pair.than}: {pair.gain.difference:+.1%}{span}, "
                       f"McNemar p = {pair.mcnemar.p_value:.2g}")  # fmt: skip
-    proven = sum(pair.gain.interval is not None and pair.gain.interval.low > 0 for pair in steps)
+    proven = sum(pair.proven for pair in steps)
     console.print(f"  {proven} of {len(steps)} steps are shown to be better than the one before, on {found.processed} "
                   "pictures")  # fmt: skip
     doubts = found.doubts
@@ -181,7 +180,11 @@ def friday(shop: Shop, waiting: Sequence[Path], week: int, data: Path) -> None:
     again.head.save(candidate)
     other = with_candidate(present, "head", candidate, shop.clip)
     gain = shop.registry.look(
-        "head", candidate, shop.held.version, lambda look: measure_gain(present, other, shop.held, look=look)
+        "head",
+        candidate,
+        shop.held.version,
+        lambda look: measure_gain(present, other, shop.held, look=look),
+        setting=Setting(None if present.rules is None else present.rules.sha256, shop.held.pictures),
     )
     show(evaluate(shop.held, replace(present, head=again.head)), f"Friday of week {week}: retrained")
     console.print(f"[6] Gain over what is in use {gain.interval.estimate:+.1%} ({gain.interval.low:+.1%} to "

@@ -71,6 +71,7 @@ def build(
     from clipfast.retrieval import FabricBank
     from clipfast.runtime.images import DEFAULT_MAX_PIXELS
 
+    _require_no_copies([folder], folder)
     note(say("bank_building"))
     with clip_options.load() as clip:
         with progress_bar(say("encoding")) as progress:
@@ -114,6 +115,7 @@ def add(
 
     if len(images) > 1 and any(path.is_dir() for path in images):
         raise DataError("Pass photos, or one folder; got several paths with a folder among them.")
+    _require_no_copies(images, bank_path)
     with clip_options.load() as clip:
         bank = FabricBank.load(bank_path, clip, accept_precision=accept_precision)
         with progress_bar(say("encoding")) as progress:
@@ -131,6 +133,17 @@ def add(
         return
     show_report(say, report, bank)
     show_written(say, bank, bank_path)
+
+
+def _require_no_copies(images: list[Path], beside: Path) -> None:
+    """Refuse what nearly repeats a picture of the evaluation set beside: photos, or those of a folder (of fabrics)."""
+    from clipfast.datasets.folders import IMAGE_SUFFIXES
+    from clipfast.retrieval.heldout import require_no_copies
+
+    photos = [path for path in images if path.is_file()]
+    for folder in (path for path in images if path.is_dir()):
+        photos += sorted(p for at in ("*", "*/*") for p in folder.glob(at) if p.suffix.lower() in IMAGE_SUFFIXES)
+    require_no_copies(photos, beside)
 
 
 @app.command()

@@ -79,11 +79,8 @@ def _checks(say: Speaker, found: Evaluation) -> list[Check]:
     ]
     checks.append(Check(say("check_errors"), not found.errors, str(len(found.errors))))
     for pair in found.comparisons[: len(found.phases) - 1]:
-        interval = pair.gain.interval
-        low = -1.0 if interval is None else interval.low
-        checks.append(
-            Check(say("check_better", better=pair.better, than=pair.than), low > 0, f"{pair.gain.difference:+z.1%}")
-        )
+        found_out = f"{pair.gain.difference:+z.1%}, p = {pair.mcnemar.p_value:.3g}"
+        checks.append(Check(say("check_better", better=pair.better, than=pair.than), pair.proven, found_out))
     return checks
 
 

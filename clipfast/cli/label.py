@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +16,7 @@ from clipfast.cli.head import DEFAULT_HEAD
 from clipfast.cli.messages import Speaker, takes_language
 from clipfast.cli.region_options import takes_region
 from clipfast.cli.workflow_options import RULE
+from clipfast.errors import ClipfastError
 from clipfast.retrieval.crops import Region
 from clipfast.retrieval.labelled import LABELLED_FOLDER
 
@@ -221,15 +224,42 @@ def _report_move(say: Speaker, store: LabelStore, event: Moved, *, json: bool) -
     lost = [target for _, target in event.moves if not (store.root / target).is_file()]
     checks = [shares_check(say, "check_label_moved", len(event.moves), lost), *_totals(say, found)]
     version = None if held is None else held.version
+    behind = _left_behind(store.root, event.labels[0])
     if json:
         edits = len(event.edits)
         moved = {"labels": event.labels, "moves": event.moves, "eval_samples": edits, "eval_version": version}
+        moved |= {"left_behind": behind}
         print_json({**moved, **_summary(found), "checks": checks})
         return
     out.print(say("label_moved", one=event.labels[0], other=event.labels[1], count=len(event.moves)))
     if version is not None:
         out.print(say("label_eval_moved", count=len(event.edits), version=version), style="yellow")
+    for what in behind:
+        out.print(say(f"label_behind_{what}", one=event.labels[0], other=event.labels[1]), style="yellow")
     _finish(say, found, checks)
+
+
+def _left_behind(root: Path, label: str) -> list[str]:
+    """Say which of bank and head, at their usual places beside the folder, and rules still know a label's old name."""
+    from clipfast.cli.head import DEFAULT_HEAD
+    from clipfast.retrieval import FabricBank
+    from clipfast.retrieval.default import DEFAULT_BANK
+    from clipfast.retrieval.evalset import eval_set_beside
+    from clipfast.retrieval.head import LinearHead
+    from clipfast.retrieval.rules import load_rules
+
+    data = eval_set_beside(root).parent
+    names: dict[str, Callable[[], Collection[str]]] = {
+        "bank": lambda: FabricBank.load(data / DEFAULT_BANK.name).references.names,
+        "head": lambda: [str(name) for name in LinearHead.load(data / DEFAULT_HEAD.name).classes],
+        "rules": lambda: {name for key, rule in load_rules().rules.items() for name in (key, *rule.members)},
+    }
+    found = []
+    for what, known in names.items():
+        with suppress(ClipfastError):  # none there, or one that other commands complain of
+            if label in known():
+                found.append(what)
+    return found
 
 
 def _totals(say: Speaker, found: LabelStats) -> list[Check]:

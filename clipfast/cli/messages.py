@@ -98,6 +98,18 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "The evaluation set followed: {count} samples; its version is now {version}.",
         "评估集已同步更新：{count} 个样本；新版本为 {version}。",
     ),
+    "label_behind_bank": (
+        "The bank still says {one}: rename its folder of photos to {other}, then clipfast bank build",
+        "向量库中仍为 {one}：请把照片文件夹改名为 {other}，再运行 clipfast bank build",
+    ),
+    "label_behind_head": (
+        "The head still says {one}: clipfast head train, then clipfast fuse fit --head",
+        "线性头中仍为 {one}：请运行 clipfast head train，再运行 clipfast fuse fit --head",
+    ),
+    "label_behind_rules": (
+        "The rules 'fine' know {one}; for {other}, write it into rules of your own (--rules FILE)",
+        "规则 fine 中为 {one}；如需 {other}，请写入自己的规则文件（--rules 文件）",
+    ),
     "label_none_waits": ("Nothing waits for a label.", "没有等待标注的图块。"),
     "label_waits": ("{shown} of {total} that wait for a label:", "{total} 个等待标注，显示 {shown} 个："),
     "label_skipped": ("Skipped: {item}", "已跳过：{item}"),
@@ -281,6 +293,7 @@ HINTS: dict[str, str] = {
     "It was changed": "评估集中的图像已被修改",
     "of the evaluation set is in the bank": "评估图像同时在向量库中，结果不可信",
     "of the evaluation set was trained on": "线性头使用过评估图像训练，结果不可信",
+    "of the evaluation set was fitted on": "拟合融合权重时用过评估图像，结果不可信，请重新拟合",
     "No bank at": "找不到面料向量库，请先运行 clipfast bank build",
     "No head at": "找不到线性头，请先运行 clipfast head train",
     "No evaluation set at": "找不到评估集，请先运行 clipfast evalset make",
@@ -308,8 +321,9 @@ HINTS: dict[str, str] = {
     "asks about": "待标注项的照片已不存在",
     "was asked about": "待标注项的照片已被修改",
     "which is frozen": "图块属于已冻结的评估集，不能移动",
-    "was changed after it was written": "标注日志已被修改，校验和不符",
-    "is held by another process": "另一个进程正在写入标注，请稍候",
+    "was changed after it was written, or a line before it was": "标注日志已被修改，校验和不符",
+    "was changed after it was written": "文件写入后被修改，校验和不符，请重新生成",
+    "is held by another process": "另一个进程正在写入，请稍候",
     "No photo at": "找不到照片",
 }
 

@@ -155,7 +155,7 @@ def promote(
     with clip_options.load() as clip:
         registry = _registry(look.models)
         what, file = _candidate(registry, candidate, look.kind)
-        _require_readable(clip, what, file)
+        _require_useful(registry, clip, (what, file), look.rules)
         if _has_present(registry, what) and because is None:
             gain, version = _looked(say, registry, clip, (what, file), look)
         samples = _labelled(look.labels)
@@ -171,13 +171,13 @@ def promote(
 def rollback(
     kind: Annotated[str, typer.Argument(help="head, bank or alpha.")],
     *,
-    to: Annotated[str | None, typer.Option("--to", help="A version; default: what was in use before.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="A version, or none; default: what was in use before.")] = None,
     models: FolderOption = None,
     note: NoteOption = None,
     say: Speaker,
     json: JsonOption = False,
 ) -> None:
-    """Go back to what was in use before."""
+    """Go back to what was in use before; a head or weights may also be taken out of use: --to none."""
     version = _registry(models).rollback(_kind(kind), to=to, note=note)
     if json:
         print_json({"kind": kind, "version": version})
@@ -239,18 +239,13 @@ def _has_present(registry: Registry, kind: Kind) -> bool:
     return bank
 
 
-def _require_readable(clip: Clip, kind: Kind, file: Path) -> None:
-    """Refuse a file that could not be used, before it is put to use."""
-    from clipfast.retrieval import FabricBank
-    from clipfast.retrieval.fused import FittedFusion
-    from clipfast.retrieval.head import LinearHead
+def _require_useful(registry: Registry, clip: Clip, candidate: tuple[Kind, Path], rules: str) -> None:
+    """Refuse a file that could not be used with the others in use, before it is put to use."""
+    from clipfast.cli.voice_options import rules_named
+    from clipfast.retrieval.live import promoted_voices
 
-    if kind == "bank":
-        FabricBank.load(file, clip)
-    elif kind == "head":
-        LinearHead.load(file, clip)
-    else:
-        FittedFusion.load(file)
+    _has_present(registry, candidate[0])
+    promoted_voices(registry, clip, rules_named(rules), candidate=candidate)
 
 
 def _looked(
@@ -263,6 +258,7 @@ def _looked(
     from clipfast.cli.voice_options import rules_named, with_useful_rules
     from clipfast.retrieval.evalset import EvalSet
     from clipfast.retrieval.live import measure_gain, promoted_voices, with_candidate
+    from clipfast.retrieval.registry import Setting
 
     kind, file = candidate
     held = EvalSet.load(look.eval_set)
@@ -276,6 +272,7 @@ def _looked(
             held.version,
             lambda number: measure_gain(present, other, held, look=number, progress=progress),
             samples=_labelled(look.labels),
+            setting=Setting(None if present.rules is None else present.rules.sha256, held.pictures),
         )
     return gain, held.version
 
@@ -315,7 +312,9 @@ def _due(registry: Registry, labels: Path) -> dict[str, Any] | None:
 
     if not labels.is_dir():
         return None
-    heads = [event.version for event in registry.history() if event.kind == "head" and event.action != "rollback"]
+    heads = [
+        event.version for event in registry.history() if event.kind == "head" and event.action in ("compare", "promote")
+    ]
     new = new_since(labels, LinearHead.load(registry.file(heads[-1])).trained_on if heads else ())
     return {"new": new, "wanted": RETRAIN_AFTER, "due": new >= RETRAIN_AFTER}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipfast.datasets.folders import IMAGE_SUFFIXES
-from clipfast.errors import DataError
+from clipfast.errors import DataError, ShapeError
 from clipfast.retrieval.crops import Region, Sidecar
 from clipfast.retrieval.journal import Picked, QueueItem
 from clipfast.retrieval.labelled import read_picture
@@ -60,6 +60,9 @@ class SeenCrop:
         answers: Fabrics with their shares in [0, 1], best first.
         model: Whose answers they are.
         none: True where the answer was "none of these".
+
+    Raises:
+        ShapeError: The confidence is no number in [0, 1]: such a crop would never wait for a label.
     """
 
     photo: Path
@@ -68,6 +71,10 @@ class SeenCrop:
     answers: tuple[tuple[str, float], ...]
     model: str | None = None
     none: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.confidence, bool | str | None) or not 0 <= self.confidence <= 1:
+            raise ShapeError(f"confidence must be a number in [0, 1]; got {self.confidence!r}.")
 
     @classmethod
     def of(cls, photo: Path, region: Region, answer: Answer[Recommendation], *, model: str | None = None) -> SeenCrop:

@@ -121,3 +121,25 @@ def test_a_candidate_that_cannot_be_used_is_refused() -> None:
     Path("notes.txt").write_text("x", encoding="utf-8")
     assert "must be a head or bank" in failure("models", "compare", "notes.txt")
     assert run_json("models", "list")["history"][1:] == []
+
+
+def test_what_could_not_answer_with_the_others_is_refused_and_the_first_can_be_taken_out() -> None:
+    """Another model's weights or other rules' never come into use; a first head and weights go out of use again."""
+    run("models", "promote", "data/fabric_bank.npz")
+    text = Path("data/fusion.json").read_text(encoding="utf-8")
+    for old, new, words in (("a" * 64, "b" * 64, "another model"), ('"fine"', '"coarse"', "with the rules coarse")):
+        Path("alien.json").write_text(text.replace(old, new), encoding="utf-8")
+        assert words in failure("models", "promote", "alien.json", "--because", "x")
+    photo = "data/patches/labeled/linen/patch_003.png"
+    plain = run_json("recommend", photo, "--models", "data/models")
+    head = run_json("models", "promote", "data/clip_head.npz", "--because", "the first head")["promoted"]
+    run("models", "promote", "data/fusion.json", "--because", "fitted")
+    assert "rollback alpha --to none" in failure("models", "rollback", "alpha")
+    assert run_json("models", "rollback", "alpha", "--to", "none") == {"kind": "alpha", "version": "none"}
+    run("models", "rollback", "head", "--to", "none", "--note", "it errs")
+    assert run_json("recommend", photo, "--models", "data/models") == plain
+    assert "No head is in use" in failure("models", "rollback", "head", "--to", "none")
+    assert "A bank must be in use" in failure("models", "rollback", "bank", "--to", "none")
+    assert list(run_json("models", "list")["current"]) == ["bank"]
+    assert "it errs" in run("models", "list")
+    assert run_json("models", "rollback", "head")["version"] == head

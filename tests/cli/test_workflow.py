@@ -13,6 +13,7 @@ from PIL import Image
 from clipfast.cli import messages
 from clipfast.cli.messages import HINTS, MESSAGES
 from clipfast.errors import DataError
+from clipfast.retrieval.evalset import EvalSet
 from reference.colour_clip import COLOURS, draw
 from reference.drawn_font import draw_font
 from reference.fabric_commands import Commands, draw_layout, stand_in
@@ -393,3 +394,43 @@ def test_a_hint_keeps_the_kind_of_error() -> None:
         raise DataError("Too few samples to train: x")
     with pytest.raises(DataError, match=r"^unheard of"), messages.in_language(messages.Speaker("zh")):
         raise DataError("unheard of")
+
+
+def test_a_copy_of_an_evaluation_picture_does_not_get_into_the_bank(layout: Path) -> None:
+    """Saved again under another name among the references: `bank build` and `bank add` refuse it and name both."""
+    run("bank", "build")
+    run("evalset", "make")
+    run("bank", "build")
+    held = EvalSet.load("data/eval_set.jsonl")
+    copy = layout / "data/fabrics/linen/innocent.jpg"
+    Image.open(held.file(held.samples[0])).convert("RGB").save(copy, quality=85)
+    for command in (["build"], ["add", "data/fabrics"], ["add", str(copy), "--fabric", "linen"]):
+        words = failure("bank", *command)
+        assert "innocent.jpg is nearly the same picture as" in words
+        assert held.samples[0].image in words
+    copy.unlink()
+    run("bank", "build")
+
+
+def test_renaming_a_label_says_who_still_uses_the_old_name() -> None:
+    """Bank, head and rules do, with the command that mends each; after a rename they do not know nobody is named."""
+    run("bank", "build")
+    run("head", "train")
+    found = run("label", "rename", "linen", "flax")
+    assert "The bank still says linen: rename its folder of photos to flax, then clipfast bank build" in found
+    assert "The head still says linen: clipfast head train" in found
+    assert "The rules 'fine' know linen" in found
+    assert run_json("label", "rename", "flax", "hemp_9")["left_behind"] == []
+    assert "向量库中仍为 cotton" in run("label", "rename", "cotton", "c_1", "--lang", "zh")
+
+
+def test_a_damaged_bank_is_not_called_a_journal() -> None:
+    """The hint in Chinese says what was changed."""
+    run("bank", "build")
+    bank = Path("data/fabric_bank.npz")
+    data = bytearray(bank.read_bytes())
+    data[len(data) // 2] ^= 1
+    bank.write_bytes(data)
+    said = failure("bank", "list", "--lang", "zh")
+    assert "标注日志" not in said
+    assert "fabric_bank.npz" in said

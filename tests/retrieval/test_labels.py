@@ -434,3 +434,10 @@ def test_stats_say_what_is_lacking_and_when_to_train_again(store: LabelStore, ph
     stats = store.stats()
     assert (stats.next_total, stats.lacking["linen"], stats.new, stats.retrain) == (50, (1, 5), 20, True)
     assert store.stats([event.sha256 for event in events[:3]]).new == 17
+
+
+@pytest.mark.parametrize("confidence", [float("nan"), 2.0, -0.1, None, "0.5"])
+def test_a_confidence_that_is_none_is_refused(tmp_path: Path, confidence: Any) -> None:
+    """It would be no lower than any threshold, and the crop would never wait."""
+    with pytest.raises(ShapeError, match=r"confidence must be a number in \[0, 1\]"):
+        SeenCrop(tmp_path / "a.png", Region(), confidence, ())
