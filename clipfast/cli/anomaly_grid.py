@@ -148,7 +148,8 @@ def recompute(directory: Directory, *, json: JsonOption = False) -> None:
         done = again(directory, judging)
     if done.missing:
         note(
-            f"{len(done.missing)} cells could not be computed again, or not of pixels: the maps or masks of a class are missing"
+            f"{len(done.missing)} cells could not be computed again, or not of pixels: "
+            "the maps or masks of a class are missing"
         )
     _finish(done.results, directory, json=json)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 def draw_font(path: Path, signs: str) -> Path:
     """Write a TrueType font: ASCII narrow, other signs wide, each with a bar of its own height; others are hollow."""
-    from fontTools.fontBuilder import FontBuilder  # type: ignore[import-untyped]  # it has no stubs
-    from fontTools.pens.ttGlyphPen import TTGlyphPen  # type: ignore[import-untyped]  # it has no stubs
+    from fontTools.fontBuilder import FontBuilder  # it has no stubs
+    from fontTools.pens.ttGlyphPen import TTGlyphPen  # it has no stubs
 
     wanted = sorted({*map(chr, range(32, 127)), *signs})
     names = {sign: f"u{ord(sign):04X}" for sign in wanted}
