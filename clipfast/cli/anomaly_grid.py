@@ -147,10 +147,8 @@ def recompute(directory: Directory, *, json: JsonOption = False) -> None:
     with progress_bar("Judging") as judging:
         done = again(directory, judging)
     if done.missing:
-        note(
-            f"{len(done.missing)} cells could not be computed again, or not of pixels: "
-            "the maps or masks of a class are missing"
-        )
+        names = ", ".join(sorted({cell.class_name for cell in done.missing}))
+        note(f"{len(done.missing)} cells of {names} could not be computed again in full: maps or masks are missing")
     _finish(done.results, directory, json=json)
 
 
