@@ -72,7 +72,7 @@ def test_the_week_ends_with_a_decision(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    for words in ("Monday: three phases", "Friday: retrained", "+CLIP", "+head", "McNemar p = ", "[5] Labelled 18"):
+    for words in ("Monday: three phases", "Friday of week 1: retrained", "+CLIP", "+head", "McNemar p = ", "[5] Week 1: labelled 19"):
         assert words in done.stdout
     judged = [line for line in done.stdout.splitlines() if line[:1] in "✓✗" and " better than " in line]
     assert len(judged) == 4
