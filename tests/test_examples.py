@@ -72,7 +72,8 @@ def test_the_week_ends_with_a_decision(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    for words in ("Monday: three phases", "Friday of week 1: retrained", "+CLIP", "+head", "McNemar p = ", "[5] Week 1: labelled 19"):
+    steps = ("Monday: three phases", "[5] Week 1: labelled 19", "Friday of week 1: retrained")
+    for words in (*steps, "+CLIP", "+head", "McNemar p = "):
         assert words in done.stdout
     judged = [line for line in done.stdout.splitlines() if line[:1] in "✓✗" and " better than " in line]
     assert len(judged) == 4
