@@ -270,6 +270,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "action_compare": ("compare", "比较"),
     "action_promote": ("promote", "启用"),
     "action_rollback": ("rollback", "回退"),
+    "action_retire": ("retire", "停用"),
     "column_gain": ("Gain", "提升"),
     "saved_plot": ("Saved the curve over alpha -> {path}", "已保存 α 曲线图 -> {path}"),
     "no_chinese_font": (
