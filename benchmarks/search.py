@@ -183,7 +183,8 @@ def patch_cases(sizes: list[int]) -> Iterator[tuple[Case, int]]:
     """The nearest row of each patch of an image."""
     count, dim = sizes[0], 768
     bank = Bank(count, dim)
-    product, screened = NearestRows(bank.rows), NearestRows(bank.rows, screening=True)
+    screened = NearestRows(bank.rows, threads=THREADS)
+    product = NearestRows(bank.rows, threads=THREADS, screening=False)
 
     def ours(search: NearestRows, queries: Floats) -> Answer:
         places = search.search(queries).places[:, None]

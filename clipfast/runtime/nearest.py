@@ -1,11 +1,13 @@
-"""Exact nearest rows by one fused product: a matrix product and its largest column, through ONNX Runtime.
+"""Exact nearest rows of many queries: by bfloat16 products where the CPU has them, else by a product in ONNX Runtime.
 
-The graph (`nearest.onnx`, no weights) computes `argmax_j(<query, row_j> + offset_j)`. With offsets of -|row|^2 / 2 that
-is the nearest row by Euclidean distance, with none the largest inner product, and -inf bars a row. The distance itself
-is then computed from the two rows, so it does not suffer from the product's rounding: a row's distance to itself is 0,
-and results do not depend on how many queries are asked together, but for rows that are equally near to within 1e-7.
+Where the CPU multiplies bfloat16, rows are screened (`kernels.packed_rows`), and what may be nearest is looked at
+exactly.
 
-Unit rows may be screened by 8-bit codes instead (`kernels.screening`), which is exact as well.
+Elsewhere a graph (`nearest.onnx`, no weights) computes `argmax_j(<query, row_j> + offset_j)`. With offsets of
+-|row|^2 / 2 that is the nearest row by Euclidean distance, with none the largest inner product, and -inf bars a row.
+Results do not depend on how many queries are asked together, but for rows that are equally near to within 1e-7.
+
+Either way the distance is computed from the two rows, so a row's distance to itself is 0.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from clipfast.runtime.session import Session, available_cores, open_packaged
 from clipfast.types import Floats, Ints
 
 if TYPE_CHECKING:
-    from clipfast.kernels.screening import ScreenedRows
+    from clipfast.kernels.packed_rows import PackedRows
 
 __all__ = ["Nearest", "NearestRows"]
 
@@ -41,7 +43,7 @@ class Nearest:
     """The nearest row of each query.
 
     Attributes:
-        places: Numbers of the rows, (q,) int64; of equally near ones the lowest, to rounding.
+        places: Numbers of the rows, (q,) int64; of equally near ones the lowest, to rounding without screening.
         distances: Euclidean distances, (q,) float32.
     """
 
@@ -52,30 +54,33 @@ class Nearest:
 class NearestRows:
     """Rows that are searched by Euclidean distance; safe from many threads.
 
-    Rows far from zero lose digits in the product: subtract their mean first, or scale them to unit length. Of unit rows
-    the largest inner product is taken, which is the same row.
+    Without screening, rows far from zero lose digits in the product: subtract their mean first, or scale them to unit
+    length. Of unit rows the largest inner product is taken, which is the same row.
 
     Args:
-        rows: (m, c) float32, finite, one at least.
-        threads: Of one product; None takes the cores that this process may use.
-        screening: Keep 8-bit codes of unit rows, a quarter of their memory, and scan those first.
+        rows: (m, c) float32, finite, one at least; kept, not copied where they are contiguous.
+        threads: Of one search; None takes the cores that this process may use.
+        screening: Screen by bfloat16 products where the CPU has them (`screened` says so): from the first search on
+            their words take half the memory of the rows.
 
     >>> NearestRows(np.eye(3, dtype=np.float32)).search(np.float32([[0, 2, 1]])).places.tolist()
     [1]
     """
 
-    def __init__(self, rows: Floats, *, threads: int | None = None, screening: bool = False) -> None:
+    def __init__(self, rows: Floats, *, threads: int | None = None, screening: bool = True) -> None:
         self.rows = _checked(rows, "rows", None)
         self._threads = available_cores() if threads is None else threads
         squares = np.einsum("mc,mc->m", self.rows, self.rows)
         unit = bool(np.all(np.abs(squares - 1) < _UNIT))
         self._unit = unit
         self._offsets: Floats = np.zeros_like(squares) if unit else (squares * np.float32(-0.5))
-        self._screened: ScreenedRows | None = None
-        if screening and unit:
-            from clipfast.kernels.screening import ScreenedRows
+        self.screened = False
+        self._packed: PackedRows | None = None
+        self._packing = threading.Lock()
+        if screening:
+            from clipfast.kernels.packed_rows import available
 
-            self._screened = ScreenedRows(self.rows, threads=threads)
+            self.screened = available()
 
     def search(self, queries: Floats, barred: NDArray[np.bool_] | None = None) -> Nearest:
         """Find the nearest row of each query.
@@ -94,9 +99,9 @@ class NearestRows:
             if barred.shape != offsets.shape or barred.dtype != np.bool_ or barred.all():
                 raise ShapeError(f"barred must be {offsets.shape} booleans, one of them False; got {barred.shape}.")
             offsets = np.where(barred, np.float32(-np.inf), offsets)
-        if self._screened is not None:
-            places = self._screened.best_of(wanted, 1, None if barred is None else np.flatnonzero(~barred)).places[:, 0]
-            return Nearest(places, _apart(wanted, rows, places))
+        if self.screened:
+            nearest = self._pack().nearest(wanted, barred).places
+            return Nearest(nearest, _apart(wanted, rows, nearest))
         places = np.empty(len(wanted), np.int64)
         distances = np.empty(len(wanted), np.float32)
         plain = barred is None and self._unit
@@ -111,6 +116,15 @@ class NearestRows:
             places[start : start + step] = found
             distances[start : start + step] = _apart(some, rows, found)
         return Nearest(places, distances)
+
+    def _pack(self) -> PackedRows:
+        """Pack the rows when they are searched first: a memory that FAISS searches never needs them."""
+        with self._packing:
+            if self._packed is None:
+                from clipfast.kernels.packed_rows import PackedRows
+
+                self._packed = PackedRows(self.rows, threads=self._threads)
+            return self._packed
 
 
 def _apart(queries: Floats, rows: Floats, places: Ints) -> Floats:

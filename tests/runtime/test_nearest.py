@@ -11,6 +11,7 @@ import pytest
 import clipfast.runtime.nearest as module
 from clipfast.errors import ShapeError
 from clipfast.index import VectorIndex
+from clipfast.kernels.packed_rows import available
 from clipfast.runtime.nearest import NearestRows
 from clipfast.types import Floats
 from reference.naive_anomaly import nearest as naive_nearest
@@ -20,6 +21,18 @@ def rows(count: int, channels: int, seed: int, *, unit: bool) -> Floats:
     """Seeded rows."""
     drawn = np.random.default_rng(seed).normal(size=(count, channels)).astype(np.float32)
     return drawn / np.linalg.norm(drawn, axis=1, keepdims=True) if unit else drawn * 3
+
+
+@pytest.fixture(params=[True, False], ids=["screened", "product"], autouse=True)
+def screening(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Every test runs both ways; the first is the second on a CPU without bfloat16."""
+    kept = NearestRows.__init__
+
+    def chosen(self: NearestRows, rows: Floats, **options: Any) -> None:
+        kept(self, rows, **({"screening": request.param} | options))
+
+    monkeypatch.setattr(NearestRows, "__init__", chosen)
+    return bool(request.param)
 
 
 @pytest.mark.parametrize("unit", [True, False])
@@ -51,20 +64,9 @@ def test_equal_rows_give_the_lowest() -> None:
     assert NearestRows(bank, threads=1).search(bank).places.tolist() == [0] * 4 + [4] * 4 + [8] * 4
 
 
-@pytest.mark.parametrize("barred", [False, True])
-@pytest.mark.parametrize("count", [100, 700])  # looked at straight away; screened
-def test_screening_finds_the_same_rows(barred: bool, count: int) -> None:
-    """Unit rows, some of them twice; rows that are not of unit length are not screened."""
-    bank, queries = rows(count, 24, 1, unit=True), rows(30, 24, 2, unit=True)
-    bank[count // 2 :] = bank[: count // 2]
-    bar = np.arange(count) % 3 == 0 if barred else np.zeros(count, bool)
-    found = NearestRows(bank, threads=2, screening=True).search(queries, bar)
-    places, distances = naive_nearest(queries, bank, (~bar).tolist())
-
-    assert found.places.tolist() == places
-    np.testing.assert_allclose(found.distances, distances, atol=1e-5)
-    long = rows(300, 24, 1, unit=False)
-    assert NearestRows(long, threads=1, screening=True).search(long).places.tolist() == list(range(300))
+def test_it_says_whether_rows_are_screened(screening: bool) -> None:
+    """Only where it is wanted and the CPU multiplies bfloat16."""
+    assert NearestRows(np.eye(2, dtype=np.float32)).screened is (screening and available())
 
 
 def test_places_are_those_of_the_index() -> None:
