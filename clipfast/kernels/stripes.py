@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,21 +40,28 @@ def share_out(threads: int) -> Iterator[ForEach]:
 
     The threads live as long as the block: nothing is left that a fork could find half copied. With one thread, no
     thread is started. The first error is raised after all have stopped.
+
+    On Linux the others do not run on the core that this thread is on: a scheduler may leave a new thread beside its
+    parent for ten milliseconds, longer than most of this work takes, while the next core is idle.
     """
     if threads == 1:
         yield _in_turn
         return
-    with ThreadPoolExecutor(threads - 1, thread_name_prefix="clipfast-stripes") as pool:
+    core = _core()
+    elsewhere = (os.sched_getaffinity(0) if core >= 0 else set()) - {core}
+    others = ThreadPoolExecutor(threads - 1, "clipfast-stripes", initializer=_allow, initargs=(elsewhere,))
+    with others as pool:
 
         def for_each(work: Callable[[int], None], count: int) -> None:
             def every(first: int) -> None:
                 for stripe in range(first, count, threads):
                     work(stripe)
 
-            others = [pool.submit(every, first) for first in range(1, threads)]
-            every(0)
-            for other in others:
-                other.result()
+            with _staying_on(core):  # whoever waits, for a thread or the GIL, wakes up beside the one it waited for
+                parts = [pool.submit(every, first) for first in range(1, threads)]
+                every(0)
+            for part in parts:
+                part.result()
 
         yield for_each
 
@@ -60,3 +69,37 @@ def share_out(threads: int) -> Iterator[ForEach]:
 def _in_turn(work: Callable[[int], None], count: int) -> None:
     for stripe in range(count):
         work(stripe)
+
+
+def _core() -> int:
+    """Return the core that this thread is on, or -1 where the system does not tell."""
+    return int(_getcpu()) if _getcpu is not None and hasattr(os, "sched_setaffinity") else -1
+
+
+@contextmanager
+def _staying_on(core: int) -> Iterator[None]:
+    """Keep this thread on one core as long as the block; -1 keeps it nowhere."""
+    allowed = os.sched_getaffinity(0) if core >= 0 else set()
+    _allow({core} & allowed)
+    try:
+        yield
+    finally:
+        _allow(allowed)
+
+
+def _allow(cores: set[int]) -> None:
+    """Let this thread run on these cores only; nothing changes if there are none."""
+    if cores:
+        with contextlib.suppress(OSError):  # cores that went away meanwhile
+            os.sched_setaffinity(0, cores)
+
+
+def _find_getcpu() -> Callable[[], int] | None:
+    try:
+        found: Callable[[], int] = ctypes.PyDLL(None).sched_getcpu
+    except (AttributeError, OSError, TypeError):  # not Linux
+        return None
+    return found
+
+
+_getcpu = _find_getcpu()
