@@ -61,6 +61,10 @@ def info(
     out.print(f"graphs       {graphs}; {size / 1e6:.1f} MB in {len(manifest.files)} files")
     if megabytes:
         out.print(f"memory       {', '.join(f'{name} {value:.0f} MB' for name, value in megabytes.items())}")
+    if manifest.int8 is not None:
+        from clipfast.cli.int8_lines import int8_lines
+
+        out.print("\n".join(int8_lines(manifest.int8)))
     if manifest.notice:
         out.print(f"notice       {manifest.notice}")
     out.print(parity_table(manifest.name, manifest.parity))

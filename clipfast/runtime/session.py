@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from clipfast.artifact import Artifact
+from clipfast.artifact import Artifact, GraphSpec, head_of
 from clipfast.errors import ArtifactError, MissingExtraError, ProviderError
 from clipfast.runtime.device import (
     Opening,
@@ -47,6 +47,7 @@ __all__ = [
     "offered_providers",
     "open_packaged",
     "open_session",
+    "require_int8",
 ]
 
 # name: (ONNX Runtime's name, what to install)
@@ -139,12 +140,36 @@ def open_session(
     ort, ort_provider = _require_provider(chosen.name)
     if not isinstance(chosen, CpuOptions):
         return _open_on_gpu(artifact, graph, chosen, precision, _opening(ort, ort_provider, chosen.name, threads))
+    spec = _cpu_graph(artifact, graph, precision)
+    return OrtSession(_open_on_cpu(ort, artifact.verified(spec.files)[0], ort_provider, threads), spec.outputs)
+
+
+def require_int8(artifact: Artifact) -> None:
+    """Refuse int8 where the artifact has none, and say why it has none.
+
+    Raises:
+        ArtifactError: It was never made, or the gate refused it; the message has the gate's figures.
+    """
+    if any(spec.precision == "int8" for spec in artifact.manifest.graphs.values()):
+        return
+    report = artifact.manifest.int8
+    if report is not None:
+        raise ArtifactError(
+            f"{artifact.path} has no int8 graphs: the accuracy gate refused them when it was exported, because "
+            f"{'; '.join(report.reasons)}. Use precision fp32, or export again with --calibration and images of your own."
+        )
+    raise ArtifactError(
+        f"{artifact.path} has no int8 graphs. Export it with --precision fp32,int8, or use precision fp32."
+    )
+
+
+def _cpu_graph(artifact: Artifact, head: str, precision: str) -> GraphSpec:
     graphs = artifact.manifest.graphs
-    if graph not in graphs or graphs[graph].precision != precision:
-        held = ", ".join(f"{name} ({spec.precision})" for name, spec in graphs.items())
-        raise ArtifactError(f"{artifact.path} holds no {graph!r} graph in {precision}; it holds {held}. Export it.")
-    path = artifact.verified(graphs[graph].files)[0]
-    return OrtSession(_open_on_cpu(ort, path, ort_provider, threads), graphs[graph].outputs)
+    for key, spec in graphs.items():
+        if (head_of(key), spec.precision, spec.flavour) == (head, precision, CpuOptions.flavour):
+            return spec
+    held = ", ".join(f"{head_of(name)} ({spec.precision})" for name, spec in graphs.items())
+    raise ArtifactError(f"{artifact.path} holds no {head!r} graph in {precision}; it holds {held}. Export it.")
 
 
 def _open_on_gpu(
@@ -245,4 +270,8 @@ def _options(ort: Any, threads: int, provider: str) -> Any:
     options.add_session_config_entry("session.intra_op.spin_duration_us", "3000")
     if provider != "cpu":
         forbid_cpu(options)
+    else:
+        # Without VNNI, products of uint8 and int8 saturate in 16 bits and answers would differ between machines; this
+        # takes the exact way there, and changes nothing elsewhere.
+        options.add_session_config_entry("session.x64quantprecision", "1")
     return options
