@@ -30,6 +30,7 @@ class Case:
             about the agreement (largest difference, interval width, ...).
         musts: The least `peer time / our time` that the project promises, by peer.
         rounds: How often each contender is timed.
+        giga: Work in units of 10^9 (operations or bytes), for the rate; 0 for none.
     """
 
     name: str
@@ -37,10 +38,15 @@ class Case:
     agree: Callable[[Mapping[str, Any]], Mapping[str, float]]
     musts: Mapping[str, float] = field(default_factory=dict)
     rounds: int = 7
+    giga: float = 0.0
 
 
-def race(case: Case) -> dict[str, Any]:
+def race(case: Case, *, rounds: int | None = None) -> dict[str, Any]:
     """Compare the answers, then time all contenders in changing order, `rounds` times; what differs is not timed.
+
+    Args:
+        case: What is raced.
+        rounds: Instead of the case's own.
 
     Returns:
         Median, minimum and every round in milliseconds by contender; for each peer the ratio of medians with a 95 %
@@ -51,7 +57,7 @@ def race(case: Case) -> dict[str, Any]:
     agreement = dict(case.agree(answers))
     del answers
     times: dict[str, list[float]] = {name: [] for name in case.contenders}
-    for turn in range(case.rounds):
+    for turn in range(rounds or case.rounds):
         for name in _order(list(case.contenders), turn):
             start = time.perf_counter()
             case.contenders[name]()
@@ -60,7 +66,9 @@ def race(case: Case) -> dict[str, Any]:
         "load_before": load,
         "agreement": agreement,
         "contenders": {
-            name: {"median_ms": statistics.median(t), "min_ms": min(t), "rounds_ms": t} for name, t in times.items()
+            name: {"median_ms": statistics.median(t), "min_ms": min(t), "rounds_ms": t}
+            | ({"giga_per_s": 1e3 * case.giga / statistics.median(t)} if case.giga else {})
+            for name, t in times.items()
         },
         "ratios": {
             name: _ratio(times[name], times[OURS]) | ({"must": case.musts[name]} if name in case.musts else {})

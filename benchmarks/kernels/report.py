@@ -36,6 +36,7 @@ def section(name: str, case: dict[str, Any]) -> str:
         ratio = case["ratios"].get(who)
         shown = f"{ratio['ratio']:.3g} ({ratio['low']:.3g} to {ratio['high']:.3g})" if ratio else "1"
         must = f"{ratio['must']:g}" if ratio and "must" in ratio else ""
+        must += f" ({times['giga_per_s']:.0f} G/s)" if "giga_per_s" in times else ""
         lines.append(f"| {who} | {times['median_ms']:.4g} | {times['min_ms']:.4g} | {shown} | {must} |")
     agreement = "; ".join(f"{what} {value:.3g}" for what, value in case["agreement"].items())
     return "\n".join([*lines, "", f"{agreement}. Load before: {case['load_before']:.2f}."])

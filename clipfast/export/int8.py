@@ -23,7 +23,7 @@ from clipfast.runtime.session import available_cores, open_packaged
 from clipfast.storage import sha256_file
 from clipfast.types import Floats, Pixels
 
-__all__ = ["INT8_WEIGHTS", "add_int8", "make_graphs", "sensitivities"]
+__all__ = ["INT8_WEIGHTS", "add_int8", "calibrated", "make_graphs", "sensitivities", "write_ungated"]
 
 INT8_WEIGHTS = "vision.int8.weights"
 _BATCH = 4
@@ -55,7 +55,7 @@ def add_int8(
     sets = image_sets(manifest.image, calibration)
     scenes = labelled_scenes(manifest.image, manifest.model.grid_hw)
     tell("calibrating int8", 0, 4)
-    recipe = _calibrated(artifact, sets)
+    recipe = calibrated(artifact, sets)
     tell("finding products that must stay fp32", 1, 4)
     ranked = sensitivities(artifact, recipe, sets.search)
     costs = _costs(artifact)
@@ -86,6 +86,13 @@ def make_graphs(artifact: Artifact, recipe: Recipe, kept: frozenset[str] = froze
         graph_key(head, "int8"): quantized_graph(artifact.path / f"{head}.onnx", head, recipe, kept=kept)
         for head in _heads(artifact)
     }
+
+
+def write_ungated(artifact: Artifact, recipe: Recipe, folder: Path) -> dict[str, Path]:
+    """Write the int8 twins into a folder of their own, unjudged, for measuring speed; return their files by head."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = write_graphs(make_graphs(artifact, recipe), folder, INT8_WEIGHTS)
+    return {head: folder / files[graph_key(head, "int8")][0] for head in _heads(artifact)}
 
 
 def sensitivities(artifact: Artifact, recipe: Recipe, pixels: Pixels) -> list[tuple[str, float]]:
@@ -138,7 +145,8 @@ def _counts(most: int) -> Iterator[int]:
         step *= 2
 
 
-def _calibrated(artifact: Artifact, sets: ImageSets) -> Recipe:
+def calibrated(artifact: Artifact, sets: ImageSets) -> Recipe:
+    """Return scales and smoothing for every product, from the calibration images."""
     graphs = {head: ir.load(artifact.path / f"{head}.onnx").graph for head in _heads(artifact)}
     seen = {}
     for head, graph in graphs.items():
