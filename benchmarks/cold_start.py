@@ -71,7 +71,8 @@ def contenders(model: str) -> dict[str, list[str]]:
 def timed(command: list[str]) -> tuple[float, list[float]]:
     """Run one process; its seconds and the first numbers of its embedding."""
     start = time.perf_counter()
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=dict(os.environ, OMP_NUM_THREADS="2"))  # noqa: S603
+    environment = dict(os.environ, OMP_NUM_THREADS="2")
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)  # noqa: S603 - our own scripts
     seconds = time.perf_counter() - start
     return seconds, [float(number) for number in done.stdout.strip().splitlines()[-1].split(",")]
 
@@ -94,7 +95,11 @@ def main() -> None:
             seconds[name].append(timed(commands[name])[0])
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     found = {
-        name: {"median_s": medians[name], "min_s": min(seconds[name]), "times_ours": medians[name] / medians["clipfast"]}
+        name: {
+            "median_s": medians[name],
+            "min_s": min(seconds[name]),
+            "times_ours": medians[name] / medians["clipfast"],
+        }
         for name in names
     }
     sys.stdout.write(json.dumps({"model": chosen.model, "rounds": chosen.rounds, "contenders": found}, indent=1) + "\n")

@@ -193,4 +193,3 @@ def _near(answers: Mapping[str, Any], loose: Mapping[str, float]) -> dict[str, f
 
 def _cosine(answers: Mapping[str, Any], name: str) -> float:
     return float((answers[name] * answers["clipfast"]).sum(axis=-1).min())
-

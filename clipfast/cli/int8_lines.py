@@ -18,9 +18,7 @@ _FIGURES = {
 def int8_lines(report: Int8Report) -> list[str]:
     """Say whether int8 was kept, with the gate's figures, and why not if it was not."""
     figures = [
-        f"{what} {value:.4f}"
-        for name, what in _FIGURES.items()
-        if (value := getattr(report.figures, name)) is not None
+        f"{what} {value:.4f}" for name, what in _FIGURES.items() if (value := getattr(report.figures, name)) is not None
     ]
     kept = f", {len(report.kept_fp32)} products kept in fp32" if report.kept_fp32 else ""
     head = (

@@ -62,11 +62,12 @@ def export(
     precision: Annotated[
         str,
         typer.Option(
-            help="fp32,int8 adds int8 graphs for CPUs, fp32,fp16 adds GPU graphs. The CPU's fp32 graphs are always made."
+            help="fp32,int8 adds int8 graphs for CPUs; fp32,fp16 adds GPU graphs. fp32 graphs are always made."
         ),
     ] = "fp32",
     calibration: Annotated[
-        Path | None, typer.Option(help="Folder of at least 64 images that int8 is fitted to; default: rendered fabrics.")
+        Path | None,
+        typer.Option(help="Folder of at least 64 images that int8 is fitted to; default: rendered fabrics."),
     ] = None,
     engine: Annotated[EngineName, typer.Option(help="GPU provider to make graphs and engines for.")] = EngineName.none,
     profile: Annotated[

@@ -1,4 +1,4 @@
-"""int8 graphs for an artifact that is proven in fp32: calibrate, find what must stay fp32, judge, and keep or refuse."""
+"""int8 graphs for an artifact proven in fp32: calibrate, find what must stay fp32, judge, and keep or refuse."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clipfast.artifact import Artifact, FileSpec, GraphSpec, Int8Report, graph_k
 from clipfast.export.convert import write_graphs
 from clipfast.export.int8_gate import judge, reasons_against
 from clipfast.export.int8_graphs import PATCHES, Recipe, make_recipe, products, quantized_graph
-from clipfast.export.int8_images import ImageSets, LabelledScenes, image_sets, labelled_scenes
+from clipfast.export.int8_images import ImageSets, image_sets, labelled_scenes
 from clipfast.export.observed import observe
 from clipfast.runtime.clip import Clip
 from clipfast.runtime.reading import ImageOptions
@@ -31,9 +31,7 @@ _MOST_KEPT = 1 / 3  # of the multiply-adds; a graph that keeps more in fp32 is h
 Tell = Callable[[str, int, int], object]
 
 
-def add_int8(
-    artifact: Artifact, *, calibration: Path | None = None, progress: Tell | None = None
-) -> Int8Report:
+def add_int8(artifact: Artifact, *, calibration: Path | None = None, progress: Tell | None = None) -> Int8Report:
     """Make int8 twins of the vision graphs, and keep them if their answers are good enough.
 
     Afterwards the artifact's manifest, in memory, names the graphs if they were kept, and says in either case what was
@@ -56,11 +54,9 @@ def add_int8(
     scenes = labelled_scenes(manifest.image, manifest.model.grid_hw)
     tell("calibrating int8", 0, 4)
     recipe = calibrated(artifact, sets)
-    tell("finding products that must stay fp32", 1, 4)
-    ranked = sensitivities(artifact, recipe, sets.search)
     costs = _costs(artifact)
-    tell("searching", 2, 4)
-    kept = _least_kept(artifact, recipe, [place for place, _ in ranked], costs, sets.search)
+    tell("finding products that must stay fp32", 1, 4)
+    kept = _least_kept(artifact, recipe, costs, sets.search)
     tell("judging int8", 3, 4)
     _write(artifact, recipe, kept)
     figures = judge(_clip(artifact, "fp32"), _clip(artifact, "int8"), sets.judged, scenes)
@@ -113,21 +109,21 @@ def sensitivities(artifact: Artifact, recipe: Recipe, pixels: Pixels) -> list[tu
     return sorted(found, key=lambda item: -item[1])
 
 
-def _least_kept(
-    artifact: Artifact, recipe: Recipe, ranked: Sequence[str], costs: dict[str, int], pixels: Pixels
-) -> frozenset[str]:
+def _least_kept(artifact: Artifact, recipe: Recipe, costs: dict[str, int], pixels: Pixels) -> frozenset[str]:
     """Keep as few of the most sensitive products in fp32 as the gate allows, judged on the search images."""
     total = sum(costs.values())
     exact = _clip(artifact, "fp32")
-    scenes: LabelledScenes | None = None
     kept: frozenset[str] = frozenset()
-    for count in _counts(len(ranked)):
+    ranked: list[str] = []
+    for count in _counts(len(costs)):
+        if count and not ranked:  # most models need no ranking, which opens one session a product
+            ranked = [place for place, _ in sensitivities(artifact, recipe, pixels)]
         tried = frozenset(ranked[:count])
         if sum(costs[place] for place in tried) > _MOST_KEPT * total:
             break
         kept = tried
         _write(artifact, recipe, kept)
-        figures = judge(exact, _clip(artifact, "int8"), pixels, scenes)
+        figures = judge(exact, _clip(artifact, "int8"), pixels, None)
         _remove(artifact)
         if not reasons_against(figures):
             break
@@ -226,10 +222,12 @@ def _run(path: Path, outputs: Sequence[str], pixels: Pixels) -> list[Floats]:
 def _turned(exact: Sequence[Floats], rounded: Sequence[Floats]) -> float:
     cosines = partial(np.linalg.norm, axis=-1)
     return float(
-        np.mean([
-            1 - np.mean(np.vecdot(a, b) / np.maximum(cosines(a) * cosines(b), 1e-12))
-            for a, b in zip(exact, rounded, strict=True)
-        ])
+        np.mean(
+            [
+                1 - np.mean(np.vecdot(a, b) / np.maximum(cosines(a) * cosines(b), 1e-12))
+                for a, b in zip(exact, rounded, strict=True)
+            ]
+        )
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from clipfast.artifact import ImageSpec
-from clipfast.datasets.fabricworld import Sample, Wishes, class_samples, detection_samples
+from clipfast.datasets.fabricworld import FABRICS, Sample, Wishes, class_samples, detection_samples
 from clipfast.datasets.folders import list_images
 from clipfast.errors import DataError
 from clipfast.runtime.images import load_pixels
@@ -75,10 +75,10 @@ def image_sets(spec: ImageSpec, folder: Path | None) -> ImageSets:
     if folder is None:
         count = _CALIBRATION + _SEARCH + _JUDGED
         wishes = Wishes(size=_SIZE)
-        per_fabric = -(-count // 24)
+        per_fabric = -(-count // (2 * len(FABRICS)))
         scenes = (sample.image for sample in class_samples(_SEED, per_fabric=per_fabric, wishes=wishes))
-        objects = (sample.image for sample in detection_samples(_SEED, count // 2, wishes=wishes))
-        mixed = [image for image in (*scenes, *objects)]
+        objects = (sample.image for sample in detection_samples(_SEED, -(-count // 2), wishes=wishes))
+        mixed = [*scenes, *objects]
         order = np.random.default_rng(_SEED).permutation(len(mixed))[:count]
         pixels = np.stack([preprocess(mixed[at], spec) for at in order])
         first, second = _CALIBRATION, _CALIBRATION + _SEARCH
@@ -92,10 +92,14 @@ def image_sets(spec: ImageSpec, folder: Path | None) -> ImageSets:
     # Every other image judges, so that both halves hold the same kinds.
     pixels = np.stack(list(_read(paths[:: max(1, -(-len(paths) // _MAX_IMAGES))], spec)))
     calibration, judged = pixels[::2], pixels[1::2]
-    return ImageSets(f"{len(pixels)} images of the user", calibration[_SEARCH // 2 :], calibration[: _SEARCH // 2], judged)
+    return ImageSets(
+        f"{len(pixels)} images of the user", calibration[_SEARCH // 2 :], calibration[: _SEARCH // 2], judged
+    )
 
 
-def labelled_scenes(spec: ImageSpec, grid_hw: tuple[int, int], *, per_fabric: int = 8, scenes: int = 64) -> LabelledScenes:
+def labelled_scenes(
+    spec: ImageSpec, grid_hw: tuple[int, int], *, per_fabric: int = 8, scenes: int = 64
+) -> LabelledScenes:
     """Render pictures of known fabrics, and pictures of known things in known places."""
     wishes = Wishes(size=min(spec.size_hw))
     classes = list(class_samples(_SEED + 1, per_fabric=per_fabric, wishes=wishes))

@@ -156,7 +156,7 @@ def require_int8(artifact: Artifact) -> None:
     if report is not None:
         raise ArtifactError(
             f"{artifact.path} has no int8 graphs: the accuracy gate refused them when it was exported, because "
-            f"{'; '.join(report.reasons)}. Use precision fp32, or export again with --calibration and images of your own."
+            f"{'; '.join(report.reasons)}. Use fp32, or export again with --calibration and images of your own."
         )
     raise ArtifactError(
         f"{artifact.path} has no int8 graphs. Export it with --precision fp32,int8, or use precision fp32."
