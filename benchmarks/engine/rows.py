@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,11 @@ def rows(names: tuple[str, ...] = MODELS) -> dict[str, Callable[[], Case]]:
     """Every row by name, such as "embed-ViT-B-32"."""
     found: dict[str, Callable[[], Case]] = {}
     for model in names:
-        found[f"embed-{model}"] = lambda model=model: embed(model, 1)
-        found[f"batch8-{model}"] = lambda model=model: embed(model, 8)
-        found[f"batch32-{model}"] = lambda model=model: embed(model, 32)
-        found[f"dense-{model}"] = lambda model=model: dense(model)
-        found[f"int8-{model}"] = lambda model=model: int8(model)
+        found[f"embed-{model}"] = partial(embed, model, 1)
+        found[f"batch8-{model}"] = partial(embed, model, 8)
+        found[f"batch32-{model}"] = partial(embed, model, 32)
+        found[f"dense-{model}"] = partial(dense, model)
+        found[f"int8-{model}"] = partial(int8, model)
     found |= {
         "jpeg-1080p": lambda: jpeg(1920, 1080, {"open_clip, exact": 2.5}),
         "jpeg-12mp": lambda: jpeg(4000, 3000, {}),
@@ -159,7 +160,7 @@ def query(model: str) -> Case:
     return Case(
         f"JPEG 1920 x 1080 to the ten nearest of {BANK:,}, {model}",
         {
-            "clipfast": lambda: index.search(ours.encode_images(data), 10).ids[0].tolist(),
+            "clipfast": lambda: list(index.search(ours.encode_images(data), 10).ids[0].tolist()),
             "open_clip, Pillow, FAISS": theirs,
         },
         agree,

@@ -213,7 +213,11 @@ def _build(
 
 def _report(manifest: Manifest, folder: Path, said: dict[str, Any], *, json: bool) -> None:
     if json:
-        facts = {"artifact": folder.as_posix(), "fingerprint": manifest.fingerprint(), "parity": manifest.parity}
+        facts: dict[str, Any] = {
+            "artifact": folder.as_posix(),
+            "fingerprint": manifest.fingerprint(),
+            "parity": manifest.parity,
+        }
         facts |= {"int8": manifest.int8} if manifest.int8 is not None else {}
         print_json(facts | said)
         return

@@ -147,7 +147,7 @@ def calibrated(artifact: Artifact, sets: ImageSets) -> Recipe:
     seen = {}
     for head, graph in graphs.items():
         found = products(graph)
-        names = list(dict.fromkeys(str(one.node.inputs[0].name) for one in found if one.place != PATCHES))
+        names = list(dict.fromkeys(one.input_name for one in found if one.place != PATCHES))
         seen[head] = observe(artifact.path / f"{head}.onnx", names, _batches(sets.calibration))
     return make_recipe(seen, graphs)
 

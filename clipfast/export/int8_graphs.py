@@ -43,6 +43,12 @@ class Product:
     weight: Floats
     norm: ir.Node | None
 
+    @property
+    def input_name(self) -> str:
+        """Name of the value that is multiplied."""
+        value = self.node.inputs[0]
+        return "" if value is None else str(value.name)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recipe:
@@ -95,12 +101,12 @@ def make_recipe(seen: Mapping[str, Mapping[str, Observed]], graphs: Mapping[str,
     scales: dict[str, dict[str, ActivationScale]] = {key: {} for key in graphs}
     for place, users in at.items():
         widest = max((product.weight for _, product in users), key=lambda weight: weight.shape[1])
-        everywhere = merged([seen[key][str(product.node.inputs[0].name)] for key, product in users])
+        everywhere = merged([seen[key][product.input_name] for key, product in users])
         # The same factors everywhere, so that all heads share one weight.
         smooth = all(product.norm is not None for _, product in users)
         factors[place] = smoothing(everywhere, widest) if smooth else np.ones(len(widest), np.float32)
         for key, product in users:
-            name = str(product.node.inputs[0].name)
+            name = product.input_name
             smoothed = product.weight * factors[place][:, None]
             scales[key][name] = choose_activation(seen[key][name], factors[place], smoothed)
     return Recipe(factors, scales)
@@ -127,7 +133,7 @@ def quantized_graph(path: Path, key: str, recipe: Recipe, *, kept: frozenset[str
         factors = recipe.factors[product.place]
         if product.norm is not None and not np.all(factors == 1):
             _fold_into_norm(graph, product, factors, smoothed)
-        name = str(product.node.inputs[0].name)
+        name = product.input_name
         scale = recipe.scales[key][name]
         rounded = _quantize_input(graph, product.node, scale)
         product.node.replace_input_with(0, rounded)

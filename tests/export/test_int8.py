@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -28,6 +29,12 @@ from clipfast.runtime.clip import Clip
 from clipfast.runtime.session import open_packaged
 
 pytestmark = pytest.mark.torch
+
+
+def _graph(path: Path) -> Any:
+    return ir.load(path).graph
+
+
 MINI = Path(__file__).resolve().parents[2] / "clipfast" / "models" / "mini"
 
 
@@ -96,13 +103,13 @@ def test_an_embedding_does_not_depend_on_its_batch(quantized: Artifact) -> None:
 def test_every_product_is_int8_with_one_weight_for_all_heads(quantized: Artifact) -> None:
     """Each matrix lies once in the file as int8, a column scale beside it; activations are uint8 and per tensor."""
     for head in ("embed", "dense"):
-        graph = ir.load(quantized.path / f"{head}.int8.onnx").graph
+        graph = _graph(quantized.path / f"{head}.int8.onnx")
         backs = [node for node in graph if node.op_type == "DequantizeLinear"]
         kinds = {str(node.inputs[0].dtype) for node in backs}
         weights = [node for node in backs if node.inputs[0].const_value is not None]
 
         assert kinds == {"UINT8", "INT8"}
-        assert len(weights) == len(products(ir.load(MINI / f"{head}.onnx").graph)) >= 33
+        assert len(weights) == len(products(_graph(MINI / f"{head}.onnx"))) >= 33
         assert all(node.inputs[1].shape == node.inputs[0].shape[1:] for node in weights)
     model = quantized.manifest.model
     matrices = model.layers * 10 * model.width**2 + 3 * model.patch_size**2 * model.width  # the MLP is 3 wide in mini
@@ -112,7 +119,7 @@ def test_every_product_is_int8_with_one_weight_for_all_heads(quantized: Artifact
 def test_smoothing_alone_changes_nothing(quantized: Artifact, tmp_path: Path) -> None:
     """Dividing in the norm what is multiplied into the weight is exact; only rounding costs anything."""
     path = MINI / "embed.onnx"
-    graph = ir.load(path).graph
+    graph = _graph(path)
     names = {p.place for p in products(graph)}
     recipe = int8.calibrated(
         Artifact(
@@ -121,7 +128,7 @@ def test_smoothing_alone_changes_nothing(quantized: Artifact, tmp_path: Path) ->
         int8_images.image_sets(quantized.manifest.image, None),
     )
     place = "blocks.3.qkv"
-    model = quantized_graph(path, "embed", recipe, kept=frozenset(names - {place}))
+    model: Any = quantized_graph(path, "embed", recipe, kept=frozenset(names - {place}))
     back = next(n for n in model.graph if n.op_type == "DequantizeLinear" and n.inputs[0].const_value is not None)
     product = next(p for p in products(graph) if p.place == place)
     exact = ir.Value(name="exact", const_value=ir.tensor(product.weight * recipe.factors[place][:, None], name="exact"))
@@ -144,7 +151,7 @@ def test_smoothing_alone_changes_nothing(quantized: Artifact, tmp_path: Path) ->
 
 
 def test_outlier_channels_are_refused_and_the_reason_is_told(tiny_config: Path, tmp_path: Path) -> None:
-    """Seeded weights whose channels differ by three powers of ten: no int8 graph, but figures, and one clear sentence."""
+    """Seeded weights whose channels differ by three powers of ten: no int8 graph, figures, one clear sentence."""
     from safetensors.torch import save_file
 
     state = {k: v.clone() for k, v in load_model(str(tiny_config), None).model.state_dict().items()}
@@ -264,7 +271,7 @@ def test_the_gate_names_every_limit_that_is_missed() -> None:
 
 def test_neighbours_that_change_are_counted() -> None:
     """Rows in another order: every image has another neighbour."""
-    before = np.float32([[1, 0, 0], [0.9, 0.43589, 0], [0, 0, 1], [0, 0.43589, 0.9]])
+    before = np.array([[1, 0, 0], [0.9, 0.43589, 0], [0, 0, 1], [0, 0.43589, 0.9]], np.float32)
     after = before[[0, 3, 2, 1]]
 
     assert same_neighbour(before, before) == 1.0
@@ -273,10 +280,10 @@ def test_neighbours_that_change_are_counted() -> None:
 
 def test_pixels_enter_as_they_are(quantized: Artifact) -> None:
     """The patch projection takes uint8 with scale 1 and zero point 0: nothing of the pixels is rounded."""
-    graph = ir.load(quantized.path / "embed.int8.onnx").graph
+    graph = _graph(quantized.path / "embed.int8.onnx")
     node = next(n for n in graph if n.op_type == "DequantizeLinear" and n.inputs[1].name == "pixels.step")
 
     assert node.inputs[1].const_value.numpy() == 1
     assert node.inputs[2].const_value.numpy() == 0
     assert not any(n.op_type == "Cast" and n.inputs[0].name == "pixels" for n in graph)
-    assert PATCHES in {p.place for p in products(ir.load(MINI / "embed.onnx").graph)}
+    assert PATCHES in {p.place for p in products(_graph(MINI / "embed.onnx"))}
