@@ -14,9 +14,11 @@ from clipfast.errors import DataError
 __all__ = [
     "ABNORMAL_STATES",
     "CLASS_STATES",
+    "CONTEXT_59",
     "FABRIC_STATES",
     "IMAGENET",
     "INSPECTION",
+    "LABEL_SETS",
     "NORMAL_STATES",
     "PHRASES",
     "PLAIN",
@@ -132,6 +134,18 @@ INSPECTION = (
 """Templates of anomaly detection: how an inspected thing is photographed."""
 
 TEMPLATE_SETS = {"plain": PLAIN, "imagenet": IMAGENET, "surgery": SURGERY, "inspection": INSPECTION}
+
+CONTEXT_59 = (
+    "aeroplane", "bag", "bed", "bedclothes", "bench", "bicycle", "bird", "boat", "book", "bottle", "building", "bus",
+    "cabinet", "car", "cat", "ceiling", "chair", "cloth", "computer", "cow", "cup", "curtain", "dog", "door",
+    "fence", "floor", "flower", "food", "grass", "ground", "horse", "keyboard", "light", "motorbike", "mountain",
+    "mouse", "person", "plate", "platform", "potted plant", "road", "rock", "sheep", "shelves", "sidewalk", "sign",
+    "sky", "snow", "sofa", "table", "track", "train", "tree", "truck", "tv monitor", "wall", "water", "window",
+    "wood",
+)  # fmt: skip
+"""The 59 classes of PASCAL Context: the general list that CLIP Surgery's demo compares texts with."""
+
+LABEL_SETS = {"context59": CONTEXT_59}
 
 # States of a product, after the idea of WinCLIP's compositional prompts (Jeong et al., CVPR 2023, section 4.1).
 NORMAL_STATES = (

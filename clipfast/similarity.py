@@ -7,11 +7,12 @@ O(n p t) memory and any batch size. Nothing here copies the tokens: products com
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clipfast.errors import ShapeError
 from clipfast.types import Floats
 
-__all__ = ["class_cosine", "cosine_map", "feature_surgery"]
+__all__ = ["class_cosine", "cosine_map", "feature_surgery", "surgery_against"]
 
 _TEMPERATURE = 2.0  # fixed in the original too: its argument `t` is not used
 
@@ -102,6 +103,54 @@ def feature_surgery(tokens: Floats, embedding: Floats, texts: Floats, redundant:
     out *= weights[:, None, :].astype(np.float32)
     # A difference of near-equal numbers: it must stay in fp32.
     out -= out.mean(axis=2, keepdims=True, dtype=np.float32)
+    return out
+
+
+def surgery_against(
+    tokens: Floats, embedding: Floats, texts: Floats, labels: Floats, rival: NDArray[np.bool_] | None = None
+) -> Floats:
+    """Compare each text with labels only: feature surgery of [text, its labels], without the other texts.
+
+    The map of a text then does not change with the other texts that are asked. With e = exp(2 <embedding, row>) of the
+    text and of its l labels, the result is (l e_text <patch, text> - sum of e_label <patch, label>) / sum of all e:
+    two products for all texts together.
+
+    Args:
+        tokens: Patch tokens, (n, p, e); normalised here.
+        embedding: Image embeddings, unit rows (n, e).
+        texts: Unit rows, (t, e).
+        labels: Unit rows, (l, e).
+        rival: Which labels a text is compared with, (t, l); None all. A label that is the text itself must be left
+            out, and one must be left.
+
+    Returns:
+        Similarities, (n, p, t) float32; of each text what `feature_surgery` gives it among its labels.
+
+    Raises:
+        ShapeError: Shapes do not fit, or a text has no label to be compared with.
+    """
+    against = np.ones((len(texts), len(labels)), np.bool_) if rival is None else rival
+    _check(tokens, texts)
+    if embedding.shape != (len(tokens), texts.shape[1]) or labels.ndim != 2 or labels.shape[1] != texts.shape[1]:
+        raise ShapeError(
+            f"embedding must be ({len(tokens)}, {texts.shape[1]}) and labels (l, {texts.shape[1]}); got "
+            f"{embedding.shape} and {labels.shape}."
+        )
+    if against.shape != (len(texts), len(labels)) or not against.any(axis=1).all():
+        raise ShapeError(
+            f"rival must be ({len(texts)}, {len(labels)}) with a label for each text; got {against.shape}. "
+            "Pass labels that are not the text itself."
+        )
+    share = against.T.astype(np.float32)  # (l, t)
+    rows = np.concatenate([texts, labels])
+    logits = _TEMPERATURE * (embedding @ rows.T)
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True)).astype(np.float32)
+    mine, theirs = weights[:, : len(texts)], weights[:, len(texts) :]
+    cosines = cosine_map(tokens, rows)
+    cosines *= weights[:, None, :]
+    out: Floats = cosines[..., : len(texts)] * share.sum(axis=0)
+    out -= cosines[..., len(texts) :] @ share
+    out /= (mine + theirs @ share)[:, None, :]
     return out
 
 

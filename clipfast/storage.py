@@ -23,9 +23,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from clipfast.errors import ArtifactError
+from clipfast.errors import ArtifactError, DataError
 
-__all__ = ["atomic_write", "cache_dir", "load_sealed_npz", "require_format", "save_sealed_npz", "sha256_file"]
+__all__ = [
+    "atomic_write",
+    "cache_dir",
+    "load_sealed_npz",
+    "locked",
+    "require_format",
+    "save_sealed_npz",
+    "sha256_file",
+    "sync_folder",
+]
 
 
 class _Format(msgspec.Struct):
@@ -76,6 +85,50 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+@contextmanager
+def locked(path: Path, *, seconds: float = 60.0) -> Iterator[None]:
+    """Hold a file's lock: of all processes and threads that ask for it, one at a time goes on.
+
+    The system lets go of the lock when its process ends, however it ends.
+
+    Args:
+        path: The lock file; it holds nothing and may stay.
+        seconds: How long to wait for it.
+
+    Raises:
+        DataError: Another holds it for longer, or the file system knows no locks.
+    """
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=seconds)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise DataError(
+            f"{path} is held by another process for more than {seconds:g} seconds. Wait for it to finish, or end it."
+        ) from error
+    except NotImplementedError as error:
+        raise DataError(
+            f"{path} cannot be locked: its file system knows no locks. Use a folder on a local disk."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's names to disk, so that a rename outlives a loss of power; nothing is done on Windows."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def require_format(meta: str, known: int, path: Path, *, remedy: str) -> None:

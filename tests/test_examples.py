@@ -14,6 +14,10 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 NEEDS_TORCH = {"export_your_checkpoint.py", "finetune_localisation.py"}
 
 
+SMALL = {"fabric_week.py": ["--fabrics", "6"]}
+"""Arguments that make an example short; the others are short as they are."""
+
+
 def _parameters() -> list[object]:
     return [
         pytest.param(path, id=path.name, marks=pytest.mark.torch if path.name in NEEDS_TORCH else ())
@@ -26,7 +30,12 @@ def test_an_example_runs(path: Path, tmp_path: Path) -> None:
     """Exit code 0, something printed, nothing left beside it."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, str(path)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, str(path), *SMALL.get(path.name, ())],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert done.returncode == 0, done.stderr
@@ -46,3 +55,24 @@ def test_the_quickstart_answers_rightly(tmp_path: Path) -> None:
     )
 
     assert done.stdout.splitlines()[0].startswith("lace: 0.")
+
+
+def test_the_week_ends_with_a_decision(tmp_path: Path) -> None:
+    """Every phase has its line, each comparison says whether it is proven, and promotion follows the interval."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "fabric_week.py"), *SMALL["fabric_week.py"], "--out", "kept"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for words in ("Monday: three phases", "Friday: retrained", "+CLIP", "+head", "McNemar p = ", "[5] Labelled 18"):
+        assert words in done.stdout
+    judged = [line for line in done.stdout.splitlines() if line[:1] in "✓✗" and " better than " in line]
+    assert len(judged) == 4
+    history = (tmp_path / "kept" / "models" / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    assert ("✓ Promoted head-" in done.stdout) == (len(history) == 5)
+    assert ("✗ Not promoted" in done.stdout) == (len(history) == 4)

@@ -185,15 +185,17 @@ def test_a_broken_leg_goes_on_where_it_stopped(
     data = recipe["batches"].Batches(store, writer, size=4, grid=7, seed=0, first_step=0)
     batch, weights = next(iter(data)), recipe["losses"].Weights()
     train.step(first, optimiser, batch, weights, 1e-3)
-    checkpoints.save_state(tmp_path, first, optimiser, checkpoints.Progress(1, 4, 2.5))
+    checkpoints.save_state(tmp_path, first, optimiser, checkpoints.Progress(1, 4, 2.5), {"seed": 0})
 
     second = model.MiniClip(writer.known_tokens)
     restored = train.make_optimiser(second)
-    progress = checkpoints.load_state(tmp_path, second, restored)
+    progress = checkpoints.load_state(tmp_path, second, restored, {"seed": 0})
     again = train.step(second, restored, batch, weights, 1e-3)
 
     assert progress == checkpoints.Progress(1, 4, 2.5)
     assert again == train.step(first, optimiser, batch, weights, 1e-3)
+    with pytest.raises(SystemExit, match="a leg with other seed"):
+        checkpoints.load_state(tmp_path, second, restored, {"seed": 1})
     third = model.MiniClip(writer.known_tokens)
     checkpoints.load_weights(tmp_path / checkpoints.WEIGHTS, third)
     other = model.MiniClip(writer.known_tokens[:-1])

@@ -9,7 +9,7 @@ import numpy as np
 
 import clipfast
 from clipfast.anomaly import AnomalyScores, BranchScores, Decision
-from clipfast.retrieval import Ranked, rank_by_retrieval
+from clipfast.retrieval import Answer, Ranked, rank_by_retrieval
 from clipfast.surgery import (
     Geometry,
     MapOptions,
@@ -39,10 +39,12 @@ bank = clipfast.FabricBank.build(clip, "data/fabrics")
 bank.save("bank.npz")
 assert_type(clipfast.FabricBank.load("bank.npz", clip=clip), clipfast.FabricBank)
 ranked = bank.rank("photo.jpg", topk=5)
-assert_type(ranked, list[Ranked])
+assert_type(ranked, Answer[Ranked])
 assert_type(ranked[0].id, str)
 assert_type(ranked[0].score, float)
-assert_type(rank_by_retrieval("photo.jpg", topk=5), list[Ranked])
+assert_type(rank_by_retrieval("photo.jpg", topk=5), Answer[Ranked])
+assert_type(ranked.confidence, float)
+assert_type(ranked.none_of_these, bool)
 
 assert_type(heatmaps(clip, ["photo.jpg"], ["linen", "denim"], path="vv_vv", size_hw=(224, 224)), Floats)
 options = MapOptions(geometry="letterbox", labels=["lace"])

@@ -13,11 +13,19 @@ from clipfast.anomaly.detector import AnomalyDetector
 from clipfast.anomaly.encoding import branch_maps
 from clipfast.anomaly.fusion import Fused, fuse, fuse_all, fuse_images, fuse_pixels
 from clipfast.anomaly.gate import GateCase, LearnedGate, fit_gate, leave_one_class_out
+from clipfast.anomaly.grid import GridRequest, run_grid
+from clipfast.anomaly.grid_records import GridOptions, GridResults, read_results
 from clipfast.anomaly.kinds import estimate_kind
 from clipfast.anomaly.maps import at_size
 from clipfast.anomaly.memory import MemoryBank, Reference
 from clipfast.anomaly.modes import MODES
 from clipfast.anomaly.options import LEGACY_TEMPERATURE, AnomalyOptions, MemoryOptions, PromptOptions
+from clipfast.anomaly.owner_metrics import (
+    approximate_branch_aurocs,
+    branch_metadata,
+    metric_cal_img_modular,
+    metric_cal_pix_modular,
+)
 from clipfast.anomaly.prompting import build_prompts, load_prompt_features
 from clipfast.anomaly.scores import AnomalyScores
 from clipfast.anomaly.semantic import TextPrompts, semantic_scores
@@ -35,6 +43,9 @@ __all__ = [
     "Decision",
     "Fused",
     "GateCase",
+    "GridOptions",
+    "GridRequest",
+    "GridResults",
     "Holdout",
     "LearnedGate",
     "MemoryBank",
@@ -44,8 +55,10 @@ __all__ = [
     "ShotManifest",
     "TextEvidence",
     "TextPrompts",
+    "approximate_branch_aurocs",
     "at_size",
     "branch_maps",
+    "branch_metadata",
     "build_prompts",
     "check_leak",
     "choose_shots",
@@ -60,6 +73,10 @@ __all__ = [
     "leave_one_class_out",
     "list_normals",
     "load_prompt_features",
+    "metric_cal_img_modular",
+    "metric_cal_pix_modular",
+    "read_results",
+    "run_grid",
     "select_coreset",
     "semantic_scores",
 ]

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipfast import __version__
-from clipfast.anomaly.branches import BranchMaps, BranchScores
-from clipfast.anomaly.calibration import Holdout, TextEvidence
+from clipfast.anomaly.branch_arrays import Arrays, holdout_arrays, read_floats, read_holdout
+from clipfast.anomaly.calibration import TextEvidence
 from clipfast.anomaly.decision import Decision
 from clipfast.anomaly.encoding import ModelIdentity
 from clipfast.anomaly.fitting import Fitted, Modes
@@ -30,7 +30,6 @@ from clipfast.types import PatchEncoder
 __all__ = ["read_detector", "require_model", "write_detector"]
 
 FORMAT_VERSION = 1
-Arrays = dict[str, NDArray[Any]]
 
 
 class _Texts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,12 +101,7 @@ def write_detector(path: Path, fitted: Fitted, decision: Decision | None) -> Non
         arrays[f"block_{block}_scale"] = memory.preparation.scale
     if prompts is not None:
         arrays |= {"prompts_normal": prompts.normal, "prompts_abnormal": prompts.abnormal}
-    holdout = fitted.holdout
-    arrays |= {"holdout_owners": holdout.owners, "holdout_original": holdout.original}
-    for branch in ("memory", "semantic"):
-        scores: BranchScores | None = getattr(holdout.maps, branch)
-        if scores is not None:
-            arrays |= {f"holdout_{branch}_image": scores.image, f"holdout_{branch}_pixel": scores.pixel}
+    arrays |= holdout_arrays(fitted.holdout)
     if gate is not None:
         arrays |= {"gate_weights": gate.weights, "gate_means": gate.means, "gate_spreads": gate.spreads}
     arrays["meta"] = np.array(msgspec.json.encode(meta).decode())
@@ -159,8 +153,8 @@ def _fitted(meta: _Meta, arrays: Arrays) -> Fitted:
     prompts = None
     if meta.texts is not None:
         prompts = TextPrompts(
-            _floats(arrays, "prompts_normal", 2),
-            _floats(arrays, "prompts_abnormal", 2),
+            read_floats(arrays, "prompts_normal", 2),
+            read_floats(arrays, "prompts_abnormal", 2),
             meta.texts.temperature,
             meta.texts.pooling,
             meta.texts.texts,
@@ -180,7 +174,7 @@ def _fitted(meta: _Meta, arrays: Arrays) -> Fitted:
         options = replace(options, learned=prompts)
     if meta.gate:
         options = replace(options, gate=_gate(arrays))
-    holdout = _holdout(arrays, semantic=prompts is not None)
+    holdout = read_holdout(arrays, semantic=prompts is not None)
     return Fitted(
         bank,
         prompts,
@@ -196,9 +190,9 @@ def _fitted(meta: _Meta, arrays: Arrays) -> Fitted:
 
 
 def _block(arrays: Mapping[str, NDArray[Any]], block: int, meta: _Meta) -> BlockMemory:
-    rows = _floats(arrays, f"block_{block}_rows", 2)
+    rows = read_floats(arrays, f"block_{block}_rows", 2)
     owners = arrays[f"block_{block}_owners"]
-    shift, scale = _floats(arrays, f"block_{block}_shift", 1), _floats(arrays, f"block_{block}_scale", 1)
+    shift, scale = read_floats(arrays, f"block_{block}_shift", 1), read_floats(arrays, f"block_{block}_scale", 1)
     if not rows.size or shift.shape != rows.shape[1:] or scale.shape != rows.shape[1:]:
         raise ShapeError(f"block {block} has rows {rows.shape}, shift {shift.shape} and scale {scale.shape}.")
     known = range(len(meta.references))
@@ -207,27 +201,8 @@ def _block(arrays: Mapping[str, NDArray[Any]], block: int, meta: _Meta) -> Block
     return BlockMemory(rows, owners, Preparation(shift, scale, unit=meta.memory.rows != "raw"))
 
 
-def _holdout(arrays: Mapping[str, NDArray[Any]], *, semantic: bool) -> Holdout:
-    branches = {}
-    for branch in ("memory", "semantic")[: 2 if semantic else 1]:
-        pixel = _floats(arrays, f"holdout_{branch}_pixel", 3)
-        branches[branch] = BranchScores.of(_floats(arrays, f"holdout_{branch}_image", 1), pixel)
-    owners, original = arrays["holdout_owners"], arrays["holdout_original"]
-    maps = BranchMaps(branches.get("semantic"), branches["memory"])
-    if owners.shape != (len(maps),) or original.shape != (len(maps),) or original.dtype != np.bool_ or not len(maps):
-        raise ShapeError("the held-out scores do not fit together.")
-    return Holdout(maps, owners, original)
-
-
 def _gate(arrays: Mapping[str, NDArray[Any]]) -> LearnedGate:
     weights, means, spreads = (arrays[f"gate_{name}"] for name in ("weights", "means", "spreads"))
     if weights.shape != (5,) or means.shape != (4,) or spreads.shape != (4,):
         raise ShapeError("the gate must have five weights and four signals.")
     return LearnedGate(weights, means, spreads)
-
-
-def _floats(arrays: Mapping[str, NDArray[Any]], name: str, dimensions: int) -> NDArray[np.float32]:
-    array = arrays[name]
-    if array.ndim != dimensions or array.dtype != np.float32 or not np.isfinite(array).all():
-        raise ShapeError(f"{name} must be finite float32 of {dimensions} dimensions; got {array.shape} {array.dtype}.")
-    return array

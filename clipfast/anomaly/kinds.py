@@ -8,10 +8,10 @@ from clipfast.anomaly.options import Kind
 from clipfast.anomaly.semantic import unit_rows
 from clipfast.types import Floats, PatchFeatures
 
-__all__ = ["estimate_kind", "place_ratio"]
+__all__ = ["OBJECT_FROM", "estimate_kind", "place_ratio"]
 
 # Between what the embedded model gives for rendered cloth, 0.05 at most, and for a disc of one cloth on another, 0.3.
-_OBJECT_FROM = 0.15
+OBJECT_FROM = 0.15
 
 
 def place_ratio(features: Floats, grid_hw: tuple[int, int]) -> float:
@@ -45,4 +45,4 @@ def estimate_kind(patches: PatchFeatures) -> Kind:
     """
     deepest = max(patches.features)
     ratio = place_ratio(patches.features[deepest], patches.grid_hw)
-    return "object" if ratio >= _OBJECT_FROM else "texture"
+    return "object" if ratio >= OBJECT_FROM else "texture"

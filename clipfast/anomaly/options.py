@@ -34,9 +34,11 @@ LEGACY_TEMPERATURE = 1 / math.log(100)
 """PromptAD multiplies cosines by its stored logit scale, ln 100, and not by exp(ln 100) = 100: scores then stay within
 0.39 to 0.61 for cosines that differ by 0.1."""
 
+_MOST_ZOOM = 4.0
+
 Metric = Literal["cosine", "euclidean"]
 RowKind = Literal["unit", "centred", "standardised", "raw"]
-ImageScore = Literal["max", "top", "reweighted"]
+ImageScore = Literal["max", "top", "reweighted", "contrast"]
 BankViews = Literal["none", "rotations", "dihedral"]
 Search = Literal["auto", "product", "faiss"]
 Pooling = Literal["mean", "best"]
@@ -65,12 +67,16 @@ class MemoryOptions:
             subtracts the support's mean, "standardised" also divides each channel by its deviation on the support:
             both take away what all patches share, such as a ViT's few huge channels. "raw" leaves lengths as they are.
         image_score: Of the patch distances: "max" (PatchCore's code, PromptAD), "top" is the mean of the highest 1 %,
-            one at least (AnomalyDINO), "reweighted" is PatchCore's equation 7 as anomalib computes it.
+            one at least (AnomalyDINO), "reweighted" is PatchCore's equation 7 as anomalib computes it, "contrast" the
+            highest less the image's own median: what another distance of the camera or another light changes
+            everywhere is taken away, and so is a fault that fills half of the image.
         neighbours: Rows around the nearest one that "reweighted" compares with.
         coreset: Share of the rows to keep, chosen by greedy k-centre; 1 keeps all.
         projection: Channels of a seeded random projection in which the coreset is chosen; "auto" is the
             Johnson-Lindenstrauss bound at 0.9 (anomalib); None chooses among the rows themselves.
         views: Whether the bank also holds turned support images: "rotations" by right angles, "dihedral" also mirrored.
+        zooms: Magnifications of the support's middle that the bank also holds, each above 1 and at most 4: 1.25 is for
+            cameras that come a quarter nearer.
         search: "product" is the fused product, "faiss" FAISS's exact index; "auto" takes FAISS from 2^18 rows on.
     """
 
@@ -82,6 +88,7 @@ class MemoryOptions:
     coreset: float = 1.0
     projection: int | Literal["auto"] | None = None
     views: BankViews = "none"
+    zooms: tuple[float, ...] = ()
     search: Search = "auto"
 
     def __post_init__(self) -> None:
@@ -95,6 +102,11 @@ class MemoryOptions:
         if self.neighbours < 1 or (isinstance(self.projection, int) and self.projection < 1):
             raise ShapeError(
                 f"neighbours and projection must be 1 or more; got {self.neighbours} and {self.projection}."
+            )
+        if not all(1 < zoom <= _MOST_ZOOM for zoom in self.zooms) or len(set(self.zooms)) < len(self.zooms):
+            raise ShapeError(
+                f"zooms must be different numbers above 1 and at most {_MOST_ZOOM:g}, such as (1.25, 1.5); "
+                f"got {self.zooms}."
             )
         if isinstance(self.projection, str) and self.projection != "auto":
             raise DataError(f'projection must be a number, "auto" or None; got {self.projection!r}.')

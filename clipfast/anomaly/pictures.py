@@ -46,6 +46,12 @@ class View:
     light: float = 1.0
     slope_yx: tuple[float, float] = (0.0, 0.0)
 
+    @classmethod
+    def nearer(cls, zoom: float) -> View:
+        """Return the middle of the picture, magnified by `zoom`, 1 or more."""
+        side = 1 / zoom
+        return cls(((1 - side) / 2, (1 - side) / 2, side, side))
+
     def lit(self, pixels: Pixels) -> Pixels:
         """Return pixels in this light."""
         if self.light == 1.0 and self.slope_yx == (0.0, 0.0):

@@ -154,11 +154,17 @@ def _reweighted(patches: Floats, found: Mapping[int, BlockDistances], options: M
     return scores
 
 
+def _contrast(patches: Floats, found: Mapping[int, BlockDistances], options: MemoryOptions) -> Floats:  # noqa: ARG001  (one signature)
+    above: Floats = patches.max(axis=1) - np.median(patches, axis=1)
+    return above
+
+
 # How patch distances make an image's score.
 IMAGE_SCORES: dict[str, Callable[[Floats, Mapping[int, BlockDistances], MemoryOptions], Floats]] = {
     "max": _max,
     "top": _top,
     "reweighted": _reweighted,
+    "contrast": _contrast,
 }
 
 

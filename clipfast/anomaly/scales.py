@@ -16,6 +16,7 @@ import numpy as np
 from clipfast.anomaly.options import ScaleMethod
 from clipfast.anomaly.semantic import log_odds
 from clipfast.errors import ShapeError
+from clipfast.kernels.curves import rising_curve
 from clipfast.types import Floats
 
 __all__ = ["Scale"]
@@ -91,13 +92,8 @@ class Scale:
 
     def apply(self, scores: Floats) -> Floats:
         """Map raw scores, any shape, to positive ones; strictly increasing up to float32."""
-        x = (log_odds(scores) if self.odds else scores).astype(np.float64)
+        x = log_odds(scores) if self.odds else scores.astype(np.float32, copy=False)
         if self.method == "robust_z":
-            found: Floats = np.logaddexp(0, (x - self.knots[0]) / self.widths[1]).astype(np.float32)
+            found: Floats = np.logaddexp(0, (x.astype(np.float64) - self.knots[0]) / self.widths[1]).astype(np.float32)
             return found
-        low, high = self.knots[0], self.knots[-1]
-        values = np.asarray(np.interp(x, self.knots, self.values))
-        above, below = x > high, x < low  # few pixels: the tails are computed for them only
-        values[above] = self.values[-1] + (x[above] - high) / self.widths[1]
-        values[below] = self.values[0] * np.exp((x[below] - low) / self.widths[0])
-        return values.astype(np.float32)
+        return rising_curve(x, self.knots, self.values, self.widths)

@@ -15,7 +15,7 @@ from clipfast.datasets.folders import list_images
 from clipfast.errors import DataError, ShapeError
 from clipfast.types import ImageSource
 
-__all__ = ["ShotManifest", "check_leak", "choose_shots", "list_normals"]
+__all__ = ["ShotManifest", "check_leak", "check_leak_of", "choose_shots", "list_normals"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,13 @@ def check_leak(support: Sequence[Reference], scored: Iterable[ImageSource]) -> N
     Raises:
         DataError: Some images are in both; the message names them.
     """
+    check_leak_of(support, map(identity, scored))
+
+
+def check_leak_of(support: Sequence[Reference], scored: Iterable[tuple[str, str]]) -> None:
+    """Do the same where names and SHA-256 of the scored images are known already."""
     known = {reference.sha256: reference.name for reference in support}
-    found = [(name, known[sha256]) for name, sha256 in map(identity, scored) if sha256 in known]
+    found = [(name, known[sha256]) for name, sha256 in scored if sha256 in known]
     if found:
         shown = "; ".join(f"{name} is the reference {reference}" for name, reference in found[:3])
         raise DataError(

@@ -53,7 +53,7 @@ def read_support(viewer: Viewer, images: Images) -> Support:
 def remember(
     clip: PatchEncoder, viewer: Viewer, support: Support, options: AnomalyOptions, *, text: bool
 ) -> tuple[MemoryBank, Features]:
-    """Build the memory; the features returned are those of the references themselves, unturned."""
+    """Build the memory; the features returned are of all that it was given, copies of the references included."""
     features, owners = bank_features(clip, viewer, support, options, text=text)
     patches = features.patches if isinstance(features, JointFeatures) else features
     bank = MemoryBank.build(patches, support.references, options.memory, owners=owners, seed=options.seed)
@@ -63,13 +63,17 @@ def remember(
 def bank_features(
     clip: PatchEncoder, viewer: Viewer, support: Support, options: AnomalyOptions, *, text: bool
 ) -> tuple[Features, Ints]:
-    """Encode the references, and turned copies of them if the memory shall hold them; give each one's number, too."""
+    """Encode the references, and copies of them, turned or magnified, that the memory shall hold; number each."""
     turns = BANK_VIEWS[options.memory.views]
-    seen = [viewer.see(picture.load()) for picture in support.pictures]
+    views = (View(), *(View.nearer(zoom) for zoom in options.memory.zooms))
+    images = [picture.load() for picture in support.pictures]
+    seen = [viewer.see(image, view) for image in images for view in views]
     if len(turns) > 1 and any(pixels.shape[0] != pixels.shape[1] for pixels in seen):
         raise DataError("turned references need a square input; this model's is oblong. Pass views='none'.")
+    if options.memory.zooms and len({pixels.shape for pixels in seen}) > 1:
+        raise DataError("magnified references need an encoder that tells its image size. Pass zooms=().")
     pictures = [np.rot90(pixels[:, ::-1] if mirror else pixels, turn) for pixels in seen for turn, mirror in turns]
-    owners = np.repeat(np.arange(len(seen), dtype=np.int64), len(turns))
+    owners = np.repeat(np.arange(len(images), dtype=np.int64), len(views) * len(turns))
 
     def told() -> Iterator[Pixels]:
         for number, pixels in enumerate(pictures, start=1):

@@ -1,4 +1,7 @@
-"""`clipfast anomaly`: fit a detector on a handful of intact images, score others, draw where they differ."""
+"""`clipfast anomaly`: fit a detector on a handful of intact images, score others, draw where they differ.
+
+`anomaly_grid` has many detectors at once.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from clipfast.cli.anomaly_grid import grid, inspect, recompute
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
 from clipfast.errors import DataError
@@ -165,3 +169,8 @@ def _summary(detector: AnomalyDetector, path: Path) -> dict[str, Any]:
         "coverage": "" if decision is None else decision.coverage,
         "notes": detector.notes,
     }
+
+
+app.command()(grid)
+app.command()(recompute)
+app.command()(inspect)

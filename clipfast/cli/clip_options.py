@@ -21,7 +21,10 @@ __all__ = ["ClipOptions", "takes_clip_options"]
 _OPTIONS: dict[str, tuple[Any, Any]] = {  # name: (annotation, default)
     "model": (
         Annotated[
-            str | None, typer.Option("--model", help="Artifact folder, or mini; default: CLIPFAST_MODEL, else mini.")
+            str | None,
+            typer.Option(
+                "--model", help="Artifact folder, mini or mini-contrastive; CLIPFAST_MODEL or mini if left out."
+            ),
         ],
         None,
     ),

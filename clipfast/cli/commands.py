@@ -21,6 +21,8 @@ COMMANDS = {
     "evaluate": ("clipfast.cli.evaluate", "Rules, photos and head on an evaluation set, side by side."),
     "fuse": ("clipfast.cli.fuse", "Fit how much rules, photos and head count."),
     "recommend": ("clipfast.cli.recommend", "Which fabric is this? Rules, photos and head together."),
+    "models": ("clipfast.cli.models", "Versions of heads, banks and weights: list, compare, promote, go back."),
+    "label": ("clipfast.cli.label", "Label patches: add, what to label next, counts, undo, rename, merge."),
     "anomaly": ("clipfast.cli.anomaly", "Few-shot anomaly detection: fit on intact images, score others."),
     "diagnose": ("clipfast.cli.diagnose", "What is wrong with an image-text model, and what to mend first."),
     "heatmap": ("clipfast.cli.heatmap", "Where in an image is this text? Writes an overlay."),

@@ -36,6 +36,7 @@ DEMO_FABRICS = ("denim", "satin", "houndstooth", "polka dots", "corduroy", "quil
 _PER_FABRIC = 3
 _QUERY = ("houndstooth", "purple")
 _ROUNDS = 40
+_REFERENCES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,15 @@ class Timing:
     p95_ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class AnomalyMap:
+    """What the memory of a few intact pieces says of a damaged one: which damage, the picture, and pixel AUROC."""
+
+    damage: str
+    picture: Path
+    auroc: float
+
+
 @app.command()
 @takes_clip_options()
 def demo(
@@ -57,7 +67,7 @@ def demo(
     clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
-    """Render fabrics, build a bank, answer a query, draw a heat map; print how long each step took."""
+    """Render fabrics, build a bank, answer a query, draw a heat map and an anomaly map; print how long steps took."""
     started = time.perf_counter()
     clip = clip_options.load()
     loaded_ms = (time.perf_counter() - started) * 1e3
@@ -65,8 +75,9 @@ def demo(
     query = _query_photo(out_dir)
     ranked, query_time = _timed("query: JPEG to ranked fabrics", lambda: bank.rank(query, topk=5), rounds, clip.warm_up)
     scene, picture, heat_time = _heat_map(clip, out_dir, rounds)
+    anomaly, anomaly_time = _anomaly_map(clip, out_dir, rounds)
     text_time = _timed("text: one new prompt", _new_prompts(clip), rounds)[1]
-    timings = [query_time, heat_time, text_time]
+    timings = [query_time, heat_time, anomaly_time, text_time]
     if json:
         print_json(
             {
@@ -76,12 +87,18 @@ def demo(
                 "query": {"image": query.as_posix(), "answer": _QUERY[0]}
                 | {"ranked": [{"id": r.id, "score": r.score} for r in ranked]},
                 "heatmap": {"text": _phrase(scene), "overlay": picture.as_posix()},
+                "anomaly": {
+                    "damage": anomaly.damage,
+                    "overlay": anomaly.picture.as_posix(),
+                    "auroc": anomaly.auroc,
+                },
                 "load_ms": loaded_ms,
                 "timings": timings,
             }
         )
         return
     _show(clip, bank_path, query, ranked, picture, scene)
+    out.print(f"Anomaly map of {anomaly.damage}, from {_REFERENCES} intact pieces: {anomaly.picture}")
     _show_timings(timings, loaded_ms, clip.threads)
 
 
@@ -128,6 +145,31 @@ def _heat_map(clip: Clip, folder: Path, rounds: int) -> tuple[Scene, Path, Timin
     path = folder / "heatmap.png"
     save_png(path, contact_sheet(panels, [scene.caption[:34], *phrases], columns=len(panels)))
     return scene, path, timing
+
+
+def _anomaly_map(clip: Clip, folder: Path, rounds: int) -> tuple[AnomalyMap, Timing]:
+    """Where is this piece damaged? Nothing but the intact ones is known."""
+    from clipfast.anomaly import AnomalyDetector, AnomalyOptions
+    from clipfast.datasets.fabricworld import Wishes, anomaly_samples
+    from clipfast.metrics import auroc_score
+    from clipfast.report.anomalies import heat_of, usual_level
+    from clipfast.report.images import contact_sheet, overlay, save_png
+
+    wishes = Wishes(fabric="denim", defects=["hole"])
+    *pieces, broken = anomaly_samples(11, good=_REFERENCES, each=1, wishes=wishes)
+    size = (broken.image.shape[0], broken.image.shape[1])
+    options = AnomalyOptions(size_hw=size, sigma=4 * size[0] / 256)
+    detector = AnomalyDetector.fit(
+        clip, [each.image for each in pieces], class_name="denim", image_mode="memory", options=options
+    )
+    decision = detector.threshold(fpr=0.01)
+    scores, timing = _timed("anomaly: one image, both branches", lambda: detector.score([broken.image]), rounds)
+    heat = heat_of(scores.pixel[0], usual_level(detector), decision.pixel_threshold)
+    truth = np.repeat((broken.mask[..., None] > 0).astype(np.uint8) * 255, 3, axis=2)
+    path = folder / "anomaly.png"
+    panels = [pieces[0].image, broken.image, overlay(broken.image, heat), truth]
+    save_png(path, contact_sheet(panels, ["an intact piece", broken.label, "anomaly map", "truth"], columns=4))
+    return AnomalyMap(f"a {broken.label} in denim", path, auroc_score(broken.mask > 0, scores.pixel[0])), timing
 
 
 def _new_prompts(clip: Clip) -> Callable[[], object]:

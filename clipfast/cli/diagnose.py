@@ -15,6 +15,7 @@ from clipfast.errors import DataError
 
 if TYPE_CHECKING:
     from clipfast.diagnostics import Diagnosis
+    from clipfast.report.diagnosis import DiagnosisReport
 
 _DEFAULT = "predictions"
 
@@ -55,7 +56,9 @@ def predictions(
     group_by: Annotated[
         list[str] | None, typer.Option("--group-by", help="A column that must be there; errors are grouped by all.")
     ] = None,
-    novelty: Annotated[str, typer.Option("--novelty", help="Distance to training data: knn or mahalanobis.")] = "knn",
+    novelty: Annotated[
+        str, typer.Option("--novelty", help="Distance to training data: mahalanobis or knn.")
+    ] = "mahalanobis",
     seed: Seed = 0,
     json: JsonOption = False,
 ) -> None:
@@ -75,12 +78,45 @@ def predictions(
     verdicts = read_verdicts(review, data) if review else None
     with progress_bar("Diagnosing") as progress:
         found = diagnose(data, options, verdicts=verdicts, progress=progress)
-    report = DiagnosisReport(f"Diagnosis of {file.name}", found, data, file.parent)
-    paths = report.save(out_path)
+    _write(DiagnosisReport(f"Diagnosis of {file.name}", found, data, file.parent), out_path, json=json)
+
+
+@app.command()
+@takes_clip_options()
+def folder(
+    root: Annotated[Path, typer.Argument(help="Images to judge: one folder a class, named as the class.")],
+    *,
+    train: Annotated[
+        Path | None,
+        typer.Option("--train", help="Known images, in the same folders: they tell what is new."),
+    ] = None,
+    template: Annotated[
+        list[str] | None, typer.Option("--template", help='Prompt around a class, such as "a photo of {} fabric".')
+    ] = None,
+    out_path: OutFolder = Path("diagnosis"),
+    rules: Rules = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images at once.")] = 32,
+    seed: Seed = 0,
+    clip_options: ClipOptions,
+    json: JsonOption = False,
+) -> None:
+    """Let the model name the images of a folder, and diagnose what it says."""
+    from clipfast.diagnostics import DiagnoseOptions, RuleTable, ZeroShotOptions, diagnose_folder
+    from clipfast.report.diagnosis import DiagnosisReport
+
+    table = RuleTable.load(rules) if rules else None
+    with clip_options.load() as clip, progress_bar("Encoding") as progress:
+        options = ZeroShotOptions(tuple(template) if template else None, batch_size=batch_size, progress=progress)
+        found, data = diagnose_folder(clip, root, options, train=train, how=DiagnoseOptions(rules=table, seed=seed))
+    _write(DiagnosisReport(f"Diagnosis of {root.name}", found, data, root), out_path, json=json)
+
+
+def _write(report: DiagnosisReport, folder: Path, *, json: bool) -> None:
+    paths = report.save(folder)
     if json:
         print_json(report.builtins() | {"files": [path.as_posix() for path in paths]})
         return
-    _show(found)
+    _show(report.found)
     out.print(f"Wrote {', '.join(path.as_posix() for path in paths)}")
 
 

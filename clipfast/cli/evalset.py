@@ -30,6 +30,7 @@ def make(
     output: Annotated[
         Path | None, typer.Option("--output", "--out", help="The JSONL file; default: beside the folder.")
     ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a set of another version.")] = False,
     lang: LangOption = "en",
     json: JsonOption = False,
 ) -> None:
@@ -42,7 +43,7 @@ def make(
         note(say("generating", split=split))
         with progress_bar(say("reading")) as progress:
             made = make_eval_set(folder, split, seed, progress=progress)
-        made.save(path)
+        made.save(path, replace=replace)
         written = EvalSet.load(path)
     report = made.report
     if report is None:  # make always leaves one; this tells the type checker

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,14 +19,16 @@ from clipfast.cli.workflow_options import (
     AlphaOption,
     FusionOption,
     HeadOption,
+    ModelsOption,
     RulesOption,
     numbers,
     open_voices,
+    with_useful_rules,
 )
 from clipfast.retrieval.default import DEFAULT_BANK
 
 if TYPE_CHECKING:
-    from clipfast.retrieval.evalset import EvalSet
+    from clipfast.retrieval.evalset import EvalSample
     from clipfast.retrieval.evaluation import Evaluation, PhaseResult
     from clipfast.retrieval.fusion import Voices
 
@@ -53,8 +54,10 @@ def evaluate(
     rules: RulesOption = "fine",
     alpha: AlphaOption = None,
     fusion: FusionOption = None,
+    models: ModelsOption = None,
     topk: Annotated[str, typer.Option("--topk", callback=_ks, help="Which top-k, with commas.")] = "1,3,5",
     accept_precision: AcceptOption = False,
+    out_path: Annotated[Path | None, typer.Option("--out", help="Folder for results that compare takes.")] = None,
     lang: LangOption = "en",
     clip_options: ClipOptions,
     json: JsonOption = False,
@@ -76,26 +79,23 @@ def evaluate(
                 alpha=alpha,
                 fusion=fusion,
                 accept_precision=accept_precision,
+                models=models,
             )
-            voices = _with_useful_rules(say, voices, held)
+            voices = with_useful_rules(say, voices, held)
             note(say("processing", count=len(held)))
             with progress_bar(say("asking")) as progress:
                 found = measure(held, voices, ks=ks, progress=progress)
     checks = _checks(say, found)
+    summary = _summary(found, voices, eval_set, checks)
+    if out_path is not None:
+        from clipfast.report.results import RESULT_FILES, write_json
+
+        write_json(out_path / RESULT_FILES["evaluate"], summary)
     if json:
-        print_json(_summary(found, voices, eval_set, checks))
+        print_json(summary)
         return
     _show(say, found, eval_set)
     show_checks(checks)
-
-
-def _with_useful_rules(say: Speaker, voices: Voices, held: EvalSet) -> Voices:
-    """Leave rules out that know none of the fabrics that are asked for: they could only be wrong."""
-    rules = voices.rules
-    if rules is None or any(voices.owners.get(label, label) in rules.rules for label in held.labels):
-        return voices
-    note(say("no_rules", rules=rules.name))
-    return replace(voices, rules=None)
 
 
 def _checks(say: Speaker, found: Evaluation) -> list[Check]:
@@ -137,6 +137,19 @@ def _show(say: Speaker, found: Evaluation, path: Path) -> None:
         if interval is not None:
             values = {"gain": pair.gain.difference, "low": interval.low, "high": interval.high}
             out.print(say("gain", better=pair.better, than=pair.than, p=pair.mcnemar.p_value, **values))
+    doubts = found.doubts
+    out.print(
+        say(
+            "eval_confidence",
+            mean=doubts.confidence,
+            error=doubts.calibration_error,
+            uncertain=doubts.uncertain,
+            refused=doubts.refused,
+            known=doubts.known,
+            noticed=doubts.noticed,
+            strange=doubts.strange,
+        )
+    )
     _show_classes(say, last)
     if found.unknown:
         out.print(say("unknown_labels", names=", ".join(found.unknown)), style="yellow")
@@ -166,8 +179,15 @@ def _table(say: Speaker, found: Evaluation) -> Table:
     return table
 
 
+def _sample_id(sample: EvalSample) -> str:
+    x, y = sample.coords
+    return f"{sample.image}@{x},{y}/{sample.size}={sample.label}"
+
+
 def _summary(found: Evaluation, voices: Voices, path: Path, checks: list[Check]) -> dict[str, Any]:
     return {
+        "kind": "evaluate",
+        "samples": [{"id": _sample_id(each), "sha256": each.sha256} for each in found.asked],
         "eval_set": path.as_posix(),
         "eval_version": found.eval_version,
         "total": found.total,
@@ -191,5 +211,6 @@ def _summary(found: Evaluation, voices: Voices, path: Path, checks: list[Check])
         ],
         "comparisons": found.comparisons,
         "unknown": found.unknown,
+        "doubts": found.doubts,
         "checks": checks,
     }

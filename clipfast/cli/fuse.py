@@ -46,6 +46,9 @@ def fit(
         Path | None, typer.Option("--out", help="The file to write; default: CLIPFAST_FUSION, else data/fusion.json.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the folds.")] = 0,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Also draw the curve over alpha, as PNG (extra report).")
+    ] = None,
     accept_precision: AcceptOption = False,
     lang: LangOption = "en",
     clip_options: ClipOptions,
@@ -54,6 +57,8 @@ def fit(
     """Fit alpha and the temperatures on labelled patches that nothing is evaluated on."""
     from clipfast.retrieval.fused import default_fusion_path, fit_fusion
 
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise typer.BadParameter(f"--plot must name a .png file; got {plot}")
     say = Speaker.of(lang)
     path = out_path or default_fusion_path()
     with in_language(lang):
@@ -73,11 +78,16 @@ def fit(
             with progress_bar(say("encoding")) as progress:
                 fitted = fit_fusion(voices, folder, exclude=held, seed=seed, progress=progress)
         fitted.save(path)
+        if plot is not None:
+            _draw(say, fitted, plot)
     checks = _checks(say, fitted, path)
     if json:
-        print_json({"path": path.as_posix(), "fit": fitted, "checks": checks})
+        drawn = None if plot is None else plot.as_posix()
+        print_json({"path": path.as_posix(), "plot": drawn, "fit": fitted, "checks": checks})
         return
     _show(say, fitted, path)
+    if plot is not None:
+        out.print(say("saved_plot", path=plot))
     show_checks(checks)
 
 
@@ -98,7 +108,31 @@ def _show(say: Speaker, fitted: FittedFusion, path: Path) -> None:
     out.print(say("fit_chosen", alpha=fitted.alpha, share=share, **temperatures))
     left_out = {"excluded": fitted.excluded, "in_bank": fitted.in_bank, "alone": fitted.not_held_out}
     out.print(say("fit_left_out", **left_out))
+    curve, openset = fitted.judge.confidence, fitted.judge.openset
+    if curve is not None:
+        out.print(say("fit_confidence", right=curve.right, samples=curve.samples, error=curve.calibration_error))
+    if openset.noticed is None:
+        out.print(say("fit_no_openset", samples=openset.samples))
+    else:
+        out.print(say("fit_openset", noticed=openset.noticed.estimate, rate=openset.false_refusals))
     out.print(say("saved_fusion", path=path))
+
+
+def _draw(say: Speaker, fitted: FittedFusion, path: Path) -> None:
+    """Draw the curve over α: top-1, top-5 and mean reciprocal rank."""
+    from clipfast.report.plots import Curve, curve_figure
+    from clipfast.storage import atomic_write
+
+    at = [point.alpha for point in fitted.curve]
+    curves = [
+        Curve("Top@1", at, [point.top1 for point in fitted.curve]),
+        Curve("Top@5", at, [point.top5 for point in fitted.curve]),
+        Curve("MRR", at, [point.mrr for point in fitted.curve]),
+    ]
+    title = say("fit_curve", count=fitted.samples).rstrip(":：")
+    png = curve_figure(curves, title=title, x_label="alpha", y_label="", mark=fitted.alpha)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(png)
 
 
 def _curve(say: Speaker, fitted: FittedFusion) -> Table:

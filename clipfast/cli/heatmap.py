@@ -88,6 +88,9 @@ def heatmap(
     label: Annotated[
         list[str] | None, typer.Option("--label", help="What else may be there, to compare with; several times.")
     ] = None,
+    labels_only: Annotated[
+        bool, typer.Option("--labels-only", help="Compare each text with the labels, not with the other texts.")
+    ] = False,
     redundant: Annotated[str | None, typer.Option(help="A text whose map is subtracted from the others.")] = None,
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Share of vv_qk in vv_mixed.")] = 0.5,
     depths: Annotated[
@@ -119,6 +122,7 @@ def heatmap(
     from clipfast.runtime.images import load_image
     from clipfast.surgery import EdgeAware, MapOptions, Windows, heatmaps
     from clipfast.surgery.geometry import image_hw, scaled_rgb
+    from clipfast.surgery.texts import alike_texts
 
     depth_numbers, scale_numbers = _numbers(depths, int, "--depths"), _numbers(scales, float, "--scales")
     clip = clip_options.load()
@@ -126,6 +130,7 @@ def heatmap(
     options = MapOptions(
         templates=None if templates == "none" else TEMPLATE_SETS[templates],
         labels=tuple(label or ()),
+        rivals="labels" if labels_only else "texts",
         redundant=redundant,
         alpha=alpha,
         depths=depth_numbers,
@@ -150,6 +155,9 @@ def heatmap(
             out.print(f"{caption}: the map is flat; the model sees no difference between the texts")
         else:
             out.print(f"{caption}: peak at {list(fact.peak_xy)}, similarity {fact.min:.3f} to {fact.max:.3f}")
+    alike = alike_texts(clip.encode_texts(text, options.templates), text)
+    for group in alike:
+        note(f"{', '.join(group)} are all but the same to this model, and so are their maps: use words that it knows.")
     if facts[0].seen < 1:
         note(
             f"The model saw {facts[0].seen:.0%} of the image; --geometry squash or letterbox, or --windows, shows all."

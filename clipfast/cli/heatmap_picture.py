@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clipfast.errors import ShapeError
 from clipfast.report.images import colourise, contact_sheet, overlay
 from clipfast.surgery import unit_range
 from clipfast.types import Floats, Pixels
@@ -46,6 +47,11 @@ def drawn_hw(size_hw: tuple[int, int]) -> tuple[int, int]:
 
 def map_facts(text: str, heat: Floats, image_hw: tuple[int, int]) -> MapFacts:
     """Read the facts of a map (h, w) that covers an image; NaN is what the model did not see."""
+    if not np.isfinite(heat).any():
+        raise ShapeError(
+            f"an image of {image_hw[1]} x {image_hw[0]} pixels is too thin: the model's crop misses every pixel of its "
+            "map. Pass --geometry squash or letterbox."
+        )
     y, x = divmod(int(np.nanargmax(heat)), heat.shape[1])
     peak = int((x + 0.5) * image_hw[1] / heat.shape[1]), int((y + 0.5) * image_hw[0] / heat.shape[0])
     return MapFacts(text, float(np.nanmax(heat)), float(np.nanmin(heat)), peak, float(np.isfinite(heat).mean()))

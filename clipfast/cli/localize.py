@@ -11,6 +11,7 @@ import typer
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption
 
+_LARGEST_LIST = 1 << 20
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -49,6 +50,24 @@ class MorphologyName(StrEnum):
     none = "none"
 
 
+class LabelListName(StrEnum):
+    """What `standard` compares a class with."""
+
+    dataset = "dataset"
+    image = "image"
+    labels = "labels"
+
+
+class TemplatesName(StrEnum):
+    """Sets of prompts."""
+
+    surgery = "surgery"
+    imagenet = "imagenet"
+    plain = "plain"
+    inspection = "inspection"
+    none = "none"
+
+
 class ScaleName(StrEnum):
     """On which scale boxes are ranked."""
 
@@ -72,10 +91,31 @@ def localize(
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many images.")] = None,
     prompt: Annotated[
         list[str] | None,
-        typer.Option("--prompt", help='Such as "an aerial photo of a {}"; may be given several times.'),
+        typer.Option("--prompt", help='Such as "an aerial photo of a {}"; several times: an ensemble.'),
+    ] = None,
+    templates: Annotated[
+        TemplatesName | None,
+        typer.Option("--templates", help="A set of prompts by name instead; default: surgery, its 85."),
     ] = None,
     phrase: Annotated[
         list[str] | None, typer.Option("--phrase", help='What a class is called: "RBC=red blood cell"; several times.')
+    ] = None,
+    label_list: Annotated[
+        LabelListName,
+        typer.Option(
+            "--label-list",
+            help="What standard compares a class with: classes of the data set, those in the image, or labels only.",
+        ),
+    ] = LabelListName.dataset,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="What else may be there, to compare with; several times.")
+    ] = None,
+    labels_from: Annotated[
+        str | None, typer.Option("--labels-from", help="More labels: a text file, one a line, or context59.")
+    ] = None,
+    redundant: Annotated[
+        str | None,
+        typer.Option("--redundant", help='A text whose map is subtracted from all, such as "" or "a photo".'),
     ] = None,
     percentile: Annotated[float, typer.Option("--percentile", min=0, max=100, help="Of the boxes scored.")] = 90,
     percentiles: Annotated[str, typer.Option("--percentiles", help="Of the quality table.")] = "75,80,85,90,95",
@@ -93,6 +133,11 @@ def localize(
     scales: Annotated[
         str | None, typer.Option("--scales", help="Look in windows: 1,2 is the image, and windows of half its side.")
     ] = None,
+    edge_aware: Annotated[bool, typer.Option("--edge-aware", help="Let maps follow the image's edges.")] = False,
+    alpha: Annotated[float, typer.Option("--alpha", min=0, max=1, help="Share of vv_qk in vv_mixed.")] = 0.5,
+    depths: Annotated[
+        str | None, typer.Option("--depths", help="Average these Surgery depths, such as 4,6,8; needs the sweep.")
+    ] = None,
     scores: Annotated[
         ScaleName, typer.Option("--scores", help="Rank boxes by raw similarity, or by each map scaled to 0..1.")
     ] = ScaleName.raw,
@@ -105,6 +150,15 @@ def localize(
         str | None, typer.Option("--tune-split", help="Split to tune on; default: train, else half of the sources.")
     ] = None,
     tune_limit: Annotated[int, typer.Option("--tune-limit", min=1, help="At most so many images to tune on.")] = 200,
+    refine: Annotated[
+        str | None,
+        typer.Option(
+            "--refine",
+            metavar="SPLIT|DIR",
+            help="Learn how boxes should move from this split, or folder (a name with a slash), that is not scored.",
+        ),
+    ] = None,
+    refine_limit: Annotated[int, typer.Option("--refine-limit", min=1, help="At most so many images of it.")] = 500,
     predictions: Annotated[
         Path | None, typer.Option("--predictions", help="Score the boxes of this JSON instead of a model's.")
     ] = None,
@@ -122,16 +176,22 @@ def localize(
 ) -> None:
     """Evaluate heat maps against the boxes of DATASET, and write figures, tables and a diagnosis to --out."""
     from clipfast.cli.localize_run import LocalizeRun, show
-    from clipfast.prompts import SURGERY
     from clipfast.surgery.boxes import BoxOptions
     from clipfast.surgery.localise_options import LocaliseOptions
     from clipfast.surgery.options import MapOptions
+    from clipfast.surgery.upsample import EdgeAware
 
     maps = MapOptions(
         geometry=geometry.value,
         scales=_numbers(scales, "--scales") if scales else (),
         batch_size=16,
-        templates=tuple(prompt) if prompt else SURGERY,
+        edge_aware=EdgeAware() if edge_aware else None,
+        alpha=alpha,
+        depths=_depths(depths),
+        templates=_templates(prompt, templates),
+        redundant=redundant,
+        labels=_labels(label, labels_from),
+        rivals="labels" if label_list is LabelListName.labels else "texts",
     )
     options = LocaliseOptions(
         paths=_words(paths),  # type: ignore[arg-type]  # checked against the table when they are used
@@ -141,6 +201,7 @@ def localize(
         box_source=boxes.value,
         boxes=BoxOptions(morphology=morphology.value, min_size_hw=(min_size, min_size)),
         maps=maps,
+        rivals="image" if label_list is LabelListName.image else "dataset",
         phrases=tuple(_pair(each) for each in phrase or ()),
         scores=scores.value,
         all_classes=all_classes,
@@ -160,6 +221,8 @@ def localize(
         tune_limit=tune_limit if tune or tune_split is not None else None,
         predictions=predictions,
         grad_cam=grad_cam,
+        refine=refine,
+        refine_limit=refine_limit,
     )
     show(run, run.run(options, clip_options), json=json)
 
@@ -175,11 +238,51 @@ def _numbers(text: str, option: str) -> tuple[float, ...]:
         raise typer.BadParameter(f"must be numbers with commas between; got {text!r}", param_hint=option) from error
 
 
+def _depths(text: str | None) -> tuple[int, ...]:
+    words = _words(text or "")
+    if not all(word.isdecimal() for word in words):
+        raise typer.BadParameter(f"must be whole numbers with commas between; got {text!r}", param_hint="--depths")
+    return tuple(map(int, words))
+
+
 def _pair(text: str) -> tuple[str, str]:
     name, sign, words = text.partition("=")
     if not sign or not name.strip() or not words.strip():
         raise typer.BadParameter(f"must be CLASS=WORDS; got {text!r}", param_hint="--phrase")
     return name.strip(), words.strip()
+
+
+def _templates(prompts: list[str] | None, named: TemplatesName | None) -> tuple[str, ...] | None:
+    """Return the prompts of the command, or a set by its name; None takes the class's words as they are."""
+    from clipfast.prompts import SURGERY, TEMPLATE_SETS
+
+    if prompts and named is not None:
+        raise typer.BadParameter(
+            f"must be left out where --prompt is given; got {named.value}", param_hint="--templates"
+        )
+    if prompts:
+        return tuple(prompts)
+    if named is None:
+        return SURGERY
+    return None if named is TemplatesName.none else TEMPLATE_SETS[named.value]
+
+
+def _labels(given: list[str] | None, source: str | None) -> tuple[str, ...]:
+    """Return labels as typed and those of a file or a set; none twice."""
+    from clipfast.datasets.box_files import read_bounded
+    from clipfast.prompts import LABEL_SETS
+
+    if source is None:
+        more: tuple[str, ...] = ()
+    elif source in LABEL_SETS:
+        more = LABEL_SETS[source]
+    elif not Path(source).is_file():
+        known = ", ".join(LABEL_SETS)
+        raise typer.BadParameter(f"must be a text file or {known}; got {source!r}", param_hint="--labels-from")
+    else:
+        lines = read_bounded(Path(source), _LARGEST_LIST).decode("utf-8", "replace").splitlines()
+        more = tuple(line.strip() for line in lines if line.strip())
+    return tuple(dict.fromkeys([*(given or ()), *more]))
 
 
 def _figures(text: str) -> int | None:

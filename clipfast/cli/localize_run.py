@@ -1,9 +1,11 @@
-"""The steps of `clipfast localize`: read, tune, evaluate, draw, write, show."""
+"""The steps of `clipfast localize`: read, tune, learn to refine, evaluate, draw, write, show."""
 
 from __future__ import annotations
 
+import os
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,9 @@ from clipfast.surgery.localise_records import Records
 from clipfast.surgery.localise_scores import score_records
 from clipfast.surgery.map_stream import FurtherMaps
 from clipfast.surgery.predictions import read_predictions, records_of_predictions
+from clipfast.surgery.proposals import require_skimage
+from clipfast.surgery.refine import BoxRefiner
+from clipfast.surgery.refine_training import fit_refiners
 from clipfast.surgery.tuning import tune
 from clipfast.types import TokenEncoder
 
@@ -45,6 +50,15 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class Learned:
+    """What was learned on images that are not scored: settings, and how boxes move."""
+
+    tuning: dict[str, Any] | None = None
+    refining: dict[str, Any] | None = None
+    refiners: Mapping[str, BoxRefiner] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class LocalizeRun:
     """What the command was asked to do besides `LocaliseOptions`.
 
@@ -60,6 +74,8 @@ class LocalizeRun:
         tune_limit: At most so many images to tune on; None does not tune.
         predictions: Boxes to score instead of a model's.
         grad_cam: Checkpoint of the model, for one more row; None has none.
+        refine: Split or folder that a box refiner learns from; None does not refine.
+        refine_limit: At most so many of its images.
     """
 
     dataset: Path
@@ -73,16 +89,22 @@ class LocalizeRun:
     tune_limit: int | None
     predictions: Path | None
     grad_cam: Path | None = None
+    refine: str | None = None
+    refine_limit: int = 500
 
     def run(self, options: LocaliseOptions, clip_options: ClipOptions) -> Finished:
         """Do it all.
 
         Raises:
-            DataError: As the readers and the evaluation say.
-            MissingExtraError: Figures are wanted and matplotlib is not installed.
+            DataError: As the readers and the evaluation say; training images that are scored too.
+            MissingExtraError: Figures are wanted and matplotlib is not installed, or regions and not scikit-image.
         """
-        if self.predictions is not None and self.tune_limit is not None:
-            raise DataError("predictions have no settings to tune. Leave --tune out.")
+        if self.predictions is not None and (self.tune_limit is not None or self.refine is not None):
+            raise DataError(
+                "predictions have no settings to tune and no maps to learn from. Leave --tune, --refine out."
+            )
+        if self.predictions is None and options.box_source in {"proposals", "snapped"}:
+            require_skimage()
         if self.figures != 0 and self.predictions is None:
             require_matplotlib()  # before the work, not after it
         # Half of the sources is the half of all images, whatever the limit; a split of its own needs no more than that.
@@ -100,7 +122,8 @@ class LocalizeRun:
                 with progress_bar("Tuning") as progress:
                     found = tune(clip, training, replace(options, phrases=known), progress=progress)
                 options, tuning = found.chosen.applied(options), found.as_json(source)
-            return self._evaluate(clip, data, options, tuning)
+            refiners, refining = self._refiners(clip, data, options)
+            return self._evaluate(clip, data, options, Learned(tuning, refining, refiners))
 
     def _read(self, split: str | None, limit: int | None) -> BoxSet:
         return read_boxes(self.format, self.dataset, split=split, classes=self.classes, limit=limit)
@@ -130,6 +153,44 @@ class LocalizeRun:
             raise DataError(f"tuning needs images that are not scored; {source} has none. Name a --tune-split.")
         return replace(training, samples=fresh), data, source
 
+    def _refiners(
+        self, clip: Any, data: BoxSet, options: LocaliseOptions
+    ) -> tuple[dict[str, BoxRefiner], dict[str, Any] | None]:
+        """Learn how boxes move from images that are not scored; return the refiners, and what the report says."""
+        if self.refine is None:
+            return {}, None
+        training, source, sha = self._to_refine_on(data, self.refine)
+        known = tuple(pair for pair in options.phrases if pair[0] in training.classes)
+        with progress_bar("Learning boxes") as progress:
+            refiners = fit_refiners(clip, training, replace(options, phrases=known), progress=progress)
+        paths = {
+            path: {"boxes": each.pairs, "ridge": each.ridge, "iou_before": each.iou_before, "iou_after": each.iou_after}
+            for path, each in refiners.items()
+        }
+        return refiners, {"source": source, "images": len(training), "sha256": sha, "paths": paths}
+
+    def _to_refine_on(self, data: BoxSet, named: str) -> tuple[BoxSet, str, str]:
+        """Return the training images of a split or, where a name has a slash, a folder; none of them is scored.
+
+        Where they come from and their SHA-256 come with them.
+        """
+        if "/" in named or os.sep in named:
+            kind: BoxFormat = "auto" if self.format == "fabricworld" else self.format
+            training = read_boxes(kind, Path(named), classes=self.classes, limit=self.refine_limit)
+            source = f"folder {named}"
+        elif named == data.split:
+            raise DataError(f"a refiner must not learn from what is scored; both are the split {named!r}.")
+        else:
+            training, source = self._read(named, self.refine_limit), f"split {named}"
+        scored = {_image_hash(sample.image) for sample in data.samples}
+        hashes = {sample.id: _image_hash(sample.image) for sample in training.samples}
+        if both := [name for name, sha in hashes.items() if sha in scored]:
+            raise DataError(
+                f"a refiner must not learn from what is scored; {len(both)} of {len(training)} images of {source} are "
+                f"scored too, such as {both[0]}. Score another split (--split), or name other images to --refine."
+            )
+        return training, source, digest([*hashes.values()])
+
     def _score_predictions(self, data: BoxSet, options: LocaliseOptions) -> Finished:
         if self.predictions is None:
             raise DataError("there must be predictions to score; got none.")
@@ -137,13 +198,15 @@ class LocalizeRun:
         sources = {"predictions": sha256_file(self.predictions)}
         return self._finish(data, options, records, sources=sources, started=time.perf_counter())
 
-    def _evaluate(self, clip: Any, data: BoxSet, options: LocaliseOptions, tuning: dict[str, Any] | None) -> Finished:
+    def _evaluate(self, clip: Any, data: BoxSet, options: LocaliseOptions, learned: Learned) -> Finished:
         figures = FigureWriter(self.out, data.classes, self.figures) if self.figures != 0 else None
         further = {} if self.grad_cam is None else {"grad_cam": _grad_cam(clip, self.grad_cam)}
         started = time.perf_counter()
         encoder: TokenEncoder = clip
         with progress_bar("Evaluating") as progress:
-            records = evaluate_localisation(encoder, data, options, further=further, watch=figures, progress=progress)
+            records = evaluate_localisation(
+                encoder, data, options, further=further, refiners=learned.refiners, watch=figures, progress=progress
+            )
         if figures is not None:
             figures.finish()
         model = {
@@ -152,8 +215,13 @@ class LocalizeRun:
             "precision": clip.precision,
             "provider": clip.provider,
         }
-        written = () if figures is None else tuple(figures.written)
-        return self._finish(data, options, records, model=model, tuning=tuning, started=started, written=written)
+        written = [] if figures is None else figures.written
+        for path, refiner in learned.refiners.items():
+            written.append(self.out / path / "refiner.npz")
+            refiner.save(written[-1])
+        return self._finish(
+            data, options, records, model=model, learned=learned, started=started, written=tuple(written)
+        )
 
     def _finish(  # the parts of one report
         self,
@@ -164,7 +232,7 @@ class LocalizeRun:
         started: float,
         model: dict[str, str] | None = None,
         sources: dict[str, str] | None = None,
-        tuning: dict[str, Any] | None = None,
+        learned: Learned | None = None,
         written: tuple[Path, ...] = (),
     ) -> Finished:
         evaluated = time.perf_counter()
@@ -175,7 +243,10 @@ class LocalizeRun:
             model=model,
         )
         findings = diagnose(records, scores, options)
-        report = LocaliseReport(data, options, records, scores, findings, provenance, tuning)
+        known = learned or Learned()
+        report = LocaliseReport(
+            data, options, records, scores, findings, provenance, tuning=known.tuning, refining=known.refining
+        )
         files = report.write(self.out)
         seconds = {"evaluate": evaluated - started, "score": time.perf_counter() - evaluated}
         return Finished(report, (*files, *written), seconds)
@@ -203,14 +274,13 @@ def show(run: LocalizeRun, finished: Finished, *, json: bool) -> None:
         return
     thresholds = report.options.iou_thresholds
     table = Table(title=f"{report.records.images} images, {len(report.data.classes)} classes")
-    for heading in ("path", *(f"mAP@{t:g}" for t in thresholds), "IoU", "pointing", "energy", "response"):
+    for heading in ("path", *(f"mAP@{t:g}" for t in thresholds), "box IoU", "pointing", "energy", "response"):
         table.add_column(heading, justify="left" if heading in {"path", "response"} else "right", no_wrap=True)
     for path, each in report.scores.paths.items():
-        scored = next((row for row in each.quality if row.percentile == report.options.percentile), None)
         table.add_row(
             path,
             *(number(row.map.value) for row in each.thresholds),
-            number(scored.truth_iou.value if scored else None),
+            number(each.fit.peak.value if each.fit else None),
             number(each.pointing.value if each.pointing else None),
             number(each.energy.value if each.energy else None),
             each.response.verdict if each.response else "-",
@@ -219,6 +289,12 @@ def show(run: LocalizeRun, finished: Finished, *, json: bool) -> None:
     if report.tuning:
         chosen = ", ".join(f"{name} {value}" for name, value in report.tuning["chosen"].items())
         out.print(f"Tuned on {report.tuning['images']} other images: {chosen}")
+    if report.refining:
+        gains = ", ".join(
+            f"{path} {each['iou_before']:.3f} -> {each['iou_after']:.3f}"
+            for path, each in report.refining["paths"].items()
+        )
+        out.print(f"Boxes refined by {report.refining['images']} other images; IoU of the boxes there: {gains}")
     for found in report.findings:
         out.print(f"{found.code}{f' ({found.path})' if found.path else ''}: {found.says}\n  remedy: {found.remedy}")
     out.print(f"Wrote {len(finished.files)} files to {run.out}")

@@ -10,24 +10,25 @@ from rich.table import Table
 
 from clipfast.cli.bank_options import BankFile
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
-from clipfast.cli.console import JsonOption, out, print_json
+from clipfast.cli.console import JsonOption, note, out, print_json
 from clipfast.cli.messages import RecommendLangOption, Speaker, in_language
 from clipfast.cli.workflow_options import (
     AcceptOption,
     AlphaOption,
     FusionOption,
     HeadOption,
+    ModelsOption,
     RulesOption,
     numbers,
     open_voices,
 )
-from clipfast.retrieval.crops import PATCH_SIZE
+from clipfast.retrieval.crops import PATCH_SIZE, Region
 from clipfast.retrieval.default import DEFAULT_BANK
 
 if TYPE_CHECKING:
-    from PIL import Image
-
+    from clipfast.retrieval.answers import Answer
     from clipfast.retrieval.attributes import FabricAttributes
+    from clipfast.retrieval.journal import QueueItem
     from clipfast.retrieval.recommend import Recommendation
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -55,11 +56,19 @@ def recommend(
     rules: RulesOption = "fine",
     alpha: AlphaOption = None,
     fusion: FusionOption = None,
+    models: ModelsOption = None,
     topk: Annotated[int, typer.Option("--topk", min=1, help="How many fabrics.")] = 5,
     crop: Annotated[str | None, typer.Option("--crop", callback=_box, help="Only this box: x1,y1,x2,y2.")] = None,
     at: Annotated[str | None, typer.Option("--at", callback=_point, help="Only around this point: x,y.")] = None,
     size: Annotated[int, typer.Option("--size", min=1, help="With --at: pixels along each side.")] = PATCH_SIZE,
     accept_precision: AcceptOption = False,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="Folder of labels: let this wait there for a label if it is unsure.")
+    ] = None,
+    ask_below: Annotated[
+        float | None,
+        typer.Option("--ask-below", min=0, max=1, help="With --labels: below this confidence; default: 0.5."),
+    ] = None,
     lang: RecommendLangOption = "zh",
     clip_options: ClipOptions,
     json: JsonOption = False,
@@ -71,9 +80,11 @@ def recommend(
 
     if crop is not None and at is not None:
         raise typer.BadParameter("--crop and --at say the same thing twice; give one of them")
-    say = Speaker.of(lang)
+    if ask_below is not None and labels is None:
+        raise typer.BadParameter("--ask-below needs --labels, the folder where it is to wait")
+    say, region = Speaker.of(lang), _region(crop, at, size)
     with in_language(lang):
-        patch = _patch(image, crop, at, size)
+        patch = region.cut(image)
         with clip_options.load() as clip:
             voices = open_voices(
                 clip,
@@ -83,6 +94,7 @@ def recommend(
                 alpha=alpha,
                 fusion=fusion,
                 accept_precision=accept_precision,
+                models=models,
             )
             attributes = extract_attributes(patch)
             base: list[Recommendation] = []
@@ -90,6 +102,9 @@ def recommend(
                 count = len(voices.rules.rules)
                 base = recommend_fabrics_localized(attributes, say.lang, top_k=count, rules_source=voices.rules)
             results = fuse_with_clip(patch, base, say.lang, voices.fusion.alpha, topk, voices=voices)
+        queued = None
+        if labels is not None:
+            queued = _enqueue(labels, image, region, results, ask_below=ask_below, model=voices.bank.model.name)
     if json:
         print_json(
             {
@@ -99,26 +114,43 @@ def recommend(
                 "fusion": voices.fusion,
                 "attributes": attributes.as_dict()["visual"],
                 "results": [result._asdict() for result in results],
+                "confidence": results.confidence,
+                "confidence_calibrated": results.judgement.calibrated,
+                "none_of_these": results.none_of_these,
+                "uncertain": results.judgement.uncertain,
+                "queued": queued,
             }
         )
         return
     _show(say, attributes, results)
+    if queued is not None:
+        note(say("label_queued", item=queued.id, why=say(f"label_{queued.picked}")))
 
 
-def _patch(path: Path, crop: str | None, at: str | None, size: int) -> Image.Image:
-    from clipfast.retrieval.crops import crop_box, crop_patch
-    from clipfast.runtime.images import load_image
-
+def _region(crop: str | None, at: str | None, size: int) -> Region:
     if crop is not None:
         left, top, right, bottom = numbers(crop, count=4, what="four numbers")
-        return crop_box(path, (left, top, right, bottom))
+        return Region(box=(left, top, right, bottom))
     if at is not None:
         x, y = numbers(at, count=2, what="two numbers")
-        return crop_patch(path, (x, y), size)
-    return load_image(path)
+        return Region(coords=(x, y), size=size)
+    return Region()
 
 
-def _show(say: Speaker, found: FabricAttributes, results: list[Recommendation]) -> None:
+def _enqueue(
+    labels: Path, image: Path, region: Region, results: Answer[Recommendation], *, ask_below: float | None, model: str
+) -> QueueItem | None:
+    """Let a crop wait for a label if its answer is unsure, or by chance."""
+    from clipfast.retrieval.labelqueue import DEFAULT_THRESHOLD
+    from clipfast.retrieval.labels import LabelStore, SeenCrop
+
+    answers = tuple((result.name, min(result.score, 1.0)) for result in results)  # sums of shares may round above 1
+    seen = SeenCrop(image, region, confidence=min(results.confidence, 1.0), answers=answers, model=model)
+    items = LabelStore(labels).enqueue([seen], threshold=DEFAULT_THRESHOLD if ask_below is None else ask_below)
+    return items[0] if items else None
+
+
+def _show(say: Speaker, found: FabricAttributes, results: Answer[Recommendation]) -> None:
     chinese = say.lang == "zh"
     out.print(
         say(
@@ -130,6 +162,14 @@ def _show(say: Speaker, found: FabricAttributes, results: list[Recommendation]) 
             direction=found.directionality,
         )
     )
+    judged = results.judgement
+    words = "" if judged.calibrated else say("confidence_share")
+    if judged.uncertain and not judged.none:
+        words += say("confidence_low")
+    if judged.none:
+        out.print(say("none_of_these"), style="bold yellow")
+    else:
+        out.print(say("confidence", share=judged.confidence, note=words), style="yellow" if judged.uncertain else None)
     table = Table()
     table.add_column("#", justify="right")
     table.add_column(say("column_fabric"))

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clipfast.cli.bank_summary import Check
+from clipfast.cli.console import note
 from clipfast.cli.messages import Speaker
 
 if TYPE_CHECKING:
     from clipfast.retrieval.evalset import EvalSet
     from clipfast.retrieval.fusion import Voices
+    from clipfast.retrieval.rules import RuleSet
     from clipfast.runtime.clip import Clip
 
 __all__ = [
@@ -23,13 +25,16 @@ __all__ = [
     "AlphaOption",
     "FusionOption",
     "HeadOption",
+    "ModelsOption",
     "RulesOption",
     "found_eval_set",
     "named",
     "numbers",
     "open_voices",
+    "rules_named",
     "shares_check",
     "size_text",
+    "with_useful_rules",
 ]
 
 RULE = "=" * 60
@@ -57,6 +62,10 @@ AlphaOption = Annotated[
 FusionOption = Annotated[
     Path | None, typer.Option("--fusion", help="Weights of `clipfast fuse fit`; with --alpha fit: data/fusion.json.")
 ]
+ModelsOption = Annotated[
+    Path | None,
+    typer.Option("--models", help="What is in use in this folder of versions, instead of --bank, --head and --fusion."),
+]
 AcceptOption = Annotated[
     bool, typer.Option("--accept-precision", help="Use a bank or head that was made with another precision.")
 ]
@@ -71,29 +80,73 @@ def open_voices(  # one argument for each file that may be named
     alpha: str | None,
     fusion: Path | None,
     accept_precision: bool,
+    models: Path | None = None,
 ) -> Voices:
-    """Open bank, head and rules, and weigh them as asked.
+    """Open bank, head and rules, and weigh them as asked; with `models`, those that were promoted there.
 
     Raises:
+        typer.BadParameter: A file is named beside `models`.
         ArtifactError: A file is missing, damaged, or another model's.
         DataError: The rules are not as they must be.
     """
     from clipfast.retrieval import FabricBank
+    from clipfast.retrieval.default import DEFAULT_BANK, default_bank_path
     from clipfast.retrieval.fused import FittedFusion, default_fusion_path, with_alpha
     from clipfast.retrieval.fusion import Voices
     from clipfast.retrieval.head import LinearHead
-    from clipfast.retrieval.rules import load_rules
 
-    voices = Voices(
-        FabricBank.load(bank, clip, accept_precision=accept_precision),
-        None if head is None else LinearHead.load(head, clip, accept_precision=accept_precision),
-        None if rules == _NO_RULES else load_rules(rules),
-    )
-    if fusion is not None or alpha == "fit":
+    if models is not None:
+        voices = _in_use(
+            clip,
+            models,
+            rules,
+            named_files=(None if bank in (DEFAULT_BANK, default_bank_path()) else bank, head, fusion),
+            accept_precision=accept_precision,
+        )
+    else:
+        voices = Voices(
+            FabricBank.load(bank, clip, accept_precision=accept_precision),
+            None if head is None else LinearHead.load(head, clip, accept_precision=accept_precision),
+            rules_named(rules),
+        )
+    if models is None and (fusion is not None or alpha == "fit"):
         voices = with_alpha(voices, "fit", FittedFusion.load(fusion or default_fusion_path()))
     if alpha not in (None, "fit"):
         voices = replace(voices, fusion=replace(voices.fusion, alpha=float(str(alpha))))
     return voices
+
+
+def _in_use(
+    clip: Clip, models: Path, rules: str, *, named_files: Sequence[Path | None], accept_precision: bool
+) -> Voices:
+    from clipfast.retrieval.live import promoted_voices
+    from clipfast.retrieval.registry import Registry
+
+    if any(file is not None for file in named_files) or accept_precision:
+        raise typer.BadParameter(
+            "--models stands for bank, head and weights; leave --bank, --head, --fusion and --accept-precision out"
+        )
+    return promoted_voices(Registry(models), clip, rules_named(rules))
+
+
+def rules_named(rules: str) -> RuleSet | None:
+    """Load the rules that --rules names; `none` are none.
+
+    Raises:
+        DataError: The rules are not as they must be.
+    """
+    from clipfast.retrieval.rules import load_rules
+
+    return None if rules == _NO_RULES else load_rules(rules)
+
+
+def with_useful_rules(say: Speaker, voices: Voices, held: EvalSet) -> Voices:
+    """Leave rules out that know none of the fabrics that are asked for: they could only be wrong."""
+    rules = voices.rules
+    if rules is None or any(voices.owners.get(label, label) in rules.rules for label in held.labels):
+        return voices
+    note(say("no_rules", rules=rules.name))
+    return replace(voices, rules=None)
 
 
 def found_eval_set(named_file: Path | None, folder: Path) -> EvalSet | None:

@@ -8,7 +8,7 @@ from clipfast.diagnostics.features import FEATURES
 from clipfast.diagnostics.predictions import Boxes, Predictions
 from clipfast.diagnostics.reading import read_embeddings, read_predictions
 from clipfast.diagnostics.rules import CAUSES, RuleTable, default_rules
-from clipfast.diagnostics.zero_shot import ZeroShotOptions, zero_shot_predictions
+from clipfast.diagnostics.zero_shot import ZeroShotOptions, diagnose_folder, zero_shot_predictions
 
 __all__ = [
     "CAUSES",
@@ -21,6 +21,7 @@ __all__ = [
     "ZeroShotOptions",
     "default_rules",
     "diagnose",
+    "diagnose_folder",
     "read_embeddings",
     "read_predictions",
     "zero_shot_predictions",

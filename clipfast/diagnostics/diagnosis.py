@@ -41,7 +41,7 @@ class DiagnoseOptions:
 
     rules: RuleTable | None = None
     group_by: tuple[str, ...] = ()
-    novelty: DistanceScore = "knn"
+    novelty: DistanceScore = "mahalanobis"
     false_positive_rate: float = 0.05
     seed: int = 0
 

@@ -29,6 +29,7 @@ FEATURES: Mapping[str, str] = MappingProxyType(
         "label_prob": "probability of the label",
         "label_share": "probability of the label over that of the predicted class",
         "label_rank": "rank of the label's probability, 1 for the largest",
+        "rival_share": "second largest probability over the largest",
         "margin": "largest less second largest probability",
         "entropy": "entropy of the probabilities, 1 where all classes are equal",
         "confidence_ratio": "confidence over what is usual for that class, as a cross-checked confident learning",
@@ -115,13 +116,14 @@ def sample_features(predictions: Predictions, measured: Measured, *, seed: int =
 
 def _of_probs(predictions: Predictions, rows: Ints) -> dict[str, Doubles]:
     probs, labels = predictions.probs[rows], predictions.labels[rows]
-    own, top = probs[np.arange(len(rows)), labels], probs.max(axis=1)
+    own, top, lead = probs[np.arange(len(rows)), labels], probs.max(axis=1), margins(probs)
     return {
         "confidence": top,
         "label_prob": own,
         "label_share": own / np.maximum(top, 1e-12),
         "label_rank": label_ranks(labels, probs).astype(np.float64),
-        "margin": margins(probs),
+        "rival_share": (top - lead) / np.maximum(top, 1e-12),
+        "margin": lead,
         "entropy": normalised_entropy(probs),
         "confidence_ratio": confidence_ratio(labels, probs),
     }

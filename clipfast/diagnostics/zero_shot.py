@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
+from clipfast.datasets.folders import list_fabrics
 from clipfast.diagnostics.captions import PairEncoder
+from clipfast.diagnostics.diagnosis import DiagnoseOptions, Diagnosis, diagnose
 from clipfast.diagnostics.predictions import Predictions
 from clipfast.errors import DataError
 from clipfast.metrics.temperature import apply_temperature
 from clipfast.types import ImageSource
 
-__all__ = ["ZeroShotOptions", "zero_shot_predictions"]
+__all__ = ["ZeroShotOptions", "diagnose_folder", "zero_shot_predictions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +92,45 @@ def zero_shot_predictions(
         image_rows=images,
         text_rows=names[truth],
     )
+
+
+def diagnose_folder(
+    encoder: PairEncoder,
+    folder: Path,
+    options: ZeroShotOptions | None = None,
+    *,
+    train: Path | None = None,
+    how: DiagnoseOptions | None = None,
+) -> tuple[Diagnosis, Predictions]:
+    """Name the images of a folder by their classes, and diagnose what was said.
+
+    Args:
+        encoder: Of images and texts, such as a `Clip`.
+        folder: Images to judge, one folder a class, named as the class.
+        options: How to predict.
+        train: Images that the model knows, laid out alike; None leaves out what compares with them.
+        how: How to diagnose.
+
+    Returns:
+        The diagnosis, and the predictions that it is of; paths of images are relative to `folder`.
+
+    Raises:
+        DataError: A folder is not there or holds no image, or there are fewer than two classes.
+        ImageError: An image cannot be read.
+    """
+    samples: list[tuple[str, ImageSource, str]] = []
+    splits: list[str] = []
+    images: list[str] = []
+    for split, root in (("train", train), ("test", folder)):
+        if root is None:
+            continue
+        found = [(name, path) for name, paths in list_fabrics(root).items() for path in paths]
+        if not found:
+            raise DataError(f"{root} must hold images in one folder a class; found none.")
+        samples += [(f"{split}/{path.relative_to(root).as_posix()}", path, name) for name, path in found]
+        splits += [split] * len(found)
+        images += [path.relative_to(root).as_posix() if split == "test" else "" for _, path in found]
+    classes = sorted({label for _, _, label in samples})
+    predictions = zero_shot_predictions(encoder, samples, classes, options, splits=splits)
+    predictions = replace(predictions, images=tuple(images))
+    return diagnose(predictions, how), predictions

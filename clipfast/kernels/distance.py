@@ -1,14 +1,15 @@
 """Greedy k-centre selection: the farthest row from all that were picked, again and again, with every shortcut exact.
 
-One pass a pick: distance to the new centre, minimum and maximum are fused, and nothing is written but what changed. Two
-shortcuts leave work out without changing a single comparison:
+A row's distance to the nearest centre only falls as centres are added, so what is known of it is an upper bound. Rows
+stand in a heap by that bound; only the first one is brought up to date, and only as far as it stays first. If it stays
+first it is the farthest of all, and picked. (Minoux's lazy greedy, "Accelerated greedy algorithms for maximizing
+submodular set functions", 1978, with distances.) Two shortcuts leave further work out without changing a comparison:
 
-- A row whose centre `a` lies so far from the new centre `c` that |c - a| >= 2 |row - a| cannot be nearer to `c`
-  (triangle inequality; Elkan, "Using the Triangle Inequality to Accelerate k-Means", ICML 2003).
-- Squares are summed over parts of the row, and a row is left as soon as the sum reaches its nearest distance.
+- Once a row falls behind the next one, the centres that are still to be compared can wait.
+- Squares are summed over parts of the row, and a tile of centres is left as soon as no sum is below the bound.
 
-Rows stand in tiles of 16, channel by channel, so that sums over channels run in a fixed order in vectors and need no
-`fastmath`. A tile is left out as a whole, so a few times rows are put in the order of their centres.
+So one row meets many centres while both are in the cache, where a pass a pick reads all rows again and again. Centres
+stand in tiles of 16, channel by channel: sums over channels run in a fixed order in vectors and need no `fastmath`.
 """
 
 from __future__ import annotations
@@ -18,16 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from clipfast.errors import ShapeError
-from clipfast.kernels.distance_tiles import LANES, cover, farthest_of, gaps_to, tiled
-from clipfast.kernels.stripes import ForEach, share_out, threads_to_use
+from clipfast.kernels.distance_heap import LANES, pick_farthest
 from clipfast.types import Floats, Ints
 
 __all__ = ["Coreset", "greedy_coreset"]
 
-_CYCLE, _PROBE = 64, 4  # of every 64 picks the first 4 measure whether the triangle inequality pays
-_PAYS = 0.1  # share of the tiles that it must leave out
-_SORTED_AT = (48, 384, 3072)  # numbers of centres at which rows are sorted by them, if as many are still to come
-_TILES_PER_THREAD = 128  # below which handing work to a thread costs more than the work
+_NOWHERE = np.float32(1e18)  # channels of a centre that is not there yet: its squares are infinite
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +34,7 @@ class Coreset:
     Attributes:
         indices: Rows in the order picked, (size,) int64, no row twice.
         radius: The largest distance of any row to the nearest picked one.
-        evaluated: Share of the distances that were computed to the end, in [0, 1]; the rest was left out exactly.
+        evaluated: Share of the distances that were looked at, in [0, 1]; the rest was left out exactly.
     """
 
     indices: Ints
@@ -52,7 +49,6 @@ def greedy_coreset(
     seed: int = 0,
     first: int | None = None,
     covered: Floats | None = None,
-    threads: int | None = None,
 ) -> Coreset:
     """Pick rows that cover `features` by Euclidean distance (k-centre greedy; PatchCore, section 3.2).
 
@@ -66,7 +62,6 @@ def greedy_coreset(
         first: The first row, instead of the seed's.
         covered: Rows picked earlier, (k, c) float32: the picks go on from there, beginning with the row farthest from
             them; then neither `seed` nor `first` is used.
-        threads: How many share the work; the result does not depend on it. None takes the cores of this process.
 
     Raises:
         ShapeError: Wrong shape, dtype or range, or values that are not finite.
@@ -85,100 +80,17 @@ def greedy_coreset(
         earlier, start = _checked(covered, "covered"), -1
         if earlier.shape[1] != rows.shape[1]:
             raise ShapeError(f"covered must be (k, {rows.shape[1]}) like features; got {earlier.shape}.")
-    stripes = threads_to_use(threads, max(1, len(rows) // (LANES * _TILES_PER_THREAD)))
-    with share_out(stripes) as for_each:
-        return _Selection(rows, earlier, size, stripes).run(start, for_each)
-
-
-class _Selection:
-    """The state of one run: nearest distances, whose centre is nearest, and the centres themselves."""
-
-    def __init__(self, rows: Floats, earlier: Floats, size: int, stripes: int) -> None:
-        tiles = -(-len(rows) // LANES)
-        self._rows = rows
-        self._earlier = earlier
-        self._size = size
-        self._ids = np.full(tiles * LANES, np.iinfo(np.int64).max)  # of the row at each place
-        self._ids[: len(rows)] = np.arange(len(rows))
-        self._tiles = tiled(rows)
-        self._nearest = np.full((tiles, LANES), np.inf, np.float32)
-        self._nearest.reshape(-1)[len(rows) :] = -1  # lanes without a row: never nearer, never farthest
-        self._owner = np.zeros((tiles, LANES), np.int64)
-        self._farthest = np.full(tiles, np.inf, np.float32)
-        self._centres = np.zeros((-(-(len(earlier) + size) // LANES), rows.shape[1], LANES), np.float32)
-        self._count = 0
-        self._edges = [tiles * i // stripes for i in range(stripes + 1)]
-        self._largest = np.zeros(stripes, np.float32)  # of each stripe, and where it is
-        self._place = np.zeros(stripes, np.int64)
-        self._tally = np.zeros((stripes, 2), np.int64)  # of each stripe: tiles left out by the triangle, by the sum
-        self._pruning = False
-        self._skipped = 0
-
-    def run(self, start: int, for_each: ForEach) -> Coreset:
-        """Pick, beginning with row `start`, or with the farthest from the earlier centres."""
-        for row in self._earlier:
-            self._cover(row, for_each)
-        picks = np.empty(self._size, np.int64)
-        for number in range(self._size):
-            if self._count in _SORTED_AT and self._size - number >= self._count:
-                self._sort(for_each)
-            place = start if number == 0 and start >= 0 else self._farthest_place()
-            picks[number] = self._ids[place]
-            tile = place // LANES
-            self._nearest.reshape(-1)[place] = -1  # picked once, even where all distances are 0
-            self._farthest[tile] = self._nearest[tile].max()
-            self._cover(self._rows[picks[number]], for_each)
-        passes = len(self._tiles) * (self._size + len(self._earlier))
-        radius = float(np.sqrt(max(np.float64(self._farthest.max()), 0.0)))
-        return Coreset(picks, radius, 1.0 - float(self._tally.sum()) / passes)
-
-    def _cover(self, centre: Floats, for_each: ForEach) -> None:
-        """Let a new centre take the rows that it is nearest to."""
-        turn, skipped = self._count % _CYCLE, int(self._tally[:, 0].sum())
-        if turn == 0:
-            self._skipped, self._pruning = skipped, True
-        elif turn == _PROBE:
-            self._pruning = skipped - self._skipped >= _PAYS * _PROBE * len(self._tiles)
-        pruning = self._pruning and self._count > 0
-        gaps = gaps_to(self._centres, self._count, centre) if pruning else np.empty(0, np.float32)
-
-        def work(stripe: int) -> None:
-            self._largest[stripe], self._place[stripe] = cover(
-                self._tiles,
-                (self._edges[stripe], self._edges[stripe + 1], self._count),
-                centre,
-                gaps,
-                (self._nearest, self._farthest),
-                (self._owner, self._ids, self._tally[stripe]),
-            )
-
-        for_each(work, len(self._largest))
-        tile, lane = divmod(self._count, LANES)
-        self._centres[tile, :, lane] = centre
-        self._count += 1
-
-    def _farthest_place(self) -> int:
-        """Where the farthest row stands; of equally far ones, the lowest row."""
-        best = self._largest.max()
-        places = [int(p) for p, found in zip(self._place, self._largest, strict=True) if found == best]
-        return min(places, key=lambda place: int(self._ids[place]))
-
-    def _sort(self, for_each: ForEach) -> None:
-        """Put rows in the order of their centres and distances, so that tiles are of one kind."""
-        count = len(self._rows)
-        nearest, owner = self._nearest.reshape(-1)[:count], self._owner.reshape(-1)[:count]
-        order = np.lexsort((nearest, owner))
-        self._ids[:count] = self._ids[:count][order]
-        nearest[:], owner[:] = nearest[order], owner[order]
-        self._tiles = tiled(self._rows[self._ids[:count]])
-        self._farthest = self._nearest.max(axis=1)
-
-        def work(stripe: int) -> None:
-            self._largest[stripe], self._place[stripe] = farthest_of(
-                self._farthest, self._nearest, self._ids, self._edges[stripe], self._edges[stripe + 1]
-            )
-
-        for_each(work, len(self._largest))
+    heap = np.arange(len(rows))
+    picks = np.empty(size, np.int64)
+    if start >= 0:
+        earlier, picks[0] = rows[start : start + 1], start
+        heap = np.delete(heap, start)
+    number = len(earlier) + size - (start >= 0)
+    centres = np.full((-(-number // LANES), rows.shape[1], LANES), _NOWHERE, np.float32)
+    for at, centre in enumerate(earlier):
+        centres[at // LANES, :, at % LANES] = centre
+    square, looked_at = pick_farthest(rows, heap, centres, len(earlier), picks[int(start >= 0) :])
+    return Coreset(picks, float(np.sqrt(np.float64(square))), min(1.0, looked_at / (len(rows) * number)))
 
 
 def _checked(rows: Floats, name: str) -> Floats:

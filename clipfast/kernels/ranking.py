@@ -23,8 +23,10 @@ from clipfast.types import Ints
 
 __all__ = [
     "Levels",
+    "PositiveScores",
     "count_slots",
     "levels_of_counts",
+    "pays_for_table",
     "rank_levels",
     "require_binary",
     "require_finite",
@@ -87,26 +89,57 @@ def rank_levels(
         )
     if scores.dtype.itemsize < 4:
         return _levels_of_patterns(labels, scores, weights, positives)
-    found = take_positives(labels, scores, positives)
-    order = None if weights is None else np.argsort(found)
-    found = np.sort(found) if order is None else found[order]
-    if not np.isfinite(found[[0, -1]]).all():  # NaN sort last
+    found = PositiveScores.of(take_positives(labels, scores, positives), weights)
+    if not found.finite:
         require_finite(scores)
-    starts = np.flatnonzero(np.concatenate(([True], found[1:] != found[:-1])))
-    distinct = found[starts]
-    hits = np.diff(starts, append=positives)
-    slots = count_slots(scores, distinct, threads)
-    slots[1::2] -= hits
-    higher = np.cumsum(slots[::-1])[::-1]  # negatives in a slot and all later ones
-    return Levels(
-        scores=distinct[::-1],
-        hits=hits[::-1],
-        weights=hits[::-1] if weights is None else np.add.reduceat(weights[order], starts)[::-1],
-        above=higher[2::2][::-1],
-        upto=higher[1::2][::-1],
-        positives=positives,
-        negatives=len(labels) - positives,
-    )
+    return found.levels(count_slots(scores, found.distinct, threads))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PositiveScores:
+    """The scores of positives, sorted, before anything is counted among them.
+
+    Attributes:
+        distinct: Ascending, each once, (m,); NaN last.
+        hits: Positives with exactly that score, (m,) int64.
+        weights: The sum of their weights, (m,); `hits` where no weights were given.
+        count: How many positives there are.
+    """
+
+    distinct: NDArray[Any]
+    hits: Ints
+    weights: NDArray[Any]
+    count: int
+
+    @classmethod
+    def of(cls, found: NDArray[Any], weights: NDArray[np.float64] | None = None) -> PositiveScores:
+        """Sort scores, one at least, (positives,), and sum up the weights of equal ones."""
+        order = None if weights is None else np.argsort(found)
+        found = np.sort(found) if order is None else found[order]
+        starts = np.flatnonzero(np.concatenate(([True], found[1:] != found[:-1])))
+        hits = np.diff(starts, append=len(found))
+        sums = hits if weights is None else np.add.reduceat(weights[order], starts)
+        return cls(found[starts], hits, sums, len(found))
+
+    @property
+    def finite(self) -> bool:
+        """Whether no score is NaN or infinite."""
+        return bool(np.isfinite(self.distinct[[0, -1]]).all())
+
+    def levels(self, slots: Ints) -> Levels:
+        """Return the levels from a count of all items, positives too, by slot; see `count_slots`."""
+        others = slots.copy()
+        others[1::2] -= self.hits
+        higher = np.cumsum(others[::-1])[::-1]  # negatives in a slot and all later ones
+        return Levels(
+            scores=self.distinct[::-1],
+            hits=self.hits[::-1],
+            weights=self.weights[::-1],
+            above=higher[2::2][::-1],
+            upto=higher[1::2][::-1],
+            positives=self.count,
+            negatives=int(others.sum()),
+        )
 
 
 def count_slots(scores: NDArray[Any], distinct: NDArray[Any], threads: int | None) -> Ints:
@@ -125,7 +158,7 @@ def count_slots(scores: NDArray[Any], distinct: NDArray[Any], threads: int | Non
     """
     parts = threads_to_use(threads, len(scores) // _WORTH_A_THREAD)
     edges = [len(scores) * part // parts for part in range(parts + 1)]
-    table = Table.of(distinct, scores) if len(scores) >= max(_SMALL, _RARE * len(distinct)) else None
+    table = Table.of(distinct, scores) if pays_for_table(len(scores), len(distinct)) else None
 
     def count(part: int) -> tuple[Ints, bool]:
         some = scores[edges[part] : edges[part + 1]]
@@ -145,6 +178,11 @@ def count_slots(scores: NDArray[Any], distinct: NDArray[Any], threads: int | Non
         require_finite(scores)
     total: Ints = np.sum([slots for slots, _ in results], axis=0)
     return total
+
+
+def pays_for_table(items: int, distinct: int) -> bool:
+    """Return whether a table of `distinct` values saves time when so many items are counted among them."""
+    return items >= max(_SMALL, _RARE * distinct)
 
 
 def levels_of_counts(scores: NDArray[Any], hits: Ints, others: Ints, weights: NDArray[Any]) -> Levels:

@@ -26,7 +26,7 @@ from clipfast.metrics.detection import AveragePrecision, PrecisionRecall, voc_av
 from clipfast.metrics.detection_coco import CocoScores, coco_average_precision_score
 from clipfast.metrics.detection_data import Detections, GroundTruths
 from clipfast.metrics.intervals import BootstrapOptions, Interval, bootstrap_interval, wilson_interval
-from clipfast.metrics.mcnemar import mcnemar_test
+from clipfast.metrics.mcnemar import mcnemar_interval, mcnemar_test
 from clipfast.metrics.multiple import holm_adjusted
 from clipfast.metrics.paired import PairedDifference, paired_bootstrap, paired_t_test, permutation_test
 from clipfast.metrics.ranking import (
@@ -75,6 +75,7 @@ __all__ = [
     "fit_temperature",
     "holm_adjusted",
     "maximum_calibration_error",
+    "mcnemar_interval",
     "mcnemar_test",
     "negative_log_likelihood_error",
     "paired_bootstrap",

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from clipfast.errors import ShapeError, UndefinedMetricError
 from clipfast.kernels.components import label_components
-from clipfast.kernels.ranking import count_slots, rank_levels, require_binary, require_finite, take_positives
+from clipfast.kernels.ranking import Levels, count_slots, rank_levels, require_binary, require_finite, take_positives
 from clipfast.kernels.ranking_top import take_top
 from clipfast.kernels.stripes import threads_to_use
 from clipfast.metrics.ranking import scores_of_levels
@@ -75,6 +75,11 @@ def pixel_scores(masks: ArrayLike, maps: ArrayLike, *, limit: float = 0.3, threa
     stack, scores = as_stacks(masks, maps)
     weights, regions = region_weights(stack, threads)
     levels = rank_levels(stack.reshape(-1), scores.reshape(-1), weights=weights, threads=threads)
+    return pixel_scores_of_levels(levels, regions, limit)
+
+
+def pixel_scores_of_levels(levels: Levels, regions: int, limit: float) -> PixelScores:
+    """Return every figure of counted pixels whose weights are those of `region_weights`."""
     found = scores_of_levels(levels)
     return PixelScores(
         found.auroc,

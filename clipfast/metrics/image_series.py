@@ -28,7 +28,16 @@ from clipfast.metrics.paired import PairedDifference, difference_of_draws
 from clipfast.metrics.resampling import bootstrap_ends, require_resamples, seeded
 from clipfast.types import Ints
 
-__all__ = ["ImageSeries", "PrecisionSeries", "RatioSeries", "image_weights", "series_difference", "series_interval"]
+__all__ = [
+    "DrawnFigure",
+    "ImageSeries",
+    "PrecisionSeries",
+    "RatioSeries",
+    "drawn_figure",
+    "image_weights",
+    "series_difference",
+    "series_interval",
+]
 
 Doubles = NDArray[np.float64]
 _CHUNK = 4_000_000  # elements of weighted outcomes held at once
@@ -190,6 +199,57 @@ class PrecisionSeries:
 ImageSeries: TypeAlias = RatioSeries | PrecisionSeries
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawnFigure:
+    """A figure and its values on resamples: drawn once, read for its interval and for every difference.
+
+    Attributes:
+        estimate: Of all images.
+        draws: Of the resamples, moved so that their mean is the estimate, (b,) float64.
+        lowest: What the figure can be at least.
+        highest: At most.
+        images: How many there are.
+    """
+
+    estimate: float
+    draws: Doubles
+    lowest: float
+    highest: float
+    images: int
+
+    def interval(self, confidence: float = 0.95) -> Interval:
+        """Return the centred percentile interval."""
+        options = BootstrapOptions("percentile", max(100, len(self.draws)), confidence)
+        low, high = bootstrap_ends(self.draws, self.estimate, None, options.confidence)
+        return Interval(self.estimate, max(low, self.lowest), min(high, self.highest), confidence, _METHOD)
+
+    def less(self, other: DrawnFigure, confidence: float = 0.95) -> PairedDifference:
+        """Compare with another figure of the same images, drawn by the same weights.
+
+        The p-value is 2 / 2^n at least: with n images no exact test could give less, whatever resamples say.
+        """
+        options = BootstrapOptions("percentile", max(100, len(self.draws)), confidence)
+        found = difference_of_draws((self.estimate, other.estimate), (self.draws, other.draws), None, options)
+        least = 2.0 ** max(1 - self.images, -1000)
+        return replace(found, p_value=max(found.p_value, least), method=f"paired bootstrap, {_METHOD}")
+
+
+def drawn_figure(series: ImageSeries, weights: Doubles, *, within: tuple[float, float] | None = None) -> DrawnFigure:
+    """Return a figure of all images, and its values on resamples of them.
+
+    Args:
+        series: The figure.
+        weights: Of `image_weights`.
+        within: What the figure can be at least and at most, such as (0, 1) of a share: an interval does not reach
+            beyond. None takes what is known of the kind of series.
+
+    Raises:
+        UndefinedMetricError: If the figure does not exist for the images or for a resample.
+        ShapeError: If the weights are of another number of images.
+    """
+    return DrawnFigure(*_centred(series, weights), *(within or _RANGES[type(series)]), weights.shape[1])
+
+
 def series_interval(series: ImageSeries, weights: Doubles, confidence: float = 0.95) -> Interval:
     """Return a figure and its centred percentile interval over resampled images.
 
@@ -202,11 +262,7 @@ def series_interval(series: ImageSeries, weights: Doubles, confidence: float = 0
     >>> found.estimate, round(found.low), round(found.high)
     (49.5, 44, 55)
     """
-    estimate, draws = _centred(series, weights)
-    options = BootstrapOptions("percentile", max(100, len(weights)), confidence)
-    low, high = bootstrap_ends(draws, estimate, None, options.confidence)
-    lowest, highest = _RANGES[type(series)]
-    return Interval(estimate, max(low, lowest), min(high, highest), confidence, _METHOD)
+    return drawn_figure(series, weights).interval(confidence)
 
 
 def series_difference(
@@ -218,10 +274,7 @@ def series_difference(
         UndefinedMetricError: If one does not exist for the images or for a resample.
         ShapeError: If the weights are of another number of images.
     """
-    (ours, ours_drawn), (theirs, theirs_drawn) = _centred(first, weights), _centred(second, weights)
-    options = BootstrapOptions("percentile", max(100, len(weights)), confidence)
-    found = difference_of_draws((ours, theirs), (ours_drawn, theirs_drawn), None, options)
-    return replace(found, method=f"paired bootstrap, {_METHOD}")
+    return drawn_figure(first, weights).less(drawn_figure(second, weights), confidence)
 
 
 def _centred(series: ImageSeries, weights: Doubles) -> tuple[float, Doubles]:

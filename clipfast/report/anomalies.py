@@ -16,7 +16,7 @@ from clipfast.report.images import contact_sheet, overlay, save_png
 from clipfast.storage import atomic_write
 from clipfast.types import Floats, Pixels
 
-__all__ = ["ScoreWriter", "heat_of"]
+__all__ = ["ScoreWriter", "heat_of", "usual_level"]
 
 _LONGEST = 1024  # side of an overlay; masks have the image's own size
 
@@ -44,7 +44,7 @@ class ScoreWriter:
         self._folder = folder
         self._viewer = Viewer(detector.clip, whole_image=detector.fitted.options.whole_image)
         self._names: set[str] = set()
-        self._usual = _usual(detector)
+        self._usual = usual_level(detector)
 
     def write(self, path: Path) -> AnomalyScores:
         """Score one image and write its overlay and mask."""
@@ -119,7 +119,8 @@ def heat_of(pixel: Floats, usual: float, threshold: float) -> Floats:
     return heat
 
 
-def _usual(detector: AnomalyDetector) -> float:
+def usual_level(detector: AnomalyDetector) -> float:
+    """Return the median score of held-out intact pixels, fused as the detector does."""
     options = detector.fitted.options
     raw = detector.fitted.holdout.maps.thinned(options.size_hw, options.sigma, MOST_PIXELS)
     return float(np.median(fuse_pixels(raw, detector.calibration, detector.fitted.modes.pixel)))

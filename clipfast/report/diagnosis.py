@@ -82,10 +82,21 @@ class DiagnosisReport:
         for part, names in (("novelty", ("scores", "ranks")), ("triage", ("rows", "causes", "weights"))):
             for name in names if plain[part] is not None else ():
                 del plain[part][name]
+        plain["kind"] = "diagnose"
+        plain["judged_samples"] = self._samples()
         plain["named"] = [finding.cause for finding in self.found.triage.raised]
         plain["summary"] = list(summary_sentences(self.found))
         plain["checklist"] = msgspec.to_builtins(checklist(self.found))
         return plain
+
+    def _samples(self) -> list[dict[str, Any]]:
+        """Return a row for each judged sample, so that two diagnoses can be compared; no cause where it is right."""
+        causes = {row: self.found.triage.cause_of(at) for at, row in enumerate(self.found.triage.rows.tolist())}
+        data = self.predictions
+        return [
+            {"id": data.ids[row], "label": data.classes[int(data.labels[row])], "cause": causes.get(row)}
+            for row in self.found.of_samples.rows.tolist()
+        ]
 
     def json(self) -> bytes:
         """Return the diagnosis as JSON; figures that do not exist are null."""

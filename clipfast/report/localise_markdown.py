@@ -27,10 +27,12 @@ def localise_markdown(results: Json, quality: Json) -> str:
         "## Mean average precision",
         *_precision(results),
         *_by_class(results),
+        *_fit(results),
         *_quality(quality),
         *_responses(quality),
         *_comparisons(results),
         *_tuning(results),
+        *_refining(results),
         "## Diagnosis",
         *_diagnosis(results),
         "## How to read this",
@@ -56,6 +58,7 @@ def _data(results: Json) -> Iterator[str]:
             f"- {mode}",
             f"- boxes: {settings['box_source']}, percentile {settings['percentile']:g}, "
             f"geometry {settings['geometry']}, ranked by {settings['scores']} similarity",
+            f"- {_compared(settings)}",
             f"- texts: {', '.join(sorted(set(settings['texts'].values()))[:_MOST_CLASSES])}",
         ]
     )
@@ -64,6 +67,20 @@ def _data(results: Json) -> Iterator[str]:
             f"- {count} {PROBLEMS[kind]} ({'; '.join(data['examples'][kind])})"
             for kind, count in data["problems"].items()
         )
+
+
+def _compared(settings: Json) -> str:
+    maps, labels = settings["maps"], settings["maps"]["labels"]
+    templates = maps["templates"]
+    count = templates["count"] if isinstance(templates, dict) else len(templates or ())
+    also = f" and {len(labels)} labels" if labels else ""
+    said = {
+        "dataset": f"`standard` compares a class with all classes of the data set{also}",
+        "image": f"`standard` compares a class with those that are in the image{also}",
+        "labels": f"`standard` compares each class with {len(labels)} labels only",
+        "redundant": f"the map of the redundant text {maps['redundant']!r} is subtracted from every map",
+    }
+    return f"prompts: {count or 'none'} for each class; {said[settings['label_list']]}"
 
 
 def _precision(results: Json) -> Iterator[str]:
@@ -93,6 +110,17 @@ def _by_class(results: Json) -> Iterator[str]:
     )
     if len(names) > _MOST_CLASSES:
         yield f"({len(names) - _MOST_CLASSES} further classes are left out here.)"
+
+
+def _fit(results: Json) -> Iterator[str]:
+    rows = [(path, each["fit"]) for path, each in results["paths"].items() if each["fit"]]
+    if not rows:
+        return
+    yield "## How boxes fit"
+    yield markdown_table(
+        ["path", "box IoU (around the peak, at 0.6 of the range)", "surest scored box", "any scored box"],
+        [[path, *(_figure(fit[name]) for name in ("peak", "top", "every"))] for path, fit in rows],
+    )
 
 
 def _quality(quality: Json) -> Iterator[str]:
@@ -184,6 +212,24 @@ def _tuning(results: Json) -> Iterator[str]:
         f"{tuning['tried']} settings were tried on {tuning['images']} training images ({tuning['source']}), none of "
         f"which is scored above; best by {tuning['objective']}: {chosen} ({number(tuning['best'])} there, "
         f"{number(tuning['default'])} with the settings it began with)."
+    )
+
+
+def _refining(results: Json) -> Iterator[str]:
+    refining = results["refining"]
+    if not refining:
+        return
+    yield "## Box refiner"
+    yield (
+        f"Boxes were moved by what was learned on {refining['images']} training images ({refining['source']}), none of "
+        "which is scored above. IoU of the boxes that taught, before and after (cross-validated):"
+    )
+    yield markdown_table(
+        ["path", "boxes", "before", "after"],
+        [
+            [path, each["boxes"], number(each["iou_before"]), number(each["iou_after"])]
+            for path, each in refining["paths"].items()
+        ],
     )
 
 

@@ -32,6 +32,10 @@ _DEFINITIONS = {
     "reached": "maps whose highest IoU is at least 0.5",
     "activated": "mean share of pixels at or above the percentile, before morphology",
     "inside_mean": "mean raw similarity of pixels inside the ground truth; standard deviations are over maps",
+    "peak": "box IoU: mean over maps of the IoU of the box around the map's peak, cut at 0.6 of the map's range, with "
+    "the ground truth that it fits best; nothing is chosen, so it compares maps",
+    "top": "the same of the scored box with the highest score",
+    "every": "mean over ground truths of the highest IoU of any scored box",
     "contrast": "inside less background, raw similarity",
     "effect": "contrast over the standard deviation of the map",
     "pointing": "share of maps whose first highest pixel lies in a ground truth",
@@ -53,6 +57,7 @@ class LocaliseReport:
         findings: Diagnosis.
         provenance: Where it comes from.
         tuning: What `--tune` tried and chose; None without.
+        refining: What `--refine` learned and from what; None without.
     """
 
     data: BoxSet
@@ -62,6 +67,7 @@ class LocaliseReport:
     findings: Sequence[Finding]
     provenance: Provenance
     tuning: Mapping[str, Any] | None = None
+    refining: Mapping[str, Any] | None = None
 
     def map_results(self) -> dict[str, Any]:
         """Return what `map_results.json` holds."""
@@ -84,6 +90,7 @@ class LocaliseReport:
             "undefined": self.scores.undefined,
             "diagnosis": msgspec.to_builtins(tuple(self.findings)),
             "tuning": self.tuning,
+            "refining": self.refining,
             "samples": [
                 {"id": name, "sha256": sha} for name, sha in zip(self.records.ids, self.records.digests, strict=True)
             ],
@@ -112,6 +119,7 @@ class LocaliseReport:
         if templates is not None and len(templates) > _MANY:
             plain["maps"]["templates"] = {"count": len(templates), "sha256": digest(templates)}
         plain["geometry"] = self.options.geometry
+        plain["label_list"] = self.options.label_list
         plain["texts"] = dict(zip(self.data.classes, self.options.texts(self.data.classes), strict=True))
         return plain
 
@@ -141,4 +149,5 @@ class LocaliseReport:
             "boxes_per_image": each.boxes_per_image,
             "pointing": msgspec.to_builtins(each.pointing),
             "energy": msgspec.to_builtins(each.energy),
+            "fit": msgspec.to_builtins(each.fit),
         }

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clipfast.errors import MissingExtraError, ShapeError
+from clipfast.errors import DataError, MissingExtraError, ShapeError
 from clipfast.types import Floats, Pixels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["LocalisationPanel", "localisation_figure", "require_matplotlib"]
+__all__ = ["Curve", "LocalisationPanel", "curve_figure", "localisation_figure", "require_matplotlib"]
 
 Doubles = NDArray[np.float64]
 _TRUTH, _FOUND = "lime", "red"
@@ -47,6 +47,89 @@ class LocalisationPanel:
     truths: Doubles
     found: Doubles
     scores: Doubles
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One line of a figure.
+
+    Attributes:
+        name: In the legend.
+        x: Where, (n,).
+        y: How much, (n,).
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+_CHINESE = (
+    "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei",
+    "Microsoft YaHei", "SimHei", "PingFang SC", "Heiti SC", "Droid Sans Fallback", "AR PL UMing CN",
+)  # fmt: skip
+
+
+def curve_figure(
+    curves: Sequence[Curve], *, title: str, x_label: str, y_label: str, mark: float | None = None
+) -> bytes:
+    """Draw lines over one axis, as PNG.
+
+    Args:
+        curves: At least one, each of two points or more.
+        title: Above the figure; Chinese needs one of the usual Chinese fonts, and is an error without.
+        x_label: Below.
+        y_label: At the left.
+        mark: Where an upright line stands, or None.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        ShapeError: There is no curve, or its lengths differ.
+        DataError: A text needs a font with Chinese glyphs, and none is installed.
+    """
+    if not curves or any(len(curve.x) != len(curve.y) or len(curve.x) < 2 for curve in curves):
+        raise ShapeError("there must be a curve, and each must have as many x as y, two at least.")
+    require_matplotlib()
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    texts = [title, x_label, y_label, *(curve.name for curve in curves)]
+    encoded = io.BytesIO()
+    with rc_context({"font.family": fonts_for("".join(texts))}):
+        figure = Figure(figsize=(7, 4), dpi=110, layout="tight")
+        axis = figure.subplots()
+        for curve in curves:
+            axis.plot(curve.x, curve.y, marker="o", markersize=3, label=curve.name)
+        if mark is not None:
+            axis.axvline(mark, color="grey", linestyle="dashed", linewidth=1)
+        axis.set(title=title, xlabel=x_label, ylabel=y_label)
+        axis.grid(alpha=0.3)
+        axis.legend()
+        canvas: Any = FigureCanvasAgg(figure)  # its print_png has no annotations
+        canvas.print_png(encoded, metadata={"Software": "clipfast"})
+    return encoded.getvalue()
+
+
+def fonts_for(text: str) -> list[str]:
+    """Return the font families that a text needs: a Chinese one beside the usual where it holds Chinese.
+
+    Raises:
+        DataError: It needs one and none is installed.
+    """
+    require_matplotlib()
+    from matplotlib import font_manager
+
+    if not any("\u2e80" <= letter <= "\u9fff" or "\uff00" <= letter <= "\uffef" for letter in text):
+        return ["DejaVu Sans"]
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    found = [name for name in _CHINESE if name in installed]
+    if not found:
+        raise DataError(
+            "A figure with Chinese text needs a Chinese font, and none is installed. Install one, such as the package "
+            "fonts-noto-cjk, or take --lang en."
+        )
+    return ["DejaVu Sans", found[0]]
 
 
 def require_matplotlib() -> None:

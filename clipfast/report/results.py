@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from clipfast.errors import DataError, ShapeError
 from clipfast.metrics.image_series import ImageSeries, PrecisionSeries, RatioSeries
+from clipfast.report.result_kinds import JSON_KINDS, read_figures
 from clipfast.storage import atomic_write, load_sealed_npz, save_sealed_npz
 
 __all__ = ["RESULT_FILES", "ResultDirectory", "load_result", "load_series", "save_series", "write_json"]
 
-# Kind of a result directory: the file that says it. A new kind is a row here; it writes `samples` and `outcomes.npz`.
-RESULT_FILES = {"localize": "map_results.json"}
+# Kind of a result directory: the file that says it. A new kind is a row here that writes `samples` and `outcomes.npz`,
+# or a row of JSON_KINDS.
+RESULT_FILES = {"localize": "map_results.json"} | {kind: name for kind, (name, _) in JSON_KINDS.items()}
 _OUTCOMES = "outcomes.npz"
 _LARGEST = 1 << 30
 _TYPES: dict[str, type[RatioSeries] | type[PrecisionSeries]] = {"ratio": RatioSeries, "precision": PrecisionSeries}
@@ -96,7 +98,10 @@ def load_result(folder: Path) -> ResultDirectory:
         )
     content = _decoded(found[0])
     kind, samples = content.get("kind"), content.get("samples")
-    if kind not in RESULT_FILES or not isinstance(samples, list):
+    if isinstance(kind, str) and kind in JSON_KINDS and found[0].name == RESULT_FILES[kind]:
+        figures = read_figures(kind, content, found[0])
+        return ResultDirectory(folder, kind, content, figures.samples, figures.series)
+    if kind != "localize" or not isinstance(samples, list):
         raise DataError(f"{found[0]} must be a result of kind {', '.join(RESULT_FILES)}; got {kind!r}.")
     try:
         hashes = {str(sample["id"]): str(sample["sha256"]) for sample in samples}

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from xml.etree import ElementTree as ET  # elements are built here, nothing is parsed
 
-__all__ = ["bar_chart", "histogram", "reliability_diagram"]
+from clipfast.storage import atomic_write
+
+__all__ = ["bar_chart", "dumbbell_chart", "histogram", "reliability_diagram", "save_svg", "share_chart"]
 
 _WIDTH, _ROW, _LABEL = 640, 24, 220
 _PLOT = 260
 _COLOURS = ("#2f6db3", "#d98324", "#7a7a7a")
+_DOTS = ("#d98324", "#2f6db3")
+_PARTS = (*_DOTS, "#7a7a7a")
 
 
 def bar_chart(
@@ -80,6 +85,79 @@ def reliability_diagram(
     return chart
 
 
+def dumbbell_chart(names: Sequence[str], points: Sequence[Sequence[float]], legend: Sequence[str]) -> ET.Element:
+    """Draw two or three shares in [0, 1] a row as dots on a line, the half marked: chance for an AUROC.
+
+    The line begins at the half where nothing lies below it, else at 0. That of a row joins the first two; names and
+    points are of one length, `legend` as long as a row.
+    """
+    head, height = 30, 30 + _ROW * len(names) + 28
+    start = 0.5 if min((value for row in points for value in row), default=0.0) >= 0.5 else 0.0
+    chart = _chart(_WIDTH, height, f"{', '.join(legend)} by row")
+    scale, bottom = _WIDTH - _LABEL - 30, head + _ROW * len(names)
+
+    def across(value: float) -> float:
+        return _LABEL + (value - start) / (1 - start) * scale
+
+    for step in range(5):
+        value = start + (1 - start) * step / 4
+        x = across(value)
+        _line(chart, (x, head - 4, x, bottom), "#888" if value == 0.5 else "#ddd")
+        _text(chart, x, bottom + 18, f"{100 * value:.3g} %", anchor="middle")
+    for at, (name, row) in enumerate(zip(names, points, strict=True)):
+        y = head + at * _ROW + _ROW / 2
+        _text(chart, _LABEL - 12, y + 5, _short(name), anchor="end")
+        _line(chart, (across(row[0]), y, across(row[1]), y), "#999")
+        for place, value in enumerate(row):
+            _dot(chart, (across(value), y), place).set("fill-opacity", "0.85")
+    _legend(chart, legend, dots=True)
+    return chart
+
+
+def share_chart(names: Sequence[str], parts: Sequence[Sequence[int]], legend: Sequence[str]) -> ET.Element:
+    """Draw counts as parts of a whole, one bar a row, each part with its count; rows without any count are empty."""
+    head = 30
+    chart = _chart(_WIDTH, head + _ROW * len(names) + 8, f"{', '.join(legend)} by row")
+    width = _WIDTH - _LABEL - 20
+    for at, (name, counts) in enumerate(zip(names, parts, strict=True)):
+        y, x, whole = head + at * _ROW, float(_LABEL), max(sum(counts), 1)
+        _text(chart, _LABEL - 8, y + 16, _short(name), anchor="end")
+        for place, count in enumerate(counts):
+            if count:
+                wide = width * count / whole
+                _rect(chart, (x, y + 4, wide, _ROW - 8), _PARTS[place])
+                _text(chart, x + wide / 2, y + 17, str(count), anchor="middle").set("fill", "#fff")
+                x += wide
+    _legend(chart, legend, dots=False)
+    return chart
+
+
+def save_svg(path: Path, chart: ET.Element) -> None:
+    """Write a chart as a file of its own, on white, atomically."""
+    alone = ET.Element("svg", {"xmlns": "http://www.w3.org/2000/svg", "font-family": "sans-serif", **chart.attrib})
+    ET.SubElement(alone, "rect", {"width": "100%", "height": "100%", "fill": "#fff"})
+    alone.extend(list(chart))
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(ET.tostring(alone, encoding="utf-8", xml_declaration=True) + b"\n")
+
+
+def _legend(chart: ET.Element, names: Sequence[str], *, dots: bool) -> None:
+    for at, name in enumerate(names):
+        x = _LABEL + 135 * at
+        if dots:
+            _dot(chart, (x + 5, 12), at)
+        else:
+            _rect(chart, (x, 7, 10, 10), _PARTS[at])
+        _text(chart, x + 16, 17, name)
+
+
+def _dot(chart: ET.Element, centre: tuple[float, float], place: int) -> ET.Element:
+    """A filled circle; the third of a row is smaller and dark, so that it shows on top of another."""
+    radius, colour = ("6", _DOTS[place]) if place < 2 else ("3", "#111")
+    x, y = (f"{value:.1f}" for value in centre)
+    return ET.SubElement(chart, "circle", {"cx": x, "cy": y, "r": radius, "fill": colour})
+
+
 def _chart(width: float, height: float, label: str) -> ET.Element:
     box = f"0 0 {width:g} {height:g}"
     return ET.Element(
@@ -100,8 +178,10 @@ def _line(chart: ET.Element, ends: tuple[float, float, float, float], colour: st
     )
 
 
-def _text(chart: ET.Element, x: float, y: float, text: str, *, anchor: str = "start") -> None:
-    ET.SubElement(chart, "text", {"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor}).text = text
+def _text(chart: ET.Element, x: float, y: float, text: str, *, anchor: str = "start") -> ET.Element:
+    element = ET.SubElement(chart, "text", {"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor})
+    element.text = text
+    return element
 
 
 def _short(name: str) -> str:

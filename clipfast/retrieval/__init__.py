@@ -9,11 +9,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from clipfast.retrieval.answers import Answer, Judgement
 from clipfast.retrieval.bank import FabricBank
 from clipfast.retrieval.bankfile import BankModel
 from clipfast.retrieval.check import BankCheck, Problem, check_folder, check_references
 from clipfast.retrieval.confusion import Confusion, LeaveOneOut, leave_one_out
-from clipfast.retrieval.crops import Sidecar, crop_box, crop_patch, read_sidecar, write_sidecar
+from clipfast.retrieval.crops import Region, Sidecar, crop_box, crop_patch, read_sidecar, write_sidecar
 from clipfast.retrieval.default import rank_by_retrieval
 from clipfast.retrieval.encode import BuildReport, Skipped
 from clipfast.retrieval.legacy import Imported, import_vectors
@@ -25,15 +26,20 @@ from clipfast.retrieval.scoring import ClassScore, Neighbour, Ranked, class_scor
 
 if TYPE_CHECKING:
     from clipfast.retrieval.attributes import FabricAttributes, extract_attributes
+    from clipfast.retrieval.confidence import Judge, bank_judge
     from clipfast.retrieval.evalset import EvalSample, EvalSet, make_eval_set
-    from clipfast.retrieval.evaluation import Comparison, Evaluation, PhaseResult, evaluate
+    from clipfast.retrieval.evaluation import Comparison, Doubts, Evaluation, PhaseResult, evaluate
     from clipfast.retrieval.fused import CurvePoint, FittedFusion, fit_fusion
     from clipfast.retrieval.fusion import Fusion, Voices, fuse_with_clip
     from clipfast.retrieval.head import HeadOptions, HeadReport, LinearHead
     from clipfast.retrieval.heldout import TrainedHead, train_head
+    from clipfast.retrieval.labels import Labeller, LabelStats, LabelStore, SeenCrop
+    from clipfast.retrieval.live import LiveVoices
     from clipfast.retrieval.recommend import Recommendation, recommend_fabrics_localized
+    from clipfast.retrieval.registry import Registry
 
 __all__ = [
+    "Answer",
     "BankCheck",
     "BankModel",
     "BuildReport",
@@ -41,6 +47,7 @@ __all__ = [
     "Comparison",
     "Confusion",
     "CurvePoint",
+    "Doubts",
     "EvalSample",
     "EvalSet",
     "Evaluation",
@@ -51,8 +58,14 @@ __all__ = [
     "HeadOptions",
     "HeadReport",
     "Imported",
+    "Judge",
+    "Judgement",
+    "LabelStats",
+    "LabelStore",
+    "Labeller",
     "LeaveOneOut",
     "LinearHead",
+    "LiveVoices",
     "Neighbour",
     "PhaseResult",
     "PhotoFacts",
@@ -62,12 +75,16 @@ __all__ = [
     "RebuildOptions",
     "Recommendation",
     "References",
+    "Region",
+    "Registry",
     "Rule",
     "RuleSet",
+    "SeenCrop",
     "Sidecar",
     "Skipped",
     "TrainedHead",
     "Voices",
+    "bank_judge",
     "check_folder",
     "check_references",
     "class_scores",
@@ -93,10 +110,13 @@ __all__ = [
 _LAZY: dict[str, str] = {
     "FabricAttributes": "attributes",
     "extract_attributes": "attributes",
+    "Judge": "confidence",
+    "bank_judge": "confidence",
     "EvalSample": "evalset",
     "EvalSet": "evalset",
     "make_eval_set": "evalset",
     "Comparison": "evaluation",
+    "Doubts": "evaluation",
     "Evaluation": "evaluation",
     "PhaseResult": "evaluation",
     "evaluate": "evaluation",
@@ -111,7 +131,13 @@ _LAZY: dict[str, str] = {
     "LinearHead": "head",
     "TrainedHead": "heldout",
     "train_head": "heldout",
+    "LiveVoices": "live",
+    "LabelStats": "labels",
+    "LabelStore": "labels",
+    "Labeller": "labels",
+    "SeenCrop": "labels",
     "Recommendation": "recommend",
+    "Registry": "registry",
     "recommend_fabrics_localized": "recommend",
 }
 

@@ -7,12 +7,14 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from clipfast.errors import DataError
 from clipfast.index import VectorIndex
+from clipfast.retrieval.answers import Answer, Judgement
 from clipfast.retrieval.bankfile import BankModel, read_bank, require_model, write_bank
 from clipfast.retrieval.build import encode_fabric, encode_folder
 from clipfast.retrieval.encode import BuildReport, EncodeOptions
@@ -185,8 +187,11 @@ class FabricBank:
             self._references = old.taken(keep)
         return len(old) - len(keep)
 
-    def rank(self, query: Floats | ImageSource, topk: int = 5, score: ClassScore = "max") -> list[Ranked]:
+    def rank(self, query: Floats | ImageSource, topk: int = 5, score: ClassScore = "max") -> Answer[Ranked]:
         """Rank the fabrics for one query, best first; equal scores stand in the order of fabric ids.
+
+        The list also has `.confidence`, the probability that its first fabric is right, and `.none_of_these`; both rest
+        on asking the bank for its own photos, see `clipfast.retrieval.bank_judge`.
 
         Args:
             query: One unit vector, (e,) or (1, e) float32; or one image, where the bank has its clip.
@@ -201,7 +206,7 @@ class FabricBank:
 
     def rank_many(
         self, queries: Floats | Iterable[ImageSource], topk: int = 5, score: ClassScore = "max"
-    ) -> list[list[Ranked]]:
+    ) -> list[Answer[Ranked]]:
         """Rank the fabrics for several queries; each answer equals that of `rank`.
 
         Args:
@@ -250,13 +255,14 @@ class FabricBank:
         ]
         return {references.fabrics[place]: _neighbour(references, place, float(cosines[place])) for place in places}
 
-    def _rank(self, rows: Floats, topk: int, score: ClassScore) -> list[list[Ranked]]:
+    def _rank(self, rows: Floats, topk: int, score: ClassScore) -> list[Answer[Ranked]]:
         require_topk(topk)
         references = self._references
-        answers: list[list[Ranked]] = []
+        answers: list[Answer[Ranked]] = []
         for start in range(0, len(rows), _QUERIES_PER_PRODUCT):
-            scores = class_scores(rows[start : start + _QUERIES_PER_PRODUCT], references, score)
-            answers += [ranking(row, references, topk) for row in scores]
+            part = rows[start : start + _QUERIES_PER_PRODUCT]
+            for row, scores in zip(part, class_scores(part, references, score), strict=True):
+                answers.append(Answer(ranking(scores, references, topk), partial(_judged, references, row)))
         return answers
 
     def _one(self, query: Floats | ImageSource) -> Floats:
@@ -269,6 +275,13 @@ class FabricBank:
                 index.add(self._references.embeddings)
                 self._index = (self._references, index)
             return self._index
+
+
+def _judged(references: References, row: Floats) -> Judgement:
+    """Judge an answer by the highest cosines, whatever score ranked it: those are what the judge was fitted on."""
+    from clipfast.retrieval.confidence import judge_bank  # brings the metrics with it
+
+    return judge_bank(references, class_scores(row[None], references))[0]
 
 
 def _neighbour(references: References, place: int, score: float) -> Neighbour:

@@ -16,7 +16,7 @@ from clipfast.types import ImageSource
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["PATCH_SIZE", "Sidecar", "crop_box", "crop_patch", "read_sidecar", "sidecar_path", "write_sidecar"]
+__all__ = ["PATCH_SIZE", "Region", "Sidecar", "crop_box", "crop_patch", "read_sidecar", "sidecar_path", "write_sidecar"]
 
 PATCH_SIZE = 224
 """Pixels along each side of a patch, if nothing else is said."""
@@ -30,25 +30,65 @@ class Sidecar(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         source: The photo that the patch was cut from: a path, relative to the side-car's folder or absolute.
         coords: Where in the photo, (x, y) in pixels: the click, which is the middle unless the border was near.
         size: Pixels along each side of what was cut.
+        box: What was cut where it was no square around a click: (left, top, right, bottom) in pixels, half-open.
         who: Who gave the label.
         when: When, ISO 8601 with its offset.
         model: Which model's answer was looked at.
         confidence: Its calibrated probability, in [0, 1].
+        answer: What it took the patch for.
+        picked: Why the patch came to be labelled: `uncertain`, `random`, or None where somebody chose it.
     """
 
     source: str | None = None
     coords: tuple[int, int] | None = None
     size: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    box: tuple[int, int, int, int] | None = None
     who: str | None = None
     when: str | None = None
     model: str | None = None
     confidence: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    answer: str | None = None
+    picked: str | None = None
 
     def photo(self, patch: Path) -> Path | None:
         """Return the source photo's path, absolute; None where no source is named."""
         if self.source is None:
             return None
         return Path(os.path.normpath(patch.parent.absolute() / self.source))
+
+
+class Region(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which part of a photo is meant: a square around a click, a box, or all of it.
+
+    Attributes:
+        coords: The click, (x, y) in pixels.
+        size: Pixels along each side of the square.
+        box: Left, top, right, bottom in pixels, half-open; not together with `coords`.
+    """
+
+    coords: tuple[int, int] | None = None
+    size: int = PATCH_SIZE
+    box: tuple[int, int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.coords is not None and self.box is not None:
+            raise ShapeError(f"a region is a click or a box, not both; got {self.coords} and {self.box}.")
+
+    @property
+    def whole(self) -> bool:
+        """True where all of the photo is meant."""
+        return self.coords is None and self.box is None
+
+    def cut(self, photo: ImageSource) -> Image.Image:
+        """Cut it out of a photo.
+
+        Raises:
+            ShapeError: It leaves the photo.
+            ImageError: The photo cannot be read.
+        """
+        if self.coords is not None:
+            return crop_patch(photo, self.coords, self.size)
+        return load_image(photo) if self.box is None else crop_box(photo, self.box)
 
 
 def crop_patch(image: ImageSource, xy: tuple[int, int], size: int = PATCH_SIZE) -> Image.Image:

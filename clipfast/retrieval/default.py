@@ -6,6 +6,7 @@ import os
 import threading
 from pathlib import Path
 
+from clipfast.retrieval.answers import Answer
 from clipfast.retrieval.bank import FabricBank
 from clipfast.retrieval.bankfile import missing_bank
 from clipfast.retrieval.scoring import Ranked
@@ -17,7 +18,8 @@ DEFAULT_FOLDER = Path("data/fabrics")
 DEFAULT_BANK = Path("data/fabric_bank.npz")
 
 _lock = threading.Lock()
-_loaded: dict[tuple[str | None, Path], FabricBank] = {}
+_Stamp = tuple[int, int, int]
+_loaded: dict[tuple[str | None, Path], tuple[FabricBank, _Stamp]] = {}
 
 
 def default_bank_path() -> Path:
@@ -25,11 +27,12 @@ def default_bank_path() -> Path:
     return Path(os.environ.get("CLIPFAST_BANK") or DEFAULT_BANK)
 
 
-def rank_by_retrieval(image: ImageSource, topk: int = 5) -> list[Ranked]:
+def rank_by_retrieval(image: ImageSource, topk: int = 5) -> Answer[Ranked]:
     """Rank the fabrics of the default bank for one image, best first.
 
     The model is `CLIPFAST_MODEL`, else the embedded `mini`; the bank is `CLIPFAST_BANK`, else `data/fabric_bank.npz`.
-    Both are loaded at the first call and kept for the next ones; safe from several threads.
+    Both are loaded at the first call and kept for the next ones; a bank file that was replaced since is loaded again,
+    with the same model. Safe from several threads.
 
     Args:
         image: A path, the bytes of a file, an open file, a PIL image or a uint8 (h, w, 3) array.
@@ -44,12 +47,20 @@ def rank_by_retrieval(image: ImageSource, topk: int = 5) -> list[Ranked]:
 
 
 def default_bank() -> FabricBank:
-    """Return the default bank with its model, loaded at the first call and kept."""
+    """Return the default bank with its model, loaded at the first call and kept until its file is replaced.
+
+    A file that is gone leaves the bank that was loaded in use: whoever writes one anew may have removed it first.
+
+    Raises:
+        ArtifactError: The bank is missing at the first call, or what replaced it is damaged.
+        FingerprintError: Another model made the bank.
+    """
     model, path = os.environ.get("CLIPFAST_MODEL") or None, default_bank_path()
     key = (model, path.absolute())
     with _lock:
+        stamp = _stamp(path)
         if key not in _loaded:
-            if not path.is_file():  # before the model, which takes longer to load
+            if stamp is None:  # before the model, which takes longer to load
                 raise missing_bank(path)
             from clipfast.runtime.clip import Clip
 
@@ -57,5 +68,17 @@ def default_bank() -> FabricBank:
             bank = FabricBank.load(path, clip=clip)
             clip.warm_up(["embed"])
             _loaded.clear()  # one model in memory, not one for every setting that was ever tried
-            _loaded[key] = bank
-        return _loaded[key]
+            _loaded[key] = bank, stamp
+        bank, known = _loaded[key]
+        if stamp is not None and stamp != known:
+            bank = FabricBank.load(path, clip=bank.clip)
+            _loaded[key] = bank, stamp
+        return bank
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size

@@ -136,9 +136,19 @@ class EvalSet:
         if changed:
             raise DataError(f"{_listed([self._changed(sample) for sample in changed])}. {_CHANGED}")
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one JSON object a line, atomically, with paths relative to the file's folder."""
+    def save(self, path: str | os.PathLike[str], *, replace: bool = True) -> None:
+        """Write one JSON object a line, atomically, with paths relative to the file's folder.
+
+        Args:
+            path: The file.
+            replace: Whether it may take the place of a set of another version, with which results do not compare.
+
+        Raises:
+            DataError: Such a set is there and must not be replaced.
+        """
         target = Path(path)
+        if not replace:
+            self._require_place(target)
         folder = target.parent.absolute()
         moved = [
             msgspec.structs.replace(sample, image=Path(os.path.relpath(self.file(sample), folder)).as_posix())
@@ -165,6 +175,17 @@ class EvalSet:
         if not samples:
             raise DataError(f"{file} holds no sample. Make it again: clipfast evalset make")
         return cls(samples, file.parent, path=file)
+
+    def _require_place(self, target: Path) -> None:
+        if not target.exists():
+            return
+        present = EvalSet.load(target)
+        if present.version != self.version:
+            raise DataError(
+                f"{target} holds an evaluation set already: version {present.version}, {len(present)} samples. It is "
+                f"frozen; results on version {self.version} do not compare with those on it. Keep it, name another "
+                "file with --output, or replace it: clipfast evalset make --replace"
+            )
 
     def _moved(self, sample: EvalSample) -> str:
         return f"{sample.image} is not at {self.file(sample)}"

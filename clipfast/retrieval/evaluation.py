@@ -16,10 +16,12 @@ from clipfast.metrics import (
     Interval,
     PairedDifference,
     bootstrap_interval,
+    expected_calibration_error,
     mcnemar_test,
     paired_bootstrap,
     wilson_interval,
 )
+from clipfast.retrieval.answers import Judgement
 from clipfast.retrieval.attributes import extract_attributes
 from clipfast.retrieval.encode import Skipped
 from clipfast.retrieval.evalset import EvalSample, EvalSet
@@ -27,7 +29,7 @@ from clipfast.retrieval.fusion import Voices, entries_of
 from clipfast.retrieval.recommend import rule_scores
 from clipfast.retrieval.voices import Doubles, Voice
 
-__all__ = ["Comparison", "Evaluation", "Latency", "PhaseResult", "evaluate"]
+__all__ = ["Comparison", "Doubts", "Evaluation", "Latency", "PhaseResult", "evaluate"]
 
 _NEVER = 0  # rank of a fabric that is not in the answer at all
 _RESAMPLES = BootstrapOptions(method="percentile")
@@ -83,6 +85,33 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubts:
+    """What the last phase thinks of its own answers.
+
+    Attributes:
+        confidence: Mean of the confidences.
+        calibration_error: Expected calibration error of the confidences (10 bins).
+        calibrated: False where nothing was fitted, so that the first fabric's share stands for a confidence.
+        uncertain: Answers with a confidence below one half, or none of these.
+        known: Pictures of fabrics that the bank holds.
+        refused: How many of those were answered "none of these": false refusals.
+        strange: Pictures of other fabrics.
+        noticed: How many of those were answered so.
+        confidences: Of each picture.
+    """
+
+    confidence: float
+    calibration_error: float
+    calibrated: bool
+    uncertain: int
+    known: int
+    refused: int
+    strange: int
+    noticed: int
+    confidences: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """What an evaluation found.
 
@@ -93,6 +122,8 @@ class Evaluation:
         comparisons: Each phase with the one before it, and the last with the first.
         unknown: Fabrics of the set that neither bank nor rules know: they can never be right.
         eval_version: Of the set.
+        asked: Pictures that could be asked about, in the order of the ranks.
+        doubts: What the last phase thinks of its own answers.
     """
 
     total: int
@@ -101,6 +132,8 @@ class Evaluation:
     comparisons: tuple[Comparison, ...]
     unknown: tuple[str, ...]
     eval_version: str
+    doubts: Doubts
+    asked: tuple[EvalSample, ...] = ()
 
     @property
     def processed(self) -> int:
@@ -146,11 +179,12 @@ def evaluate(
     eval_set.verify()
     _require_unseen(eval_set, voices)
     answers: dict[str, _Answers] = {}
+    judged: list[Judgement] = []
     asked: list[EvalSample] = []
     errors: list[Skipped] = []
     for done, sample in enumerate(eval_set.samples, start=1):
         try:
-            _ask(eval_set, sample, voices, answers)
+            judged.append(_ask(eval_set, sample, voices, answers))
             asked.append(sample)
         except (ImageError, ShapeError) as error:
             errors.append(Skipped(sample.image, str(error)))
@@ -172,10 +206,12 @@ def evaluate(
         comparisons=_comparisons(phases, seed),
         unknown=tuple(sorted({label for label in labels if label not in known})),
         eval_version=eval_set.version,
+        asked=tuple(asked),
+        doubts=_doubts(judged, phases[-1], [sample.label in voices.bank.references.names for sample in asked]),
     )
 
 
-def _ask(eval_set: EvalSet, sample: EvalSample, voices: Voices, answers: dict[str, _Answers]) -> None:
+def _ask(eval_set: EvalSet, sample: EvalSample, voices: Voices, answers: dict[str, _Answers]) -> Judgement:
     """Answer one picture in every phase; a phase's time is what it and those before it needed."""
     clip, owners = voices.bank.clip, voices.owners
     if clip is None:
@@ -201,6 +237,24 @@ def _ask(eval_set: EvalSet, sample: EvalSample, voices: Voices, answers: dict[st
         answer.ranks.append(order.index(label) + 1 if label in order else _NEVER)
         answer.firsts.append(order[0])
         answer.seconds.append(seconds)
+    return voices.judged(scores_of, bank)[0]  # of the last phase
+
+
+def _doubts(judged: Sequence[Judgement], last: PhaseResult, held: Sequence[bool]) -> Doubts:
+    probs = np.array([judgement.confidence for judgement in judged])
+    refused, known = np.array([judgement.none for judgement in judged]), np.array(held)
+    right = (np.array(last.ranks) == 1).astype(np.int64)
+    return Doubts(
+        confidence=float(probs.mean()),
+        calibration_error=expected_calibration_error(right, np.stack([1 - probs, probs], axis=1), bins=10),
+        calibrated=all(judgement.calibrated for judgement in judged),
+        uncertain=sum(judgement.uncertain for judgement in judged),
+        known=int(known.sum()),
+        refused=int((refused & known).sum()),
+        strange=int((~known).sum()),
+        noticed=int((refused & ~known).sum()),
+        confidences=tuple(probs.tolist()),
+    )
 
 
 def _result(name: str, found: _Answers, labels: Sequence[str], ks: Sequence[int], seed: int) -> PhaseResult:

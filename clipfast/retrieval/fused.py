@@ -14,6 +14,7 @@ import numpy as np
 from clipfast import learning
 from clipfast.errors import ArtifactError, DataError
 from clipfast.retrieval.attributes import extract_attributes
+from clipfast.retrieval.confidence import Judge, answer_features, fit_confidence, fit_openset, openset_views
 from clipfast.retrieval.evalset import EvalSet
 from clipfast.retrieval.fusion import Fusion, Voices, entries_of, require_share
 from clipfast.retrieval.grouping import photo_groups
@@ -23,12 +24,12 @@ from clipfast.retrieval.labelled import LabelledRows, encode_labelled, list_patc
 from clipfast.retrieval.recommend import rule_scores
 from clipfast.retrieval.rules import RuleSet
 from clipfast.retrieval.voices import Doubles, Voice, smoothed_temperature
-from clipfast.storage import atomic_write
+from clipfast.storage import atomic_write, require_format
 from clipfast.types import Floats, Ints
 
 __all__ = ["CurvePoint", "FittedFusion", "default_fusion_path", "fit_fusion", "with_alpha"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _MAX_BYTES = 16 << 20
 _ALPHAS = tuple(round(step / 20, 2) for step in range(21))
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -74,6 +75,7 @@ class FittedFusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         rules: Name of the rules.
         fingerprint: Of the bank's model.
         eval_version: Of the evaluation set that was left out; None where there was none.
+        judge: Confidence and none-of-these of answers with these weights, fitted on the same patches.
     """
 
     alpha: Share
@@ -88,6 +90,7 @@ class FittedFusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     rules: str
     fingerprint: str
     eval_version: str | None
+    judge: Judge
     format: int = FORMAT_VERSION
 
     def fusion(self) -> Fusion:
@@ -120,12 +123,11 @@ class FittedFusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         if file.stat().st_size > _MAX_BYTES:
             raise ArtifactError(f"{file} is larger than {_MAX_BYTES:,} bytes; those are no fitted weights.")
         try:
-            found = msgspec.json.decode(file.read_bytes(), type=cls)
+            text = file.read_text(encoding="utf-8")
+            require_format(text, FORMAT_VERSION, file, remedy="Fit them again: clipfast fuse fit.")
+            return msgspec.json.decode(text, type=cls)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ArtifactError(f"{file} holds no fitted weights: {error}. Fit them again.") from error
-        if found.format != FORMAT_VERSION:
-            raise ArtifactError(f"{file} has format {found.format}; this clipfast reads {FORMAT_VERSION}.")
-        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,7 +165,7 @@ def with_alpha(voices: Voices, alpha: float | Literal["fit"], fitted: FittedFusi
         raise ArtifactError(
             f"The weights were fitted with the rules {found.rules}; these are {voices.rules.name}. Fit them again."
         )
-    return replace(voices, fusion=found.fusion())
+    return replace(voices, fusion=found.fusion(), judge=found.judge)
 
 
 def fit_fusion(
@@ -237,8 +239,9 @@ def _fit(voices: Voices, found: _Validation, rules: RuleSet) -> FittedFusion:
         points = tuple(_point(alpha, share, probs, truth) for alpha in _ALPHAS)
         if not curve or _merit(_best(points)) > _merit(_best(curve)):
             best_share, curve = share, points
+    best = _best(curve)
     return FittedFusion(
-        alpha=_best(curve).alpha,
+        alpha=best.alpha,
         head_share=None if found.head is None else best_share,
         rules_temperature=calibrated[0].temperature,
         bank_temperature=calibrated[1].temperature,
@@ -250,7 +253,28 @@ def _fit(voices: Voices, found: _Validation, rules: RuleSet) -> FittedFusion:
         rules=rules.name,
         fingerprint=voices.bank.model.fingerprint,
         eval_version=None,
+        judge=_judge(probs, (best.alpha, best_share), truth, found),
     )
+
+
+def _judge(probs: Sequence[Doubles], weights: tuple[float, float], truth: Ints, found: _Validation) -> Judge:
+    """Fit confidence and none-of-these on the answers that the chosen weights give."""
+    fused = _pooled(probs, *weights)
+    names = found.bank.names
+    held = [at for at, label in enumerate(found.labels) if label in names]
+    owner = np.array([names.index(found.labels[at]) for at in held], np.int64)
+    views = openset_views(found.bank.scores[held], owner) if len(names) > 1 else []
+    features = answer_features(fused, found.bank.scores)
+    return Judge(confidence=fit_confidence(features, fused.argmax(axis=1) == truth), openset=fit_openset(views))
+
+
+def _pooled(probs: Sequence[Doubles], alpha: float, share: float) -> Doubles:
+    """Return the voices' weighted mean, (n, c); the head's probabilities are the third, where there is a head."""
+    weights = (alpha, (1 - alpha) * (1 - share), (1 - alpha) * share)
+    scores = np.zeros_like(probs[0])
+    for weight, part in zip(weights, probs, strict=False):
+        scores += weight * part
+    return scores
 
 
 def _merit(point: CurvePoint) -> tuple[float, float]:
@@ -262,10 +286,7 @@ def _best(points: Sequence[CurvePoint]) -> CurvePoint:
 
 
 def _point(alpha: float, share: float, probs: Sequence[Doubles], truth: Ints) -> CurvePoint:
-    weights = (alpha, (1 - alpha) * (1 - share), (1 - alpha) * share)
-    scores = np.zeros_like(probs[0])
-    for weight, part in zip(weights, probs, strict=False):
-        scores += weight * part
+    scores = _pooled(probs, alpha, share)
     known = truth >= 0
     own = np.where(known, scores[np.arange(len(truth)), truth], 0.0)
     before = (scores > own[:, None]).sum(axis=1)  # of equals the right one is first, for every α alike

@@ -18,10 +18,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 from weakref import WeakKeyDictionary
 
+import msgspec
 import numpy as np
 
 from clipfast.errors import DataError, ShapeError
+from clipfast.retrieval.answers import Answer, Judgement
 from clipfast.retrieval.bank import FabricBank
+from clipfast.retrieval.confidence import Judge, bank_judge
 from clipfast.retrieval.head import LinearHead
 from clipfast.retrieval.queries import one_query, require_topk
 from clipfast.retrieval.recommend import Recommendation
@@ -83,12 +86,15 @@ class Voices:
         head: A head trained on embeddings of the same model, or None.
         rules: Names, notes, and which fabrics an entry stands for.
         fusion: How they are weighed.
+        judge: Confidence and none-of-these of fused answers, as `clipfast fuse fit` found them. None: none-of-these as
+            the bank finds it by itself, and the first fabric's share in place of a confidence.
     """
 
     bank: FabricBank
     head: LinearHead | None = None
     rules: RuleSet | None = None
     fusion: Fusion = field(default_factory=Fusion)
+    judge: Judge | None = None
 
     @property
     def owners(self) -> dict[str, str]:
@@ -124,6 +130,11 @@ class Voices:
                 fused += weight * voice.probs(entries, self.owners)
         return entries, fused
 
+    def judged(self, fused: Doubles, bank: Voice) -> list[Judgement]:
+        """Judge fused answers, (n, c), by them and by what the bank says."""
+        judge = self.judge or msgspec.structs.replace(bank_judge(self.bank.references), confidence=None)
+        return judge.judge(fused, bank.scores)
+
 
 def fuse_with_clip(  # the first five are the owner's signature
     patch_img: ImageSource,
@@ -133,8 +144,10 @@ def fuse_with_clip(  # the first five are the owner's signature
     topk: int = 5,
     *,
     voices: Voices | None = None,
-) -> list[Recommendation]:
+) -> Answer[Recommendation]:
     """Rank fabrics by rules and photos together, best first.
+
+    The list also has `.confidence` and `.none_of_these`, see `clipfast.retrieval.confidence`.
 
     Both voices are made probabilities before they are added; see this module's text. A fabric of the rules that the
     bank does not hold is listed and scored by the rules alone, α times their probability; one of the bank without a
@@ -167,11 +180,13 @@ def fuse_with_clip(  # the first five are the owner's signature
     unnamed = [] if asked.rules is None or not given else [n for n in asked.rules.rules if n not in given]
     scores = np.array([[*(item.score for item in given.values()), *(0.0 for _ in unnamed)]])
     rules = asked.rules_voice([*given, *unnamed], scores) if given else None
-    entries, fused = asked.fuse(rules, asked.bank_voice(rows), asked.head_voice(rows))
+    bank = asked.bank_voice(rows)
+    entries, fused = asked.fuse(rules, bank, asked.head_voice(rows))
     held = {asked.owners.get(name, name) for name in asked.bank.references.names}
     listed = [at for at, entry in enumerate(entries) if entry in given or entry in held]
     listed.sort(key=lambda at: -fused[0, at])
-    return [_named(entries[at], float(fused[0, at]), given, asked.rules, language) for at in listed[:topk]]
+    results = [_named(entries[at], float(fused[0, at]), given, asked.rules, language) for at in listed[:topk]]
+    return Answer(results, lambda: asked.judged(fused, bank)[0])
 
 
 def bank_temperature(references: References) -> float:

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipfast.errors import DataError
-from clipfast.retrieval.crops import read_sidecar
 from clipfast.retrieval.encode import Skipped
+from clipfast.retrieval.evalguard import EvalGuard
 from clipfast.retrieval.evalset import EVAL_SET_NAME, EvalSet, eval_set_beside
 from clipfast.retrieval.grouping import photo_groups
 from clipfast.retrieval.head import HeadOptions, LinearHead
 from clipfast.retrieval.labelled import LabelledRows, encode_labelled
-from clipfast.retrieval.looks import copies_between, look_of
 from clipfast.types import ImageEncoder
 
 __all__ = ["Kept", "TrainedHead", "find_eval_set", "leave_out", "train_head"]
@@ -124,27 +123,13 @@ def leave_out(rows: LabelledRows, eval_set: EvalSet) -> Kept:
         DataError: A near copy is among the rest, or a picture of the set was moved or changed.
     """
     eval_set.verify()
-    digests = {sample.sha256 for sample in eval_set.samples}
-    photos = {eval_set.file(sample) for sample in eval_set.samples}
-    photos |= {photo for path in photos if (photo := _source(path)) is not None}
-    references = rows.references
-    out = {
-        row
-        for row, (digest, photo) in enumerate(zip(references.sha256, rows.photos, strict=True))
-        if digest in digests or (photo is not None and photo in photos)
-    }
-    rest = [row for row in range(len(references)) if row not in out]
-    looks = [look_of(eval_set.crop(sample)) for sample in eval_set.samples]
-    copies = copies_between([rows.looks[row] for row in rest], looks)
+    guard, references = EvalGuard(eval_set), rows.references
+    held = [guard.holds(*pair) for pair in zip(references.sha256, rows.photos, strict=True)]
+    rest = [row for row, out in enumerate(held) if not out]
+    copies = guard.copies([rows.looks[row] for row in rest])
     if copies:
-        pairs = [(references.paths[rest[pair.one]], eval_set.samples[pair.other].image) for pair in copies]
-        raise _leak(list(dict(reversed(pairs)).items()))
-    return Kept(tuple(rest), tuple(references.paths[row] for row in sorted(out)))
-
-
-def _source(path: Path) -> Path | None:
-    sidecar = read_sidecar(path)
-    return None if sidecar is None else sidecar.photo(path)
+        raise _leak(list({references.paths[rest[place]]: image for place, image in reversed(copies)}.items()))
+    return Kept(tuple(rest), tuple(references.paths[row] for row, out in enumerate(held) if out))
 
 
 def _leak(pairs: Sequence[tuple[str, str]]) -> DataError:

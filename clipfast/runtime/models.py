@@ -24,7 +24,7 @@ def find_model(model: str | os.PathLike[str]) -> Path:
     Raises:
         ArtifactError: There is none; the message names the embedded models.
     """
-    if isinstance(model, str) and model in embedded_models():
+    if isinstance(model, str) and model.replace("_", "-") in embedded_models():  # a manifest has the folder's name
         return _MODELS / model.replace("-", "_")
     path = Path(model)
     if not path.is_dir():

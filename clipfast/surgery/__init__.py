@@ -10,6 +10,7 @@ from clipfast.surgery.geometry import GEOMETRIES, Geometry, centre_crop, fit_geo
 from clipfast.surgery.heatmap import heatmaps, heatmaps_by_path, unit_range
 from clipfast.surgery.options import MapOptions
 from clipfast.surgery.paths import FROM_ONE_FORWARD, PATHS, Path
+from clipfast.surgery.peak import peak_box
 from clipfast.surgery.points import Points, points
 from clipfast.surgery.proposals import ProposalOptions, Proposals, propose, score_proposals, snap_boxes
 from clipfast.surgery.refine import BoxRefiner, RefinerOptions, RefinerSample
@@ -49,6 +50,7 @@ __all__ = [
     "heatmaps",
     "heatmaps_by_path",
     "letterbox",
+    "peak_box",
     "points",
     "propose",
     "resize_maps",

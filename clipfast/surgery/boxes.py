@@ -15,22 +15,36 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clipfast.errors import DataError, ShapeError
-from clipfast.surgery.box_scores import Doubles, MapSums, require_map
+from clipfast.surgery.box_scores import Doubles, MapSums, box_means, require_map
 from clipfast.types import Ints
 
-__all__ = ["PERCENTILES", "BoxOptions", "BoxScore", "Boxes", "IfNone", "Morphology", "boxes", "boxes_at", "rank_values"]
+__all__ = [
+    "PERCENTILES",
+    "BoxOptions",
+    "BoxScore",
+    "Boxes",
+    "IfNone",
+    "Morphology",
+    "boxes",
+    "boxes_above",
+    "boxes_at",
+    "rank_values",
+]
 
 Morphology: TypeAlias = Literal["close_open", "none"]
 BoxScore: TypeAlias = Literal["mean", "contrast"]
 IfNone: TypeAlias = Literal["nothing", "whole_mask"]
 
 PERCENTILES = (75.0, 80.0, 85.0, 90.0, 95.0)  # the owner's quality table
+
+_FEW = 32  # boxes whose means are taken one by one: a table of running sums costs more than they do
 
 _SCORES: dict[BoxScore, Callable[[MapSums, NDArray[Any]], Doubles]] = {
     "mean": MapSums.means,
@@ -65,8 +79,8 @@ class Boxes:
         order = np.argsort(-scores, kind="stable")
         return cls(xyxy[order].astype(np.float64), scores[order].astype(np.float64))
 
-    def take(self, rows: NDArray[Any]) -> Boxes:
-        """Return the chosen rows: indices, or a bool for each box."""
+    def take(self, rows: NDArray[Any] | slice) -> Boxes:
+        """Return the chosen rows: indices, a bool for each box, or a slice."""
         return Boxes(self.xyxy[rows], self.scores[rows])
 
 
@@ -154,18 +168,33 @@ def boxes_at(
     >>> [found.xyxy.tolist() for found in boxes_at(heat, (95, 75))]
     [[[42.0, 42.0, 60.0, 60.0]], [[19.0, 19.0, 60.0, 60.0]]]
     """
-    chosen = options or BoxOptions()
     values = require_map(heatmap)
-    levels = rank_values(values, percentiles)
+    return boxes_above(values, rank_values(values, percentiles), options or BoxOptions())
+
+
+def boxes_above(values: NDArray[Any], levels: Doubles, options: BoxOptions) -> tuple[Boxes, ...]:
+    """Find the boxes at thresholds that are known: those of `rank_values`, values of the map.
+
+    Args:
+        values: Of `require_map`, (h, w).
+        levels: Thresholds, (k,).
+        options: As in `boxes`.
+    """
     if not len(levels) or values.min() == values.max():
         return tuple(Boxes.none() for _ in levels)
-    sums = MapSums.of(values)
-    components = (_swept if chosen.morphology == "none" else _cleaned)(values, levels, chosen)
-    kept = [_large_enough(*each, chosen) for each in components]
-    if chosen.if_none == "whole_mask":
+    components = (_swept if options.morphology == "none" else _cleaned)(values, levels, options)
+    kept = [_large_enough(*each, options) for each in components]
+    if options.if_none == "whole_mask":
         every = [corners for corners, _ in components]
         kept = [k if len(k) else _hull(e, values, level) for k, e, level in zip(kept, every, levels, strict=True)]
-    return tuple(Boxes.ranked(corners, _SCORES[chosen.score](sums, corners)) for corners in kept)
+    table = cache(lambda: MapSums.of(values))
+
+    def scores(corners: NDArray[Any]) -> Doubles:
+        if options.score == "mean" and len(corners) <= _FEW:
+            return box_means(values, corners)
+        return _SCORES[options.score](table(), corners)
+
+    return tuple(Boxes.ranked(corners, scores(corners)) for corners in kept)
 
 
 def rank_values(values: NDArray[Any], percentiles: Sequence[float]) -> Doubles:

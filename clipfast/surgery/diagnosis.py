@@ -19,6 +19,8 @@ _SMALL_PATCHES = 2.0  # objects below this many patches along a side are blurred
 _MANY_BOXES = 2.0  # boxes for each ground truth
 _WEAK_EFFECT = 0.5  # of the map's own standard deviation
 _FEW_IMAGES = 30
+_FLAT = 1e-6  # a map of less spread is rounding
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def _few_images(records: Records, _: LocaliseOptions) -> Iterator[Finding]:
         yield Finding(
             "few_images",
             None,
-            f"{records.images} images: intervals are wide, and that of a class in a few images says little.",
+            f"{records.images} images: resamples of so few are much alike, so intervals are too narrow.",
             f"Evaluate {_FEW_IMAGES} images or more (raise --limit).",
             {"images": records.images},
         )
@@ -104,10 +106,27 @@ def _small_objects(records: Records, _: LocaliseOptions) -> Iterator[Finding]:
         )
 
 
+def _same_words(records: Records, _: LocaliseOptions) -> Iterator[Finding]:
+    if not records.alike:
+        return
+    groups = [f"{', '.join(g[:_SHOWN])}{', ...' if len(g) > _SHOWN else ''}" for g in records.alike[:_SHOWN]]
+    several = sum(map(len, records.alike))
+    yield Finding(
+        "same_words",
+        None,
+        f"{several} classes have the map of another, because their words are all but the same to this model: "
+        f"{'; '.join(groups)}. Words that a model does not know all look alike, and their maps say nothing.",
+        "Name these classes by words the model knows (--phrase CLASS=WORDS), or take a model with a full vocabulary: "
+        "the embedded mini knows the few hundred words of its own world.",
+        {"classes": several, "groups": len(records.alike)},
+    )
+
+
 def _same_maps(records: Records, _: LocaliseOptions) -> Iterator[Finding]:
     for one, other in combinations(records.paths, 2):
         pair = records.paths[one].response, records.paths[other].response
-        if len(records.map_image) and all(np.array_equal(pair[0][k], pair[1][k], equal_nan=True) for k in pair[0]):
+        shown = len(records.map_image) and pair[0]["spread"].max() > _FLAT  # flat maps are all alike, and said so
+        if shown and all(np.array_equal(pair[0][k], pair[1][k], equal_nan=True) for k in pair[0]):
             yield Finding(
                 "same_maps",
                 None,
@@ -116,11 +135,34 @@ def _same_maps(records: Records, _: LocaliseOptions) -> Iterator[Finding]:
             )
 
 
+def _flat(case: _Case) -> Iterator[Finding]:
+    held = case.records.paths[case.path].response
+    least = _FLAT if case.path in PATHS else 0.0  # the scale of other maps, such as Grad-CAM's, is not known
+    flat = int(np.count_nonzero(held["spread"] <= least)) if held else 0
+    if flat:
+        count = len(held["spread"])
+        competing = case.path == "standard" and case.records.alike
+        yield Finding(
+            "flat_maps",
+            case.path,
+            f"{flat} of {count} maps are the same everywhere: they show no place, and boxes of them are chance.",
+            (
+                "Feature surgery takes away what all texts share, which is all of them here: name the classes by other "
+                "words (--phrase CLASS=WORDS), or take --paths vv_vv."
+                if competing
+                else "Look at these images (are they blank?), and name the classes by words the model knows (--phrase)."
+            ),
+            {"flat": flat, "maps": count},
+        )
+
+
 def _unreachable(case: _Case) -> Iterator[Finding]:
     row = case.scored_row()
     if row is None:
         return
-    missed = [t for t in case.options.iou_thresholds if row.max_iou < t]
+    # A box that was refined may reach what no box of the percentile does: it is a true positive then.
+    reached = [each.iou for each in case.scores.thresholds if each.true_positives]
+    missed = [t for t in case.options.iou_thresholds if row.max_iou < t and t not in reached]
     if not missed or case.options.box_source != "percentile":
         return
     best = max(case.scores.quality, key=lambda each: each.max_iou)
@@ -157,7 +199,7 @@ def _inverted(case: _Case) -> Iterator[Finding]:
             ),
             numbers,
         )
-    elif response.verdict == "undecided" or (response.effect is not None and response.effect < _WEAK_EFFECT):
+    elif response.effect is None or response.effect < _WEAK_EFFECT:
         yield Finding(
             "weak_response",
             case.path,
@@ -171,7 +213,7 @@ def _inverted(case: _Case) -> Iterator[Finding]:
 
 def _fragmented(case: _Case) -> Iterator[Finding]:
     row, records = case.scored_row(), case.records
-    if row is None:
+    if row is None or case.options.box_source != "percentile":  # the row counts boxes of a percentile
         return
     truths = float(records.map_truths.mean())
     if row.boxes >= _MANY_BOXES * truths:
@@ -221,8 +263,8 @@ def _right_place_wrong_extent(case: _Case) -> Iterator[Finding]:
             case.path,
             f"The peak hits in {pointing.value:.0%} of the maps, but boxes overlap by {row.truth_iou.value:.2f} only: "
             "the place is right, the extent is not.",
-            "Tune percentile and minimum size (--tune), fuse levels (--boxes multi), or fit a box refiner on a "
-            "training split (clipfast.surgery).",
+            "Tune percentile and minimum size (--tune), fuse levels (--boxes multi), move boxes onto regions of the "
+            "image (--boxes snapped), or learn from a training split how they should move (--refine SPLIT).",
             {"pointing": pointing.value, "truth_iou": row.truth_iou.value},
         )
 
@@ -230,9 +272,11 @@ def _right_place_wrong_extent(case: _Case) -> Iterator[Finding]:
 _GENERAL: tuple[Callable[[Records, LocaliseOptions], Iterator[Finding]], ...] = (
     _few_images,
     _small_objects,
+    _same_words,
     _same_maps,
 )
 _RULES: tuple[Callable[[_Case], Iterator[Finding]], ...] = (
+    _flat,
     _inverted,
     _unreachable,
     _area_mismatch,

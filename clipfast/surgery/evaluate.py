@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,19 @@ from clipfast.datasets.box_records import BoxSet
 from clipfast.errors import DataError
 from clipfast.runtime.batching import batches
 from clipfast.runtime.session import available_cores
+from clipfast.surgery.box_scores import require_map
 from clipfast.surgery.box_sources import ImageRegions, scored_boxes
-from clipfast.surgery.boxes import Boxes, boxes_at
+from clipfast.surgery.boxes import Boxes, boxes_above, rank_values
 from clipfast.surgery.heatmap import unit_range
 from clipfast.surgery.localise_options import LocaliseOptions
 from clipfast.surgery.localise_records import MapMeasures, Records, RecordsBuilder, SampleRecord
 from clipfast.surgery.map_stream import FurtherMaps, SampleMaps, stream_maps
-from clipfast.surgery.quality import activated_shares, best_overlaps
+from clipfast.surgery.peak import peak_box
+from clipfast.surgery.quality import best_overlaps, shares_above
+from clipfast.surgery.refine import BoxRefiner
+from clipfast.surgery.refine_training import require_refiners
 from clipfast.surgery.response import RESPONSE_FIELDS, map_response
+from clipfast.surgery.texts import alike_texts
 from clipfast.types import Floats, TokenEncoder
 
 __all__ = ["evaluate_localisation", "measure_sample"]
@@ -35,12 +41,13 @@ Progress = Callable[[int, int], None]
 Watch = Callable[[SampleMaps, SampleRecord], None]
 
 
-def evaluate_localisation(
+def evaluate_localisation(  # noqa: PLR0913  # one argument for each thing that may join; all but two are optional
     clip: TokenEncoder,
     data: BoxSet,
     options: LocaliseOptions | None = None,
     *,
     further: Mapping[str, FurtherMaps] | None = None,
+    refiners: Mapping[str, BoxRefiner] | None = None,
     watch: Watch | None = None,
     progress: Progress | None = None,
 ) -> Records:
@@ -51,24 +58,30 @@ def evaluate_localisation(
         data: Images with boxes.
         options: What is asked for.
         further: Maps that the model's graphs do not give, such as Grad-CAM, by name: they are measured as paths are.
+        refiners: By path, fitted on other images (`fit_refiners`): they move the boxes that are scored, not those of
+            the quality table. A path without one keeps its boxes.
         watch: Called with each image's maps and numbers, in order, before the maps are let go; figures are drawn here.
         progress: Called with images done and in all.
 
     Raises:
         DataError: No class to look for, an unknown path, or no image with a box that counts.
+        FingerprintError: A refiner was fitted for another model or another path.
         ImageError: An image cannot be read.
     """
     chosen = options or LocaliseOptions()
     if not data.classes:
         raise DataError("the data set must name a class to look for; it has none.")
+    texts, known = chosen.texts(data.classes), refiners or {}
+    require_refiners(clip, known)
+    stream = stream_maps(clip, data.samples, texts, chosen, further)
     builder = RecordsBuilder((*chosen.paths, *(further or {})), len(chosen.levels))
-    stream = stream_maps(clip, data.samples, chosen.texts(data.classes), chosen, further)
-    for maps, record in _measured(stream, data.classes, chosen):
+    for maps, record in _measured(stream, data.classes, chosen, known):
         builder.add(record)
         if watch is not None:
             watch(maps, record)
         if progress is not None:
             progress(len(builder.samples), len(data))
+    builder.alike = alike_texts(clip.encode_texts(texts, chosen.maps.templates), data.classes)  # remembered rows
     records = builder.build()
     if records.truths.spared().all():
         raise DataError(f"at least one of {records.images} images must have a box that counts; none has.")
@@ -76,22 +89,31 @@ def evaluate_localisation(
 
 
 def _measured(
-    stream: Iterable[SampleMaps], classes: tuple[str, ...], options: LocaliseOptions
+    stream: Iterable[SampleMaps],
+    classes: tuple[str, ...],
+    options: LocaliseOptions,
+    refiners: Mapping[str, BoxRefiner],
 ) -> Iterator[tuple[SampleMaps, SampleRecord]]:
     at_once = _WINDOWED if options.maps.has_windows else options.maps.batch_size
     with ThreadPoolExecutor(available_cores(), thread_name_prefix="clipfast-measure") as pool:
         for group in batches(stream, at_once):
-            records = pool.map(lambda maps: measure_sample(maps, classes, options), group)
+            records = pool.map(lambda maps: measure_sample(maps, classes, options, refiners), group)
             yield from zip(group, records, strict=True)
 
 
-def measure_sample(maps: SampleMaps, classes: tuple[str, ...], options: LocaliseOptions) -> SampleRecord:
+def measure_sample(
+    maps: SampleMaps,
+    classes: tuple[str, ...],
+    options: LocaliseOptions,
+    refiners: Mapping[str, BoxRefiner] | None = None,
+) -> SampleRecord:
     """Measure one image: each path's map of each class that is there, and the boxes of the classes looked for.
 
     Args:
         maps: Of the image; map `i` is that of class `i`.
         classes: Names of the classes.
         options: What is asked for.
+        refiners: Of the boxes that are scored, by path.
     """
     sample = maps.sample
     labels = np.array(sample.labels, dtype=object)
@@ -105,13 +127,18 @@ def measure_sample(maps: SampleMaps, classes: tuple[str, ...], options: Localise
         for name in wanted:
             heat = maps.heat(path, classes.index(name))
             ranked = unit_range(heat) if options.scores == "unit" else heat
-            levels = boxes_at(ranked, options.levels, options=options.boxes) if name in present else ()
+            values = require_map(ranked)
+            cuts = rank_values(values, options.levels) if name in present else np.empty(0)
+            levels = boxes_above(values, cuts, options.boxes)
             kept = scored_boxes(ranked, levels, regions, options)
+            if refiners and path in refiners:
+                kept = refiners[path].refine(ranked, kept)
             boxes.append(maps.to_image(kept.xyxy))
             scores.append(kept.scores)
             names += [name] * len(kept)
             if name in present:
-                rows.append(_measure(heat, levels, maps, labels == name, options))
+                tables = _Boxed(levels, shares_above(values, cuts), kept)
+                rows.append(_measure(heat, tables, maps, labels == name, options))
         measures[path] = rows
         found[path] = np.concatenate(boxes), np.concatenate(scores), tuple(names)
     return SampleRecord(
@@ -127,19 +154,32 @@ def measure_sample(maps: SampleMaps, classes: tuple[str, ...], options: Localise
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Boxed:
+    """The boxes of one map: by percentile with the share that each marks, and those that are scored."""
+
+    levels: tuple[Boxes, ...]
+    activated: Doubles
+    scored: Boxes
+
+
 def _measure(
-    heat: Floats, levels: tuple[Boxes, ...], maps: SampleMaps, of_class: NDArray[Any], options: LocaliseOptions
+    heat: Floats, boxed: _Boxed, maps: SampleMaps, of_class: NDArray[Any], options: LocaliseOptions
 ) -> MapMeasures:
     sample = maps.sample
     truths, spared = sample.boxes[of_class], sample.difficult[of_class]
     response = map_response(heat, maps.to_pixels(truths), spared, tolerance=options.tolerance)
-    best, total = best_overlaps([maps.to_image(each.xyxy) for each in levels], truths[~spared])
+    single = [maps.to_image(each.xyxy) for each in (peak_box(heat), boxed.scored.take(slice(1)), boxed.scored)]
+    levels = [maps.to_image(each.xyxy) for each in boxed.levels]
+    best, total = best_overlaps([*levels, *single], truths[~spared])
+    count = len(levels)
     return MapMeasures(
         np.array([getattr(response, name) for name in RESPONSE_FIELDS]),
-        best,
-        total,
+        best[:count],
+        total[:count],
         np.array([len(each) for each in levels], np.float64),
-        activated_shares(heat, options.levels),
+        boxed.activated,
+        np.array([best[count], best[count + 1], total[count + 2]]),
     )
 
 

@@ -32,6 +32,12 @@ class Evidence:
     embedding: Floats | None
     grid_hw: tuple[int, int]
 
+    def of(self, image: int) -> Evidence:
+        """Return what is known of one image of the batch."""
+        one = slice(image, image + 1)
+        streams = {name: tokens[one] for name, tokens in self.streams.items()}
+        return Evidence(streams, None if self.embedding is None else self.embedding[one], self.grid_hw)
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -75,6 +81,10 @@ class Question:
     def count(self) -> int:
         """How many maps an image gets from each path, t."""
         return next(iter(self.texts.values())).wanted
+
+    def only(self, texts: Sequence[int]) -> Question:
+        """Return the same question of some of the texts, as if no other had been asked."""
+        return replace(self, texts={bare: rows.only(texts) for bare, rows in self.texts.items()})
 
     def require_streams(self) -> None:
         """Check that the artifact holds what is asked, before anything is run.

@@ -12,10 +12,11 @@ from clipfast.surgery.geometry import GeometryName
 from clipfast.surgery.options import MapOptions
 from clipfast.surgery.paths import FROM_ONE_FORWARD, Path
 
-__all__ = ["BoxSource", "LocaliseOptions", "ScoreScale", "phrase_of"]
+__all__ = ["BoxSource", "ClassRivals", "LocaliseOptions", "ScoreScale", "phrase_of"]
 
 BoxSource: TypeAlias = Literal["percentile", "multi", "proposals", "snapped"]
 ScoreScale: TypeAlias = Literal["raw", "unit"]
+ClassRivals: TypeAlias = Literal["dataset", "image"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,11 @@ class LocaliseOptions:
             "proposals" takes regions of the image that stand out of the map, "snapped" moves the boxes of "multi" onto
             them; both need scikit-image.
         boxes: How a mask becomes boxes.
-        maps: How maps are made: templates, geometry ("squash" if it names none: boxes need the whole image), scales.
+        maps: How maps are made: templates, redundant text, labels, geometry ("squash" if it names none: boxes need the
+            whole image), scales.
+        rivals: Which class names compete for an image on the path `standard`: those of the whole "dataset", or those
+            that are in the "image", as an application asks that knows what is there. `maps.labels` join both;
+            `maps.rivals="labels"` compares each class with them alone.
         phrases: What a class is called in the prompts, by class, where its name does not say it.
         scores: Scale on which boxes of different maps are ranked: "raw" similarity, so that a map of nothing ranks low,
             or "unit", each map scaled from 0 to 1 as in the owner's first system.
@@ -54,6 +59,7 @@ class LocaliseOptions:
     box_source: BoxSource = "percentile"
     boxes: BoxOptions = field(default_factory=BoxOptions)
     maps: MapOptions = field(default_factory=lambda: MapOptions(geometry="squash", batch_size=16))
+    rivals: ClassRivals = "dataset"
     phrases: tuple[tuple[str, str], ...] = ()
     scores: ScoreScale = "raw"
     all_classes: bool = False
@@ -68,6 +74,7 @@ class LocaliseOptions:
         for name, given, known in (
             ("box_source", self.box_source, get_args(BoxSource)),
             ("scores", self.scores, get_args(ScoreScale)),
+            ("rivals", self.rivals, get_args(ClassRivals)),
         ):
             if given not in known:
                 raise DataError(f"{name} must be one of {', '.join(known)}; got {given!r}.")
@@ -83,6 +90,8 @@ class LocaliseOptions:
         templates = self.maps.templates or ()
         if bad := [template for template in templates if "{}" not in template]:
             raise DataError(f"a prompt must have {{}} where the class goes; got {bad[0]!r}.")
+        if self.rivals == "image":
+            self._check_rivals()
 
     @property
     def levels(self) -> tuple[float, ...]:
@@ -94,6 +103,31 @@ class LocaliseOptions:
         """How an image becomes the model's square."""
         return self.maps.geometry or "squash"
 
+    @property
+    def label_list(self) -> str:
+        """What `standard` compares a class with: "dataset", "image", "labels", or "redundant"."""
+        if self.maps.redundant is not None:
+            return "redundant"
+        return "labels" if self.maps.rivals == "labels" else self.rivals
+
+    def text_of(self, name: str) -> str:
+        """Return what a class is called in the prompts."""
+        return dict(self.phrases).get(name) or phrase_of(name)
+
+    def _check_rivals(self) -> None:
+        if self.all_classes:
+            raise DataError(
+                'detection looks for classes that are not in the image, so they compete too: rivals must be "dataset" '
+                'with all_classes; got "image".'
+            )
+        if "standard" not in self.paths:
+            raise DataError(f"rivals are those of the path standard; got {', '.join(self.paths)}. Leave them out.")
+        if self.maps.rivals == "labels" or self.maps.redundant is not None:
+            raise DataError(
+                'rivals="image" compares the classes of an image with each other; with maps.rivals="labels" or a '
+                "redundant text no class is compared with another. Choose one."
+            )
+
     def texts(self, classes: Sequence[str]) -> list[str]:
         """Return what each class is called in the prompts.
 
@@ -103,7 +137,7 @@ class LocaliseOptions:
         named = dict(self.phrases)
         if strangers := sorted(named.keys() - set(classes)):
             raise DataError(f"phrases must be of classes of the data set; got {', '.join(strangers)}.")
-        said = [named.get(name, phrase_of(name)) for name in classes]
+        said = [self.text_of(name) for name in classes]
         if len(set(said)) < len(said):
             twice = sorted({text for text in said if said.count(text) > 1})
             raise DataError(f"classes must be called differently; got {', '.join(twice)} twice. Give one a phrase.")

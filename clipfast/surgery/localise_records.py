@@ -12,9 +12,13 @@ from clipfast.metrics.detection_data import Detections, GroundTruths
 from clipfast.surgery.response import RESPONSE_FIELDS
 from clipfast.types import Ints
 
-__all__ = ["MapMeasures", "PathRecords", "Records", "RecordsBuilder", "SampleRecord"]
+__all__ = ["FIT_FIELDS", "MapMeasures", "PathRecords", "Records", "RecordsBuilder", "SampleRecord"]
 
 Doubles = NDArray[np.float64]
+
+FIT_FIELDS = ("peak_iou", "top_iou", "box_iou")
+"""IoU of the box around the map's peak with the ground truth that it fits best; the same of the scored box with the
+highest score; and the sum over ground truths of the highest IoU of any scored box."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +31,7 @@ class MapMeasures:
         truth_iou: Sum over ground truths of the highest IoU of any box, by percentile, (k,).
         boxes: How many, by percentile, (k,).
         activated: Share of pixels at or above the percentile, (k,).
+        fit: How boxes fit that are no matter of a percentile, in the order of `FIT_FIELDS`, (3,).
     """
 
     response: Doubles
@@ -34,6 +39,7 @@ class MapMeasures:
     truth_iou: Doubles
     boxes: Doubles
     activated: Doubles
+    fit: Doubles
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +79,7 @@ class PathRecords:
         truth_iou: (k, percentiles), sums over ground truths.
         boxes: (k, percentiles).
         activated: (k, percentiles).
+        fit: By the names of `FIT_FIELDS`, (k,) each.
         detections: Boxes that are scored; images by number.
     """
 
@@ -81,6 +88,7 @@ class PathRecords:
     truth_iou: Doubles
     boxes: Doubles
     activated: Doubles
+    fit: dict[str, Doubles]
     detections: Detections
 
 
@@ -97,6 +105,7 @@ class Records:
         truths: Ground truths of all images; images by number.
         truth_sides: Geometric mean of each ground truth's sides in patches, (g,); NaN where no model ran.
         paths: By path.
+        alike: Groups of classes whose words are the same to the model, and so their maps.
     """
 
     ids: tuple[str, ...]
@@ -107,6 +116,7 @@ class Records:
     truths: GroundTruths
     truth_sides: Doubles
     paths: dict[str, PathRecords]
+    alike: tuple[tuple[str, ...], ...] = ()
 
     @property
     def images(self) -> int:
@@ -120,6 +130,7 @@ class RecordsBuilder:
 
     paths: tuple[str, ...]
     percentiles: int
+    alike: tuple[tuple[str, ...], ...] = ()
     samples: list[SampleRecord] = field(default_factory=list)
 
     def add(self, sample: SampleRecord) -> None:
@@ -148,11 +159,13 @@ class RecordsBuilder:
             ),
             truth_sides=np.concatenate([np.zeros(0), *(s.truth_sides for s in self.samples)]),
             paths={path: self._path(path) for path in self.paths},
+            alike=self.alike,
         )
 
     def _path(self, path: str) -> PathRecords:
         measured = [each for sample in self.samples for each in sample.measures.get(path, ())]
         responses = np.array([each.response for each in measured]).reshape(-1, len(RESPONSE_FIELDS))
+        fits = np.array([each.fit for each in measured]).reshape(-1, len(FIT_FIELDS))
         found = [sample.found[path] for sample in self.samples]
         tables = {
             name: np.array([getattr(each, name) for each in measured]).reshape(len(measured), self.percentiles)
@@ -160,6 +173,7 @@ class RecordsBuilder:
         }
         return PathRecords(
             response={name: responses[:, at].copy() for at, name in enumerate(RESPONSE_FIELDS)},
+            fit={name: fits[:, at].copy() for at, name in enumerate(FIT_FIELDS)},
             detections=Detections(
                 _images([len(scores) for _, scores, _ in found]),
                 _names([name for _, _, names in found for name in names]),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from clipfast.metrics.image_series import ImageSeries
 
-__all__ = ["Comparison", "Figure", "PathScores", "QualityRow", "Response", "Scores", "ThresholdScores"]
+__all__ = ["BoxFit", "Comparison", "Figure", "PathScores", "QualityRow", "Response", "Scores", "ThresholdScores"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,24 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
+class BoxFit:
+    """How boxes fit that are no matter of a percentile.
+
+    Attributes:
+        peak: Mean over maps of the IoU of the box around the map's peak, at 0.6 of its range, with the ground truth
+            that it fits best: nothing is chosen, so it compares maps.
+        top: The same of the scored box with the highest score.
+        every: Mean over ground truths of the highest IoU of any scored box.
+    """
+
+    peak: Figure
+    top: Figure
+    every: Figure
+
+
+@dataclass(frozen=True, slots=True)
 class PathScores:
-    """All figures of one path; the last four are None or empty where only boxes were scored."""
+    """All figures of one path; the last five are None or empty where only boxes were scored."""
 
     thresholds: tuple[ThresholdScores, ...]
     boxes_per_image: float
@@ -106,6 +122,7 @@ class PathScores:
     response: Response | None = None
     pointing: Figure | None = None
     energy: Figure | None = None
+    fit: BoxFit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +130,7 @@ class Comparison:
     """Two paths on the same images.
 
     Attributes:
-        metric: "map@0.5", "pointing", "energy" or "box_iou".
+        metric: "map@0.5", "pointing", "energy", "peak_iou", "top_iou", "box_iou" or "truth_iou@90".
         first: A path.
         second: Another.
         difference: First less second, with its interval.

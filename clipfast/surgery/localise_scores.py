@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 from clipfast.errors import UndefinedMetricError
 from clipfast.metrics.detection import voc_average_precision_score
 from clipfast.metrics.image_series import (
+    DrawnFigure,
     ImageSeries,
     PrecisionSeries,
     RatioSeries,
+    drawn_figure,
     image_weights,
-    series_difference,
-    series_interval,
 )
 from clipfast.metrics.multiple import holm_adjusted
 from clipfast.surgery.localise_options import LocaliseOptions
-from clipfast.surgery.localise_records import PathRecords, Records
+from clipfast.surgery.localise_records import FIT_FIELDS, PathRecords, Records
 from clipfast.surgery.localise_results import (
+    BoxFit,
     Comparison,
     Figure,
     PathScores,
@@ -57,27 +58,37 @@ class _Scorer:
     def __init__(self, records: Records, options: LocaliseOptions) -> None:
         self.records, self.options = records, options
         self.series: dict[str, dict[str, ImageSeries]] = {}
+        self.drawn: dict[tuple[str, str], DrawnFigure] = {}  # resampling is what takes time: once for each figure
         self.undefined = 0
         several = records.images > 1
         self.weights = image_weights(records.images, options.resamples, options.seed) if several else None
 
-    def figure(self, series: ImageSeries) -> Figure:
+    def kept(self, path: str, metric: str, series: ImageSeries) -> Figure:
+        self.series.setdefault(path, {})[metric] = series
         if self.weights is not None:
             try:
-                found = series_interval(series, self.weights, self.options.confidence)
-                return Figure(found.estimate, found.low, found.high)
+                drawn = drawn_figure(series, self.weights, within=None if metric == "contrast" else (0.0, 1.0))
+                found = drawn.interval(self.options.confidence)
             except UndefinedMetricError:
                 pass
+            else:
+                self.drawn[path, metric] = drawn
+                return Figure(found.estimate, found.low, found.high)
         self.undefined += 1
         value = float(series.at(np.ones((1, series.images)))[0])
         return Figure(None if np.isnan(value) else value)
 
-    def kept(self, path: str, metric: str, series: ImageSeries) -> Figure:
-        self.series.setdefault(path, {})[metric] = series
-        return self.figure(series)
-
     def over_maps(self, values: Doubles) -> RatioSeries:
         return RatioSeries.of(values, self.records.map_image, self.records.images)
+
+    def over_truths(self, sums: Doubles) -> RatioSeries:
+        """Sums over the ground truths of each map, as a mean over ground truths."""
+        records = self.records
+        totals, counts = (
+            np.bincount(records.map_image, values, minlength=records.images).astype(np.float64)
+            for values in (sums, records.map_truths)
+        )
+        return RatioSeries(totals, counts)
 
     def path(self, path: str, held: PathRecords) -> PathScores:
         thresholds = self.thresholds(path, held)
@@ -91,6 +102,11 @@ class _Scorer:
             self.response(path, held),
             self.kept(path, "pointing", self.over_maps(held.response["pointing"])),
             self.kept(path, "energy", self.over_maps(held.response["energy"])),
+            BoxFit(
+                self.kept(path, "peak_iou", self.over_maps(held.fit["peak_iou"])),
+                self.kept(path, "top_iou", self.over_maps(held.fit["top_iou"])),
+                self.kept(path, "box_iou", self.over_truths(held.fit["box_iou"])),
+            ),
         )
 
     def thresholds(self, path: str, held: PathRecords) -> tuple[ThresholdScores, ...]:
@@ -115,20 +131,15 @@ class _Scorer:
         return tuple(rows)
 
     def quality(self, path: str, held: PathRecords) -> tuple[QualityRow, ...]:
-        records, options = self.records, self.options
         rows = []
-        for at, percentile in enumerate(options.levels):
+        for at, percentile in enumerate(self.options.levels):
             best = held.best_iou[:, at]
-            sums, counts = (
-                np.bincount(records.map_image, values, minlength=records.images).astype(np.float64)
-                for values in (held.truth_iou[:, at], records.map_truths)
-            )
             rows.append(
                 QualityRow(
                     percentile,
                     self.kept(path, f"mean_iou@{percentile:g}", self.over_maps(best)),
                     float(best.max()),
-                    self.kept(path, f"truth_iou@{percentile:g}", RatioSeries(sums, counts)),
+                    self.kept(path, f"truth_iou@{percentile:g}", self.over_truths(held.truth_iou[:, at])),
                     float(held.boxes[:, at].mean()),
                     float(held.activated[:, at].mean()),
                     int(np.count_nonzero(best >= REACHED)),
@@ -161,7 +172,7 @@ class _Scorer:
         """Compare every pair of paths by mAP at each threshold, pointing game, energy and box fit."""
         paths = list(self.series)
         shared = [name for name in self.series[paths[0]] if name.startswith("map@")] if paths else []
-        shared += ["pointing", "energy", *(f"truth_iou@{p:g}" for p in self.options.levels)]
+        shared += ["pointing", "energy", *FIT_FIELDS, *(f"truth_iou@{p:g}" for p in self.options.levels)]
         found: list[Comparison] = []
         for metric in shared:
             pairs = [pair for pair in combinations(paths, 2) if all(metric in self.series[path] for path in pair)]
@@ -171,17 +182,12 @@ class _Scorer:
     def _family(self, metric: str, pairs: list[tuple[str, str]]) -> list[Comparison]:
         tested: list[tuple[Figure, float | None]] = []
         for first, second in pairs:
-            if self.weights is None:
+            one, other = (self.drawn.get((path, metric)) for path in (first, second))
+            if one is None or other is None:
                 self.undefined += 1
                 tested.append((Figure(None), None))
                 continue
-            try:
-                one, other = self.series[first][metric], self.series[second][metric]
-                found = series_difference(one, other, self.weights, self.options.confidence)
-            except UndefinedMetricError:
-                self.undefined += 1
-                tested.append((Figure(None), None))
-                continue
+            found = one.less(other, self.options.confidence)
             ends = found.interval
             low, high = (ends.low, ends.high) if ends is not None else (None, None)
             tested.append((Figure(found.difference, low, high), found.p_value))

@@ -19,7 +19,9 @@ from clipfast.runtime.session import available_cores
 from clipfast.surgery.evidence import Question, ask
 from clipfast.surgery.geometry import Geometry, fit_geometry, scaled_rgb, squash
 from clipfast.surgery.localise_options import LocaliseOptions
-from clipfast.surgery.upsample import resize_maps
+from clipfast.surgery.paths import Path as PathName
+from clipfast.surgery.paths import competes
+from clipfast.surgery.upsample import EdgeAware, edge_aware, resize_maps
 from clipfast.surgery.views import window_maps
 from clipfast.types import Floats, ImageSource, Pixels, TokenEncoder
 
@@ -42,7 +44,9 @@ class SampleMaps:
         plan: How pixels of the image become those of the model.
         origin_xy: Where `pixels` begins in what the model takes: behind the bars of a letterbox.
         patch_hw: Size of a patch of the model, in `pixels`.
-        maps: By path, raw similarity, (t, gh, gw) on the patch grid, or finer where windows were looked at.
+        maps: By path, raw similarity, (t, gh, gw) on the patch grid, or finer where windows were looked at. NaN for
+            classes that were not asked about: where `rivals` is "image", those that are not there.
+        edges: How maps follow the edges of `pixels` when they are laid over them; None is plain bilinear.
     """
 
     sample: BoxSample
@@ -52,12 +56,14 @@ class SampleMaps:
     origin_xy: tuple[int, int]
     patch_hw: tuple[float, float]
     maps: Mapping[str, Floats]
+    edges: EdgeAware | None = None
 
     def heat(self, path: str, text: int) -> Floats:
-        """Return one map over `pixels`, (h, w) float32, bilinear."""
+        """Return one map over `pixels`, (h, w) float32, bilinear or along edges."""
         (left, top), (height, width) = self.origin_xy, self.pixels.shape[:2]
         whole = resize_maps(self.maps[path][text], self.plan.model_hw)
-        return np.ascontiguousarray(whole[top : top + height, left : left + width])
+        laid = np.ascontiguousarray(whole[top : top + height, left : left + width])
+        return laid if self.edges is None else edge_aware(laid, self.pixels, self.edges, patch=self.patch_hw[0])
 
     def to_pixels(self, boxes: Doubles) -> Doubles:
         """Return boxes of the image, (m, 4), in `pixels`; parts that the model does not see lie outside."""
@@ -105,7 +111,7 @@ def stream_maps(
     if options.maps.has_windows and further:
         raise DataError(f"{', '.join(further)} cannot be made of windows. Leave the scales out.")
     if options.maps.has_windows:
-        yield from (_windowed(question, sample) for sample in samples)
+        yield from (_windowed(question, options, texts, sample) for sample in samples)
         return
     size = options.maps.batch_size
     rows = clip.encode_texts(texts, options.maps.templates) if further else np.zeros((0, 0), np.float32)
@@ -113,10 +119,35 @@ def stream_maps(
     ahead = prefetch(frame, samples, workers=available_cores(), ahead=2 * size)
     for group in batches(ahead, size):
         frames = np.stack([each.taken for each in group])
-        grids: dict[str, Floats] = {str(path): maps for path, maps in question.grids(frames).items()}
+        there = None if options.rivals == "dataset" else [_rows_there(each.sample, texts, options) for each in group]
+        grids: dict[str, Floats] = {str(path): maps for path, maps in _grids(question, frames, there).items()}
         grids |= {name: make(frames, rows) for name, make in (further or {}).items()}
         for at, each in enumerate(group):
-            yield _seen(each, {path: maps[at] for path, maps in grids.items()})
+            yield _seen(each, {path: maps[at] for path, maps in grids.items()}, options.maps.edge_aware)
+
+
+def _rows_there(sample: BoxSample, texts: Sequence[str], options: LocaliseOptions) -> list[int]:
+    """Return the numbers of the texts whose classes are in an image, difficult ones too."""
+    said = {options.text_of(label) for label in sample.labels}
+    return [at for at, text in enumerate(texts) if text in said]
+
+
+def _grids(question: Question, frames: Pixels, there: Sequence[Sequence[int]] | None) -> dict[PathName, Floats]:
+    """Return the maps of a batch; where it is said which texts are there, only these compete for an image."""
+    if there is None:
+        return question.grids(frames)
+    evidence = question.read(frames)
+    found: dict[PathName, Floats] = {}
+    for path in question.paths:
+        if not competes(path):
+            found[path] = question.grid(path, evidence)
+            continue
+        maps = np.full((len(frames), question.count, *evidence.grid_hw), np.nan, np.float32)
+        for at, rows in enumerate(there):
+            if rows:
+                maps[at, rows] = question.only(rows).grid(path, evidence.of(at))[0]
+        found[path] = maps
+    return found
 
 
 def _source(sample: BoxSample) -> bytes | Pixels:
@@ -130,14 +161,21 @@ def _framed(question: Question, options: LocaliseOptions, sample: BoxSample) -> 
     return _Framed(sample, sample_digest(sample, source), plan, plan.apply(image))
 
 
-def _windowed(question: Question, sample: BoxSample) -> SampleMaps:
+def _windowed(question: Question, options: LocaliseOptions, texts: Sequence[str], sample: BoxSample) -> SampleMaps:
     """Put the maps of one image together from windows, over the whole of it."""
     source = _source(sample)
     image = load_pixels(source, max_pixels=question.tower.max_pixels, exif="ignore")
     shrink = min(1.0, _FINEST / max(sample.size_hw))
     height, width = (max(1, round(side * shrink)) for side in sample.size_hw)
     given: ImageSource = image
-    maps: dict[str, Floats] = {path: found[0] for path, found in window_maps(question, given, (height, width)).items()}
+    maps: dict[str, Floats]
+    if options.rivals == "dataset":
+        maps = {path: found[0] for path, found in window_maps(question, given, (height, width)).items()}
+    else:
+        maps = {path: np.full((question.count, height, width), np.nan, np.float32) for path in question.paths}
+        if rows := _rows_there(sample, texts, options):
+            for path, found in window_maps(question.only(rows), given, (height, width)).items():
+                maps[path][rows] = found[0]
     pixels, plan = scaled_rgb(image, (height, width)), squash(sample.size_hw, (height, width))
     return SampleMaps(
         sample, sample_digest(sample, source), pixels, plan, (0, 0), _window_patch(question, sample, shrink), maps
@@ -154,7 +192,7 @@ def _window_patch(question: Question, sample: BoxSample, shrink: float) -> tuple
     return patch, patch
 
 
-def _seen(framed: _Framed, maps: Mapping[str, Floats]) -> SampleMaps:
+def _seen(framed: _Framed, maps: Mapping[str, Floats], edges: EdgeAware | None) -> SampleMaps:
     """Cut the bars off: they belong to no image, and would take part in percentiles and means."""
     plan = framed.plan
     (top, left), (scaled_h, scaled_w), (height, width) = plan.offset_yx, plan.scaled_hw, plan.model_hw
@@ -162,7 +200,8 @@ def _seen(framed: _Framed, maps: Mapping[str, Floats]) -> SampleMaps:
     y2, x2 = min(top + scaled_h, height), min(left + scaled_w, width)
     rows, columns = next(iter(maps.values())).shape[-2:]
     patch_hw = (height / rows, width / columns)
-    return SampleMaps(framed.sample, framed.digest, framed.taken[y1:y2, x1:x2], plan, (x1, y1), patch_hw, maps)
+    seen = framed.taken[y1:y2, x1:x2]
+    return SampleMaps(framed.sample, framed.digest, seen, plan, (x1, y1), patch_hw, maps, edges)
 
 
 def sample_digest(sample: BoxSample, source: bytes | Pixels) -> str:

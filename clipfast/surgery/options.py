@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Literal, TypeAlias, get_args
 
 from clipfast.errors import DataError, ShapeError
 from clipfast.prompts import SURGERY
@@ -13,7 +13,9 @@ from clipfast.surgery.geometry import GeometryName
 from clipfast.surgery.upsample import EdgeAware
 from clipfast.surgery.windows import Windows
 
-__all__ = ["MapOptions"]
+__all__ = ["MapOptions", "Rivals"]
+
+Rivals: TypeAlias = Literal["texts", "labels"]
 
 _LARGEST_SCALE = 32.0
 
@@ -28,6 +30,8 @@ class MapOptions:
         redundant: A text whose map is subtracted from every other, such as "" or "a photo". None subtracts nothing,
             except that `standard` compares a single text with "".
         labels: What else may be in the images. `standard` compares the texts with these too; they get no maps.
+        rivals: What `standard` compares a text with: the other "texts" and the labels, or the "labels" only, so that a
+            map does not change with the other texts that are asked.
         alpha: Share of `vv_qk` in `vv_mixed`, 0 to 1.
         class_share: What part of the whole image's similarity `segearth` adds to each text's map.
         depths: Surgery depths whose maps are averaged, numbered from 1, for paths that read the v-v tokens. Empty
@@ -46,6 +50,7 @@ class MapOptions:
     templates: Sequence[str] | None = SURGERY
     redundant: str | None = None
     labels: Sequence[str] = ()
+    rivals: Rivals = "texts"
     alpha: float = 0.5
     class_share: float = -0.3
     depths: Sequence[int] = ()
@@ -69,6 +74,10 @@ class MapOptions:
             raise DataError("redundant and labels are two ways to say what a text is compared with: choose one.")
         if isinstance(self.labels, str):
             raise DataError(f"labels must be a sequence of texts; got {self.labels!r}.")
+        if self.rivals not in get_args(Rivals):
+            raise DataError(f"rivals must be one of {', '.join(get_args(Rivals))}; got {self.rivals!r}.")
+        if self.rivals == "labels" and not self.labels:
+            raise DataError("texts that are compared with labels only need labels; got none. Name some.")
         self._check_depths()
         self._check_windows()
 

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from clipfast.errors import DataError, ShapeError
-from clipfast.similarity import class_cosine, cosine_map, feature_surgery
+from clipfast.similarity import class_cosine, cosine_map, feature_surgery, surgery_against
 from clipfast.surgery.fusion import fuse_maps
 from clipfast.surgery.options import MapOptions
 from clipfast.surgery.texts import TextRows
@@ -22,6 +22,7 @@ __all__ = [
     "Scoring",
     "SurgeryPath",
     "checked_paths",
+    "competes",
     "needs_embedding",
     "score_patches",
     "stream_of",
@@ -178,7 +179,14 @@ def _reads_depths(row: SurgeryPath) -> bool:
     return row.graph == "dense" and row.stream == "vv"
 
 
+def competes(path: Path) -> bool:
+    """Whether a path compares texts with each other, so that its maps change with the others that are asked."""
+    return PATHS[path].scoring == "feature surgery"
+
+
 def _surgery(tokens: Floats, embedding: Floats, texts: TextRows, _options: MapOptions) -> Floats:
+    if texts.rival is not None:
+        return surgery_against(tokens, embedding, texts.rows[: texts.wanted], texts.rows[texts.wanted :], texts.rival)
     if texts.redundant is None and len(texts.rows) > 1:
         return feature_surgery(tokens, embedding, texts.rows)[..., : texts.wanted]
     redundant = texts.empty if texts.redundant is None else texts.redundant

@@ -10,6 +10,7 @@ The only importer of scikit-image; needs: pip install 'clipfast[proposals]'.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from clipfast.surgery.box_scores import Doubles, MapSums, require_map
 from clipfast.surgery.boxes import Boxes
 from clipfast.types import Ints, Pixels
 
-__all__ = ["ProposalOptions", "Proposals", "propose", "score_proposals", "snap_boxes"]
+__all__ = ["ProposalOptions", "Proposals", "propose", "require_skimage", "score_proposals", "snap_boxes"]
 
 _BINS = 8  # of a colour channel
 _MOST_SIDE = 4096
@@ -168,11 +169,22 @@ def _regions(values: NDArray[Any], proposals: Proposals) -> Regions:
     return Regions(proposals.boxes, proposals.areas, proposals.members @ sums)
 
 
-def _superpixels(image: Pixels, options: ProposalOptions) -> NDArray[np.int32]:
+def require_skimage() -> Callable[..., Any]:
+    """Return scikit-image's SLIC; a long job asks for it before it begins.
+
+    Raises:
+        MissingExtraError: scikit-image is not installed.
+    """
     try:
         from skimage.segmentation import slic
     except ImportError as error:
         raise MissingExtraError.of("scikit-image", extra="proposals") from error
+    found: Callable[..., Any] = slic
+    return found
+
+
+def _superpixels(image: Pixels, options: ProposalOptions) -> NDArray[np.int32]:
+    slic = require_skimage()
     found = slic(
         image,
         n_segments=options.superpixels,

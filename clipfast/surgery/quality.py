@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clipfast.surgery.boxes import rank_values
 
-__all__ = ["activated_shares", "best_overlaps"]
+__all__ = ["activated_shares", "best_overlaps", "shares_above"]
 
 Doubles = NDArray[np.float64]
 
@@ -45,6 +45,10 @@ def activated_shares(heat: NDArray[Any], percentiles: Sequence[float]) -> Double
     >>> activated_shares(np.arange(100.0).reshape(10, 10), [75, 95]).tolist()
     [0.25, 0.05]
     """
-    ascending = np.sort(heat, axis=None)
-    below = np.searchsorted(ascending, rank_values(heat, percentiles).astype(heat.dtype), side="left")
-    return (heat.size - below) / heat.size
+    return shares_above(heat, rank_values(heat, percentiles))
+
+
+def shares_above(heat: NDArray[Any], levels: Doubles) -> Doubles:
+    """Return which share of a map lies at or above each threshold, (k,); thresholds are values of the map."""
+    counts = [np.count_nonzero(heat >= level) for level in levels.astype(heat.dtype)]
+    return np.array(counts, np.float64) / heat.size

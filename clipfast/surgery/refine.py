@@ -26,7 +26,7 @@ from clipfast.surgery.box_profiles import moved, moves, oriented, profiles
 from clipfast.surgery.box_scores import Doubles, require_map
 from clipfast.surgery.boxes import Boxes
 
-__all__ = ["BoxRefiner", "RefinerOptions", "RefinerSample"]
+__all__ = ["BoxRefiner", "RefinerLessons", "RefinerOptions", "RefinerSample"]
 
 FORMAT_VERSION = 1
 _FEWEST_PAIRS = 50
@@ -146,8 +146,13 @@ class BoxRefiner:
             DataError: If fewer than 50 boxes, or boxes of fewer than 20 maps, overlap a truth.
             ShapeError: If a map or boxes have wrong shapes.
         """
-        chosen = options or RefinerOptions()
-        pairs = _pair(samples, chosen)
+        lessons = RefinerLessons(options or RefinerOptions())
+        for sample in samples:
+            lessons.add(sample)
+        return lessons.fit(fingerprint=fingerprint, path=path)
+
+    @classmethod
+    def _of(cls, pairs: _Pairs, chosen: RefinerOptions, fingerprint: str, path: str) -> BoxRefiner:
         maps = len(np.unique(pairs.samples))
         if len(pairs.boxes) < _FEWEST_PAIRS or maps < max(_FEWEST_SAMPLES, chosen.folds):
             raise DataError(
@@ -239,24 +244,55 @@ class BoxRefiner:
         )  # fmt: skip
 
 
-def _pair(samples: Iterable[RefinerSample], options: RefinerOptions) -> _Pairs:
-    """Give each box the truth that it overlaps most, if it does by enough."""
-    from clipfast.kernels import box_iou
+class RefinerLessons:
+    """What a refiner learns from, map by map: a few numbers of each box are kept, never the map.
 
-    cells = options.cells
-    seen, boxes, truths, owners = [np.empty((0, cells, cells))], [np.empty((0, 4))], [np.empty((0, 4))], []
-    for number, sample in enumerate(samples):
+    >>> lessons = RefinerLessons(RefinerOptions(cells=2))
+    >>> lessons.add(RefinerSample(np.eye(4), [[0, 0, 3, 3]], [[0, 0, 4, 4]]))
+    >>> lessons.boxes
+    1
+    """
+
+    def __init__(self, options: RefinerOptions) -> None:
+        self.options = options
+        self.boxes = 0
+        self._maps = 0
+        cells = options.cells
+        self._seen: list[Doubles] = [np.empty((0, cells, cells))]
+        self._found: list[Doubles] = [np.empty((0, 4))]
+        self._truths: list[Doubles] = [np.empty((0, 4))]
+        self._owners: list[int] = []
+
+    def add(self, sample: RefinerSample) -> None:
+        """Give each box the truth that it overlaps most, if it does by enough; the others teach nothing.
+
+        Raises:
+            ShapeError: If the map or boxes have wrong shapes.
+        """
+        from clipfast.kernels import box_iou
+
+        number, self._maps = self._maps, self._maps + 1
         values = require_map(sample.heatmap)
         found, there = (np.asarray(each, np.float64).reshape(-1, 4) for each in (sample.found, sample.truths))
         if not len(found) or not len(there) or values.min() == values.max():
-            continue
+            return
         overlap = box_iou(found, there)
-        taught = overlap.max(axis=1) >= options.least_iou
-        seen.append(profiles(values, found[taught], cells, options.reach))
-        boxes.append(found[taught])
-        truths.append(there[overlap.argmax(axis=1)[taught]])
-        owners += [number] * int(taught.sum())
-    return _Pairs(np.concatenate(seen), np.concatenate(boxes), np.concatenate(truths), np.array(owners, np.int64))
+        taught = overlap.max(axis=1) >= self.options.least_iou
+        self._seen.append(profiles(values, found[taught], self.options.cells, self.options.reach))
+        self._found.append(found[taught])
+        self._truths.append(there[overlap.argmax(axis=1)[taught]])
+        self._owners += [number] * int(taught.sum())
+        self.boxes += int(taught.sum())
+
+    def fit(self, *, fingerprint: str, path: str) -> BoxRefiner:
+        """Learn from what was added, as `BoxRefiner.fit` says."""
+        pairs = _Pairs(
+            np.concatenate(self._seen),
+            np.concatenate(self._found),
+            np.concatenate(self._truths),
+            np.array(self._owners, np.int64),
+        )
+        return BoxRefiner._of(pairs, self.options, fingerprint, path)  # noqa: SLF001  # of this module
 
 
 def _solve(pairs: _Pairs, ridge: float) -> tuple[Doubles, Doubles, Doubles]:

@@ -84,12 +84,13 @@ def map_response(
     total = float(heat.sum(dtype=np.float64))
     spread = float(heat.std(dtype=np.float64))
     outside = size - int(np.count_nonzero(taken))
-    taken_sum = float(heat[taken].sum(dtype=np.float64))
+    held = heat[inside]
+    inside_sum = float(held.sum(dtype=np.float64))
+    taken_sum = inside_sum if taken is inside else float(heat[taken].sum(dtype=np.float64))
     background = (total - taken_sum) / outside if outside else np.nan
     if not within:
         return MapResponse(np.nan, np.nan, background, spread, np.nan, np.nan, 0.0)
-    held = heat[inside]
-    inside_sum, low = float(held.sum(dtype=np.float64)), float(heat.min())
+    low = float(heat.min())
     energy = (inside_sum - low * within) / (total - low * size) if float(heat.max()) > low else within / size
     return MapResponse(
         inside_mean=inside_sum / within,

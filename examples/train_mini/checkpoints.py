@@ -43,15 +43,17 @@ def trained(model: MiniClip) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict().items() if not name.startswith(_LEFT_OUT)}
 
 
-def save_state(folder: Path, model: MiniClip, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
-    """Write both files."""
+def save_state(
+    folder: Path, model: MiniClip, optimiser: torch.optim.Optimizer, progress: Progress, asked: dict[str, Any]
+) -> None:
+    """Write both files; `asked` is what must be asked again to go on."""
     tensors = {f"model.{name}": value.contiguous() for name, value in trained(model).items()}
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     for parameter, moments in optimiser.state.items():
         tensors[f"mean.{names[id(parameter)]}"] = moments["exp_avg"]
         tensors[f"square.{names[id(parameter)]}"] = moments["exp_avg_sq"]
     with atomic_write(folder / STATE) as temporary:
-        save_file(tensors, temporary, {"progress": json.dumps(asdict(progress))})
+        save_file(tensors, temporary, {"progress": json.dumps(asdict(progress)), "asked": json.dumps(asked)})
     save_weights(folder / WEIGHTS, model)
 
 
@@ -62,12 +64,17 @@ def save_weights(path: Path, model: MiniClip) -> None:
         save_file(halves, temporary)
 
 
-def load_state(folder: Path, model: MiniClip, optimiser: torch.optim.Optimizer) -> Progress:
-    """Go on from where `save_state` left off; a folder without a state is the beginning."""
+def load_state(folder: Path, model: MiniClip, optimiser: torch.optim.Optimizer, asked: dict[str, Any]) -> Progress:
+    """Go on from where `save_state` left off; a folder without one is the beginning."""
     if not (folder / STATE).is_file():
         return Progress()
     parameters = dict(model.named_parameters())
     with safe_open(folder / STATE, framework="pt") as file:
+        held = json.loads(file.metadata().get("asked", "{}"))
+        if differing := sorted(name for name in held.keys() | asked.keys() if held.get(name) != asked.get(name)):
+            raise SystemExit(
+                f"{folder} holds a leg with other {', '.join(differing)}. Take another --out, or remove it."
+            )
         progress = Progress(**json.loads(file.metadata()["progress"]))
         _fill(model, {name.removeprefix("model."): file.get_tensor(name) for name in _named(file, "model.")})
         for name in _named(file, "mean."):

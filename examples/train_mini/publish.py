@@ -17,7 +17,7 @@ NOTICE = (
     "{name} is a small demo model trained on rendered fabrics only; for real images export real weights: "
     "python -m clipfast.export ViT-B-16 --pretrained FILE --out DIR"
 )
-BLOCKS = (2, 5, 6)  # whose patch features a memory bank can use
+BLOCKS = (2, 5, 7)  # whose patch features a memory bank can use
 
 
 def write_open_clip(folder: Path, model: MiniClip, name: str) -> tuple[Path, Path]:

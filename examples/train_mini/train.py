@@ -12,12 +12,14 @@ further leg with the weights of an earlier one. `--minutes 0 --scenes 16` gives 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 # Threads that spin while they wait crawl as soon as anything else runs; it must be said before torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -68,6 +70,12 @@ class Recipe:
     begin: Path | None
     compiled: bool
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What a leg that was broken off must be asked for again."""
+        begin = None if self.begin is None else hashlib.sha256(self.begin.read_bytes()).hexdigest()
+        return {"seed": self.seed, "scenes": self.scenes, "weights": asdict(self.weights), "begin": begin}
+
 
 def train(recipe: Recipe) -> MiniClip:
     """Run one leg, from its beginning or from where it was broken off."""
@@ -79,7 +87,7 @@ def train(recipe: Recipe) -> MiniClip:
     optimiser = make_optimiser(model)
     if recipe.begin is not None:
         load_weights(recipe.begin, model)
-    progress = load_state(recipe.out, model, optimiser)
+    progress = load_state(recipe.out, model, optimiser, recipe.asked)
     if recipe.compiled:
         model.images = torch.compile(model.images)  # type: ignore[method-assign]  # the same call, faster
     batches: Iterator[Batch] | None = None
@@ -101,8 +109,8 @@ def train(recipe: Recipe) -> MiniClip:
             said = said.report(recipe.out, progress, stage, parts)
         if time.monotonic() - saved > SAVE_EVERY:
             saved = time.monotonic()
-            save_state(recipe.out, model, optimiser, progress)
-    save_state(recipe.out, model, optimiser, progress)
+            save_state(recipe.out, model, optimiser, progress, recipe.asked)
+    save_state(recipe.out, model, optimiser, progress, recipe.asked)
     said.report(recipe.out, progress, stage, parts)
     model.eval()
     return model

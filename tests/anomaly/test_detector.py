@@ -291,6 +291,27 @@ def test_turned_copies_in_the_memory(views: Any) -> None:
         fit(options=replace(SMALL, memory=MemoryOptions(views=views)))
 
 
+def test_magnified_copies_in_the_memory(mini: Clip) -> None:
+    """The middle of a reference, magnified, is known, and leaving the reference out leaves its copies out."""
+    photos = [cloth.image for cloth in anomaly_samples(7, good=2, each=0)]
+    alone: dict[str, Any] = {"class_name": "cloth", "image_mode": "memory_only", "pixel_mode": "memory_only"}
+    plain = AnomalyDetector.fit(mini, photos, **alone)
+    nearer = AnomalyDetector.fit(mini, photos, options=AnomalyOptions(memory=MemoryOptions(zooms=(1.5,))), **alone)
+    side = round(224 / 1.5)
+    corner = (224 - side) // 2
+    closer = photos[0][corner : corner + side, corner : corner + side]
+
+    assert len(nearer.fitted.bank) == 2 * len(plain.fitted.bank)
+    assert nearer.score([closer]).memory.image[0] < 0.25 * plain.score([closer]).memory.image[0]
+    assert nearer.fitted.holdout.maps.memory.image.min() > 0
+
+
+def test_magnified_copies_want_an_encoder_of_one_size() -> None:
+    """A stub that takes any size cannot hold them."""
+    with pytest.raises(DataError, match="tells its image size"):
+        fit(options=replace(SMALL, memory=MemoryOptions(zooms=(1.5,))))
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [

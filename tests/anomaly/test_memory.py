@@ -157,6 +157,25 @@ def test_the_top_is_a_mean_of_one_in_a_hundred() -> None:
     assert found.image[0] == pytest.approx(np.sort(found.pixel.ravel())[-3:].mean(), abs=1e-6)
 
 
+def test_contrast_is_the_highest_less_the_images_own_median() -> None:
+    """What is added to every distance of an image does not count; a single far patch does."""
+    support, query = features(2, 1), features(3, 2)
+    highest = MemoryBank.build(support, names(2)).score(query)
+    found = MemoryBank.build(support, names(2), MemoryOptions(image_score="contrast")).score(query)
+
+    maps = highest.pixel.reshape(3, -1)
+    np.testing.assert_array_equal(found.pixel, highest.pixel)
+    np.testing.assert_allclose(found.image, maps.max(axis=1) - np.median(maps, axis=1), atol=1e-7)
+    assert not np.allclose(found.image, highest.image)
+
+
+@pytest.mark.parametrize("zooms", [(1.0,), (0.5,), (4.5,), (float("nan"),), (1.25, 1.25)])
+def test_zooms_magnify(zooms: tuple[float, ...]) -> None:
+    """Each above 1, at most 4, once."""
+    with pytest.raises(ShapeError, match="zooms must be different numbers above 1"):
+        MemoryOptions(zooms=zooms)
+
+
 def test_faiss_finds_the_same() -> None:
     """The exact index and the fused product give equal scores."""
     support, query = features(4, 1), features(3, 2)

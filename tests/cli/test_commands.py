@@ -53,10 +53,13 @@ def test_demo_answers_and_draws(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert result["query"]["ranked"][0]["id"] == result["query"]["answer"] == "houndstooth"
     assert result["bank"]["images"] == 24
-    assert {t["step"].split(":")[0] for t in result["timings"]} == {"query", "heat maps", "text"}
+    assert {t["step"].split(":")[0] for t in result["timings"]} == {"query", "heat maps", "anomaly", "text"}
     assert all(0 < t["p50_ms"] <= t["p95_ms"] for t in result["timings"])
     with Image.open(tmp_path / "demo" / "heatmap.png") as picture:
         assert picture.size[0] > 800
+    with Image.open(tmp_path / "demo" / "anomaly.png") as picture:
+        assert picture.size[0] > 800
+    assert result["anomaly"]["auroc"] > 0.95
     assert done.stderr.count("demo model trained on rendered fabrics") == 1
 
 

@@ -116,6 +116,28 @@ def test_pairs_from_embeddings_and_from_the_model(tmp_path: Path) -> None:
     assert (tmp_path / "b" / "pairs.html").is_file()
 
 
+def test_a_folder_of_images(tmp_path: Path) -> None:
+    """The model names the images; known ones are not judged; nothing there is one sentence."""
+    from clipfast.datasets.fabricworld import render
+
+    for part, seeds in (("new", range(3)), ("known", range(3, 5))):
+        for name in ("denim", "lace"):
+            (tmp_path / part / name).mkdir(parents=True)
+            for seed in seeds:
+                image = render(seed, fabric=name, colour="blue", size=96).image
+                Image.fromarray(image).save(tmp_path / part / name / f"{seed}.png")
+    (tmp_path / "empty").mkdir()
+
+    done = _run("folder", "new", "--train", "known", "--model", "mini", "--out", "d", "--json", cwd=tmp_path)
+    empty = _run("folder", "empty", "--model", "mini", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert (json.loads(done.stdout)["samples"], json.loads(done.stdout)["judged"]) == (10, 6)
+    assert (tmp_path / "d" / "diagnosis.html").is_file()
+    assert empty.returncode == 1
+    assert "empty must hold images in one folder a class; found none." in empty.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -145,4 +167,4 @@ def test_help_names_the_commands(tmp_path: Path) -> None:
     done = _run("--help", cwd=tmp_path)
 
     assert done.returncode == 0
-    assert all(name in done.stdout for name in ("predictions", "pairs", "review", "rules"))
+    assert all(name in done.stdout for name in ("predictions", "folder", "pairs", "review", "rules"))

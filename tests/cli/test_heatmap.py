@@ -96,6 +96,22 @@ def test_paths_are_explained(folder: Path) -> None:
     assert all(name in said and row.good_for.split()[0] in said for name, row in PATHS.items())
 
 
+def test_labels_only_and_words_that_are_not_known(folder: Path) -> None:
+    """Against labels alone a map ignores the other texts; words that are one to the model are named."""
+    asked = ["photo.png", "--model", "mini", "--json", "--label", "linen", "--label", "satin"]
+    alone, two = (
+        json.loads(run(folder, *asked, "--text", "lace", *more, "--labels-only").stdout)["maps"][0]
+        for more in ([], ["--text", "denim"])
+    )
+    strange = run(folder, "photo.png", "--model", "mini", "--text", "zebra", "--text", "okapi", "--path", "vv_vv")
+
+    assert alone["max"] == pytest.approx(two["max"], abs=1e-6)
+    assert "zebra, okapi are all but the same to this model" in strange.stderr
+    refused = run(folder, "photo.png", "--model", "mini", "--text", "lace", "--labels-only")
+    assert refused.returncode == 1
+    assert "need labels; got none" in refused.stderr
+
+
 def test_texts_and_templates(folder: Path) -> None:
     """Templates, a redundant text and labels change the answer."""
     base = ["photo.png", "--text", "purple heart", "--model", "mini", "--json"]
@@ -130,6 +146,17 @@ def test_wrong_usage_is_told(folder: Path, options: Sequence[str], code: int, me
     assert message in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
     assert not (folder / "never.png").exists()
+
+
+def test_an_image_of_which_the_crop_sees_nothing(folder: Path) -> None:
+    """A strip of 3000 x 3 pixels: one sentence that says what to pass, and with that it works."""
+    Image.new("RGB", (3000, 3), (200, 10, 10)).save(folder / "strip.png")
+    refused = run(folder, "strip.png", "--text", "red button", "--out", "strip_out.png")
+    squashed = run(folder, "strip.png", "--text", "red button", "--geometry", "squash", "--out", "strip_out.png")
+
+    assert (refused.returncode, squashed.returncode) == (1, 0), squashed.stderr
+    assert "too thin" in refused.stderr
+    assert "squash or letterbox" in refused.stderr
 
 
 def test_a_panel_for_every_text_over_a_colour_bar() -> None:

@@ -88,6 +88,46 @@ def test_tuning_sees_other_images_only(rendered: Path, tmp_path: Path) -> None:
     assert "tuning must not see what is scored" in refused.stderr
 
 
+def test_boxes_are_refined_and_texts_compared(rendered: Path, tmp_path: Path) -> None:
+    """What is learned on drawn training pictures moves the boxes of others; what was compared is written down."""
+    (tmp_path / "labels.txt").write_text("denim\n\nlinen\n")
+    done = _run(
+        "localize", "x", "--format", "fabricworld", "--limit", "2", "--paths", "standard,vv_vv", "--figures", "none",
+        "--refine", "train", "--refine-limit", "40", "--percentile", "85", "--label-list", "labels", "--label", "lace",
+        "--labels-from", "labels.txt", "--prompt", "a {}", "--prompt", "the {} there", "--out", "r", "--json",
+        cwd=tmp_path,
+    )  # fmt: skip
+    result = json.loads(done.stdout)
+
+    assert done.returncode == 0, done.stderr
+    assert result["settings"]["label_list"] == "labels"
+    assert result["settings"]["maps"]["labels"] == ["lace", "denim", "linen"]
+    assert result["settings"]["maps"]["templates"] == ["a {}", "the {} there"]
+    assert (result["refining"]["source"], result["refining"]["images"]) == ("split train", 40)
+    for path in ("standard", "vv_vv"):
+        learned = result["refining"]["paths"][path]
+        assert learned["iou_after"] > learned["iou_before"]
+        assert (tmp_path / "r" / path / "refiner.npz").is_file()
+        assert 0 <= result["paths"][path]["fit"]["peak"]["value"] <= 1
+    assert "## Box refiner" in (tmp_path / "r" / "evaluation_report.md").read_text()
+    overlap = _run("localize", rendered, "--refine", f"{rendered}/", "--figures", "none", "--out", "o", cwd=tmp_path)
+    assert overlap.returncode == 1
+    assert "must not learn from what is scored; 4 of 4 images" in overlap.stderr
+
+
+def test_redundant_text_and_sets_of_prompts(tmp_path: Path) -> None:
+    """The empty text is one too."""
+    done = _run(
+        "localize", "x", "--format", "fabricworld", "--limit", "2", "--paths", "vv_vv", "--figures", "none",
+        "--redundant", "", "--templates", "none", "--out", "r", "--json", cwd=tmp_path,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    settings = json.loads(done.stdout)["settings"]
+    assert (settings["maps"]["redundant"], settings["maps"]["templates"]) == ("", None)
+    assert settings["label_list"] == "redundant"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -98,6 +138,17 @@ def test_tuning_sees_other_images_only(rendered: Path, tmp_path: Path) -> None:
         (["x", "--format", "fabricworld", "--figures", "some"], 2, "all or none"),
         (["x", "--format", "fabricworld", "--phrase", "star"], 2, "CLASS=WORDS"),
         (["x", "--format", "pascal"], 2, "pascal"),
+        (["x", "--format", "fabricworld", "--label-list", "labels"], 1, "need labels; got none"),
+        (["x", "--format", "fabricworld", "--label-list", "photo"], 2, "photo"),
+        (["x", "--format", "fabricworld", "--depths", "deep"], 2, "whole numbers"),
+        (["x", "--format", "fabricworld", "--depths", "4", "--figures", "none"], 1, "--presets sweep"),
+        (["x", "--format", "fabricworld", "--label-list", "image", "--all-classes"], 1, "they compete too"),
+        (["x", "--format", "fabricworld", "--labels-from", "no.txt"], 2, "context59"),
+        (["x", "--format", "fabricworld", "--label", "a", "--paths", "vv_vv", "--figures", "none"], 1, "standard only"),
+        (["x", "--format", "fabricworld", "--label", "a", "--redundant", ""], 1, "choose one"),
+        (["x", "--format", "fabricworld", "--prompt", "a {}", "--templates", "plain"], 2, "--prompt is given"),
+        (["x", "--format", "fabricworld", "--refine", "test", "--figures", "none"], 1, "both are the split 'test'"),
+        (["x", "--format", "fabricworld", "--refine", "./no", "--figures", "none"], 1, "No folder at no"),
     ],
 )
 def test_wrong_wishes_are_one_sentence(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
@@ -16,41 +16,7 @@ from clipfast.cli import messages
 from clipfast.cli.commands import app
 from clipfast.cli.messages import HINTS, MESSAGES
 from clipfast.errors import ClipfastError, DataError
-from clipfast.types import Floats, Images
-
-COLOURS = {"cotton": (190, 60, 60), "linen": (60, 180, 60), "silk_satin": (60, 60, 190)}
-
-
-class ColourClip:
-    """The mean colour as a unit row."""
-
-    name, precision, threads = "colour", "fp32", 1
-
-    @classmethod
-    def load(cls, model: str | None, **options: Any) -> ColourClip:
-        return cls()
-
-    def __enter__(self) -> ColourClip:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
-
-    def fingerprint(self, output: str = "embedding") -> str:
-        return "a" * 64
-
-    def encode_images(self, images: Images) -> Floats:
-        listed: list[Any] = images if isinstance(images, list) else [images]
-        rows = np.stack([np.asarray(image.convert("RGB"), float).mean(axis=(0, 1)) for image in listed]) - 100
-        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
-
-
-def draw(path: Path, fabric: str, seed: int, *, noise: float = 30, size: int = 224) -> None:
-    """Save a patch near its fabric's colour, with a coarse pattern of its own."""
-    rng = np.random.default_rng([seed, len(fabric)])
-    cells = np.array(COLOURS[fabric]) + rng.normal(0, noise, 3) + rng.normal(0, 30, (6, 6, 1))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.clip(cells, 0, 255).astype(np.uint8)).resize((size, size)).save(path)
+from reference.colour_clip import COLOURS, ColourClip, draw
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +80,9 @@ def test_the_whole_loop_runs_in_the_owners_layout() -> None:
     fitted = run_json("fuse", "fit", "--exclude", "data/eval_set.jsonl", "--head", "head.npz")
     assert fitted["path"] == "data/fusion.json"
     assert (fitted["fit"]["samples"], fitted["fit"]["excluded"]) == (30, 6)
-    found = run_json("evaluate", "--head", "head.npz", "--alpha", "fit", "--topk", "1,2")
+    found = run_json("evaluate", "--head", "head.npz", "--alpha", "fit", "--topk", "1,2", "--out", "evaluated")
+    compared = run_json("compare", "evaluated", "evaluated")
+    assert (compared["kind"], compared["samples"]) == ("evaluate", 6)
     assert [phase["name"] for phase in found["phases"]] == ["rules", "+CLIP", "+head"]
     assert found["fusion"]["alpha"] == fitted["fit"]["alpha"]
     assert set(found["phases"][0]["top"]) == {"1", "2"}
@@ -206,9 +174,34 @@ def test_recommend_looks_at_a_part(layout: Path) -> None:
     assert "Silk Satin" in run("recommend", "both.png", "--lang", "en", "--at", "400,100", "--alpha", "0")
 
 
+def test_recommend_lets_what_it_is_unsure_of_wait_for_a_label() -> None:
+    """Below the threshold it waits, with part and answers; evaluation pictures never do."""
+    run("bank", "build")
+    run("evalset", "make")
+    photo, labels = "data/fabrics/cotton/ref_00.png", ["--labels", "data/patches/labeled"]
+    assert run_json("recommend", photo)["queued"] is None
+    found = run_json("recommend", photo, "--at", "60,70", "--size", "50", *labels, "--ask-below", "1")
+    waiting = run_json("label", "next")["items"]
+    assert [item["id"] for item in waiting] == [found["queued"]["id"]]
+    assert waiting[0]["region"] == {"coords": [60, 70], "size": 50}
+    assert waiting[0]["answers"][0][0] == found["results"][0]["name"]
+    assert waiting[0]["confidence"] == pytest.approx(found["results"][0]["score"])
+    added = run_json("label", "add", "--item", found["queued"]["id"], "--label", "cotton")
+    assert added["added"]["sidecar"]["model"] == "colour"
+    sure = [
+        run_json("recommend", photo, "--at", f"{x},99", *labels, "--ask-below", "0")["queued"] for x in (40, 90, 140)
+    ]
+    assert {item["picked"] for item in sure if item is not None} <= {"random"}
+    line = json.loads(Path("data/eval_set.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    held = (Path("data") / line["image"]).as_posix()
+    assert run_json("recommend", held, *labels, "--ask-below", "1")["queued"] is None
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["recommend", "x.png", "--ask-below", "0.5"],
+        ["recommend", "x.png", "--labels", "data", "--ask-below", "1.5"],
         ["recommend", "x.png", "--alpha", "1.5"],
         ["recommend", "x.png", "--alpha", "much"],
         ["recommend", "x.png", "--at", "1"],
@@ -243,6 +236,85 @@ def test_errors_come_in_the_words_of_the_owners_document(layout: Path) -> None:
     Path("bad.toml").write_text('[[fabric]]\nid = "a"\nen = "A"\nzh = "甲"\nattributes.shine = { low = 0.5 }\n')
     said = failure("recommend", "data/fabrics/cotton/ref_00.png", "--rules", "bad.toml")
     assert said.startswith("规则文件中有未知属性。bad.toml, line 5: unknown attribute 'shine'")
+
+
+def _empty_fabrics() -> None:
+    shutil.rmtree("data/fabrics")
+    Path("data/fabrics").mkdir()
+
+
+def _flat_fabrics() -> None:
+    for file in sorted(Path("data/fabrics").rglob("*.png")):
+        file.rename(f"data/fabrics/{file.parent.name}_{file.name}")
+    for folder in COLOURS:
+        Path("data/fabrics", folder).rmdir()
+
+
+def _few_labels() -> None:
+    for name in COLOURS:
+        for file in sorted(Path("data/patches/labeled", name).iterdir())[6:]:
+            file.unlink()
+
+
+def _odd_rules() -> None:
+    run("bank", "build")
+    text = '[[fabric]]\nid = "a"\nen = "A"\nzh = "甲"\nattributes.shine = { low = 0.5 }\n'
+    Path("odd.toml").write_text(text, encoding="utf-8")
+
+
+def _eval_image(change: str) -> None:
+    run("bank", "build")
+    run("evalset", "make")
+    line = json.loads(Path("data/eval_set.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    image = Path("data") / line["image"]
+    if change == "moved":
+        image.rename(image.with_name("elsewhere.png"))
+    else:
+        draw(image, "cotton", 777)
+
+
+PHOTO = "data/fabrics/cotton/ref_00.png"
+TROUBLES: list[tuple[Callable[[], object], list[str], str, str | None]] = [
+    # the owner's problem 1: the folder is empty, or its structure is wrong
+    (_empty_fabrics, ["bank", "build"], "No embeddings collected", None),
+    (_flat_fabrics, ["bank", "build"], "No embeddings collected", None),
+    # problem 2: fewer than 20 labelled samples
+    (_few_labels, ["head", "train"], "Too few samples to train: there are 18", "训练样本太少：至少需要 20 个"),
+    # bad input of the issue
+    (_odd_rules, ["recommend", PHOTO, "--rules", "odd.toml"], "unknown attribute 'shine'", "规则文件中有未知属性"),
+    (lambda: None, ["label", "add", PHOTO, "--label", "a/b"], "must not hold a path separator", "标签名称无效"),
+    (lambda: None, ["label", "add", PHOTO, "--label", "..\\b"], "must not hold a path separator", "标签名称无效"),
+    (lambda: _eval_image("moved"), ["evaluate"], "was moved or removed", "评估集中的图像已被移动或删除"),
+    (lambda: _eval_image("changed"), ["evaluate"], "its checksum differs", "评估集中的图像已被修改"),
+    (lambda: _eval_image("moved"), ["head", "train"], "was moved or removed", "评估集中的图像已被移动或删除"),
+    (lambda: _eval_image("changed"), ["head", "train"], "its checksum differs", "评估集中的图像已被修改"),
+]
+
+
+@pytest.mark.parametrize(("prepare", "arguments", "english", "chinese"), TROUBLES)
+def test_every_trouble_of_the_owners_document_has_its_words(
+    prepare: Callable[[], object], arguments: list[str], english: str, chinese: str | None
+) -> None:
+    """One sentence, exit by our own error, a hint in Chinese where the command speaks it."""
+    prepare()
+    assert english in failure(*arguments, *(["--lang", "en"] if chinese else []))
+    if chinese is not None:
+        said = failure(*arguments, "--lang", "zh")
+        assert said.startswith(chinese)
+        assert english in said
+
+
+def test_a_fabric_that_the_bank_lacks_is_listed_and_more_rules_raise_it() -> None:
+    """Problem 4 of the owner's document: check the bank, then raise alpha."""
+    shutil.rmtree("data/fabrics/linen")
+    run("bank", "build")
+    shares = []
+    for alpha in ("0", "0.5", "1"):
+        found = run_json("recommend", PHOTO, "--alpha", alpha, "--topk", "60")["results"]
+        shares.append({result["name"]: result["score"] for result in found}["linen"])
+    assert shares[0] == 0
+    assert shares[1] == pytest.approx(shares[2] / 2)
+    assert shares[2] > 0
 
 
 def _after_bank(*arguments: str) -> str:

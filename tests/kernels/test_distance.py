@@ -42,14 +42,12 @@ def test_the_picks_are_those_of_the_definition(rows: int, channels: int, size: i
 
 
 def test_work_is_left_out_and_nothing_changes() -> None:
-    """On clustered rows most distances are not computed to the end, and picks equal those of one thread."""
-    features = clustered(4000, 64, seed=1)
-    one = greedy_coreset(features, 200, seed=3, threads=1)
-    two = greedy_coreset(features, 200, seed=3, threads=2)
+    """On clustered rows most distances are never looked at, and picks are those of the definition."""
+    features = clustered(300, 12, seed=1)
+    found = greedy_coreset(features, 120, first=3)
 
-    assert one.evaluated < 0.9
-    assert one.indices.tolist() == two.indices.tolist()
-    assert one.radius == two.radius
+    assert found.evaluated < 0.85
+    assert found.indices.tolist() == naive_coreset(features, 120, 3)[0]
 
 
 def test_rows_that_are_equal_are_picked_once_each() -> None:
@@ -61,11 +59,11 @@ def test_rows_that_are_equal_are_picked_once_each() -> None:
 
 
 def test_ties_go_to_the_lowest_row() -> None:
-    """Two rows are equally far; the first one is picked, for one thread and for two."""
+    """Two rows are equally far; the first one is picked."""
     features = np.zeros((4200, 2), np.float32)
     features[[100, 4100], 0] = 5
 
-    assert [greedy_coreset(features, 3, first=0, threads=t).indices.tolist() for t in (1, 2)] == [[0, 100, 1]] * 2
+    assert greedy_coreset(features, 3, first=0).indices.tolist() == [0, 100, 1]
 
 
 def test_going_on_from_earlier_centres() -> None:

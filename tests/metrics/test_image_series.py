@@ -12,6 +12,7 @@ from clipfast.metrics.detection_data import Detections, GroundTruths
 from clipfast.metrics.image_series import (
     PrecisionSeries,
     RatioSeries,
+    drawn_figure,
     image_weights,
     series_difference,
     series_interval,
@@ -89,6 +90,16 @@ def test_a_ratio_is_the_mean_over_things_not_images() -> None:
     assert series.at(np.ones((1, 4)))[0] == 3.0
     assert series.at(np.array([[2.0, 1, 1, 0], [0, 5, 5, 0]])).tolist()[0] == 2.0
     assert np.isnan(series.at(np.array([[0.0, 5, 5, 0]]))[0])
+
+
+@pytest.mark.parametrize(("images", "least"), [(2, 0.5), (4, 0.125), (6, 0.03125)])
+def test_few_images_prove_little(images: int, least: float) -> None:
+    """No exact test of n differences of one sign gives a smaller p-value than 2 / 2^n."""
+    weights = image_weights(images, 1000, seed=0)
+    counts = np.ones(images)
+    first, second = RatioSeries(0.9 * counts, counts), RatioSeries(np.linspace(0.1, 0.2, images), counts)
+
+    assert series_difference(first, second, weights).p_value == least
 
 
 def test_weights_are_resamples() -> None:
@@ -196,3 +207,17 @@ def test_holm_takes_probabilities_only(given: list[float]) -> None:
     """One row of them."""
     with pytest.raises(ShapeError, match="numbers in"):
         holm_adjusted(given)
+
+
+def test_figures_that_are_drawn_once_say_the_same() -> None:
+    """Interval and difference of drawn figures are those of their series; bounds cut ends, not estimates."""
+    weights = image_weights(40, 200, seed=3)
+    rng = np.random.default_rng(0)
+    first, second = (RatioSeries((rng.random(40) < share).astype(float), np.ones(40)) for share in (0.97, 0.5))
+    one, other = drawn_figure(first, weights), drawn_figure(second, weights)
+
+    assert one.interval() == series_interval(first, weights)
+    assert one.less(other) == series_difference(first, second, weights)
+    within = drawn_figure(first, weights, within=(0.0, 1.0)).interval()
+    assert one.interval().high > 1
+    assert (within.estimate, within.low, within.high) == (one.estimate, one.interval().low, 1.0)

@@ -20,6 +20,7 @@ from clipfast.report.results import load_result
 from clipfast.surgery.diagnosis import diagnose
 from clipfast.surgery.localise_options import LocaliseOptions
 from clipfast.surgery.localise_scores import score_records
+from clipfast.surgery.options import MapOptions
 from reference.localise_cases import dataset, measured, sample
 
 OPTIONS = LocaliseOptions(paths=("standard", "vv_vv"), percentile=94, resamples=200)
@@ -91,6 +92,8 @@ def test_the_report_has_the_owners_parts(tmp_path: Path) -> None:
         "inside, mean | inside, max | background",
         " ± ",
         "pointing game | energy inside | either by chance",
+        "| path | box IoU (around the peak, at 0.6 of the range) | surest scored box | any scored box |",
+        "prompts: 85 for each class; `standard` compares a class with all classes of the data set",
         "p (Holm)",
         "**few_images**: 6 images",
         "*Remedy: ",
@@ -100,6 +103,26 @@ def test_the_report_has_the_owners_parts(tmp_path: Path) -> None:
         assert part in text, part
     assert "None" not in text
     assert "| nan" not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"rivals": "image"}, "`standard` compares a class with those that are in the image"),
+        ({"maps": MapOptions(labels=("a", "b"), templates=("a {}", "the {}"))}, "prompts: 2 for each class; `standard` "
+         "compares a class with all classes of the data set and 2 labels"),
+        ({"maps": MapOptions(labels=("a", "b"), rivals="labels")}, "compares each class with 2 labels only"),
+        ({"maps": MapOptions(redundant="", templates=None)}, "prompts: none for each class; the map of the redundant "
+         "text '' is subtracted from every map"),
+    ],
+)  # fmt: skip
+def test_what_was_compared_is_said(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+    """In the report, and in the settings."""
+    chosen = replace(OPTIONS, **options)
+    folder = _write(tmp_path, options=chosen)
+
+    assert said in (folder / "evaluation_report.md").read_text(encoding="utf-8")
+    assert _json(folder / "map_results.json")["settings"]["label_list"] == chosen.label_list
 
 
 def test_the_same_evaluation_writes_the_same_bytes(tmp_path: Path) -> None:
@@ -165,7 +188,7 @@ def test_other_samples_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a" / "map_results.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match=r"1 changed \(i2\)"):
         compare_results(first, load_result(tmp_path / "a"))
-    with pytest.raises(DataError, match=r"must hold one of map_results.json; it holds 0"):
+    with pytest.raises(DataError, match=r"must hold one of map_results.json, .*diagnosis.json; it holds 0"):
         load_result(tmp_path)
     with pytest.raises(DataError, match="has standard, vv_vv; got 'gem'"):
         compare_results(first, first, systems=("gem", "standard"))

@@ -64,6 +64,22 @@ def test_default_bank_answers_and_is_loaded_once() -> None:
     assert FakeClip.loaded == 1
 
 
+def test_a_replaced_bank_is_taken_up() -> None:
+    """With the same model; what replaces it must be a bank, which is said at every call until it is."""
+    path = Path("data/fabric_bank.npz")
+    save_bank(path, "silk", "cotton")
+    rank_by_retrieval("any.jpg")
+    save_bank(path, "linen", "cotton", "wool")
+    assert [r.id for r in rank_by_retrieval("any.jpg")] == ["linen", "cotton", "wool"]
+    path.write_bytes(b"no bank")
+    for _ in range(2):
+        with pytest.raises(ArtifactError):
+            rank_by_retrieval("any.jpg")
+    save_bank(path, "felt")
+    assert [r.id for r in rank_by_retrieval("any.jpg")] == ["felt"]
+    assert FakeClip.loaded == 1
+
+
 def test_settings_name_another_bank(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """CLIPFAST_BANK is followed, also when it changes while the program runs."""
     save_bank(tmp_path / "a.npz", "silk")

@@ -261,9 +261,14 @@ def test_fit_is_read_from_the_default_file(
     msgspec.structs.replace(fitted, rules="coarse").save(tmp_path / "fusion.json")
     with pytest.raises(ArtifactError, match="fitted with the rules coarse; these are fine"):
         fuse_with_clip(patch("cotton", 1), BASE, alpha="fit", voices=voices)
-    for text in ("{}", "no json", '{"format": 1}'):
+    for text, said in (
+        ("{}", "holds no fitted weights"),
+        ("no json", "holds no fitted weights"),
+        ('{"format": 2}', "holds no fitted weights"),
+        ('{"format": 1}', "format 1"),
+    ):
         (tmp_path / "fusion.json").write_text(text)
-        with pytest.raises(ArtifactError, match="holds no fitted weights"):
+        with pytest.raises(ArtifactError, match=said):
             fuse_with_clip(patch("cotton", 1), BASE, alpha="fit", voices=voices)
 
 

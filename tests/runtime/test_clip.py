@@ -404,7 +404,7 @@ def test_inner_blocks_and_joint_features(mini: Clip, photo: Pixels) -> None:
     """Patch features by block number; the joint graph gives the same, with embedding and vv, in one pass."""
     patches, joint, dense = mini.encode_patches(photo), mini.encode_joint(photo), mini.encode_dense(photo)
 
-    assert set(patches.features) == set(mini.manifest.model.feature_blocks) == {2, 5, 6}
+    assert set(patches.features) == set(mini.manifest.model.feature_blocks) == {2, 5, 7}
     assert patches.features[2].shape == (1, 196, 192)
     assert np.abs(joint.patches.features[5] - patches.features[5]).max() < 1e-4
     assert np.abs(joint.embedding - dense.embedding).max() < 1e-5
@@ -414,7 +414,7 @@ def test_inner_blocks_and_joint_features(mini: Clip, photo: Pixels) -> None:
 
 def test_a_block_that_is_not_there_says_how_to_get_it(mini: Clip, photo: Pixels) -> None:
     """The blocks that are held, and the export option."""
-    with pytest.raises(ArtifactError, match=r"after blocks 2, 5, 6, not after 3.*--blocks 2,3"):
+    with pytest.raises(ArtifactError, match=r"after blocks 2, 5, 7, not after 3.*--blocks 2,3"):
         mini.encode_patches(photo, blocks=[2, 3])
 
 

@@ -13,7 +13,9 @@ from clipfast.datasets.box_records import BoxSet
 from clipfast.datasets.box_samples import read_boxes
 from clipfast.errors import DataError, ImageError
 from clipfast.kernels import box_iou
+from clipfast.prompts import PLAIN
 from clipfast.runtime.clip import Clip
+from clipfast.surgery import EdgeAware, heatmaps
 from clipfast.surgery.box_sources import ImageRegions
 from clipfast.surgery.evaluate import evaluate_localisation, measure_sample
 from clipfast.surgery.geometry import GeometryName
@@ -171,6 +173,24 @@ def test_windows_are_another_look(mini: Clip, fabrics: BoxSet) -> None:
     assert maps.maps["vv_vv"].shape == (len(fabrics.classes), 224, 224)
     assert maps.patch_hw == pytest.approx((8, 8))
     assert evaluate_localisation(mini, replace(fabrics, samples=fabrics.samples[:1]), options).images == 1
+
+
+@pytest.mark.parametrize("geometry", ["squash", "letterbox"])
+def test_maps_follow_edges_where_it_is_asked(mini: Clip, geometry: GeometryName) -> None:
+    """As `heatmaps` lays them over the image, bars aside."""
+    data = read_boxes("fabricworld", "", limit=1)
+    wide = replace(data.samples[0], image=np.asarray(data.samples[0].image)[:112], size_hw=(112, 224))
+    asked = MapOptions(geometry=geometry, edge_aware=EdgeAware(), templates=PLAIN)
+    options = LocaliseOptions(paths=("vv_vv",), maps=asked)
+    texts = options.texts(data.classes)
+    maps = next(iter(stream_maps(mini, [wide], texts, options)))
+    size_hw = maps.pixels.shape[:2]
+    expected = heatmaps(mini, np.asarray(wide.image), texts, "vv_vv", size_hw, asked)[0, 0]
+    plain = heatmaps(mini, np.asarray(wide.image), texts, "vv_vv", size_hw, replace(asked, edge_aware=None))[0, 0]
+
+    assert size_hw == ((112, 224) if geometry == "letterbox" else (224, 224))
+    assert np.abs(maps.heat("vv_vv", 0) - expected).max() < 0.1 * np.ptp(expected)  # the guide is scaled once, or twice
+    assert np.abs(maps.heat("vv_vv", 0) - expected).mean() < 0.2 * np.abs(plain - expected).mean()
 
 
 def test_images_are_taken_as_they_are_stored(mini: Clip, tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from clipfast.datasets.box_records import BoxSet, Doubles
+from clipfast.datasets.box_records import BoxSample, BoxSet, Doubles
+from clipfast.kernels import box_iou
 from clipfast.surgery.diagnosis import diagnose
 from clipfast.surgery.localise_options import LocaliseOptions
 from clipfast.surgery.localise_scores import score_records
@@ -55,12 +57,69 @@ def test_a_true_and_an_inverted_map() -> None:
     assert [row.reached for row in true.quality if row.percentile == 94] == [6]
 
 
+def test_boxes_that_are_no_matter_of_a_percentile() -> None:
+    """Around the peak, the surest, and any scored box: by hand, from the records and from planted maps."""
+    two = dataset(sample("a", {"cat": (40, 30, 140, 105)}), sample("b", {"cat": (200, 150, 300, 225)}))
+    held = measured(two, PATHS, OPTIONS)
+    scores = score_records(held, OPTIONS).paths
+    true, inverted = scores["standard"].fit, scores["plain"].fit
+
+    assert true is not None
+    assert inverted is not None
+    assert true.peak.value == pytest.approx(held.paths["standard"].fit["peak_iou"].mean())
+    assert true.peak.value is not None
+    assert true.peak.value > 0.8
+    assert inverted.peak.value is not None
+    assert inverted.peak.value < 0.1
+    for path, fit in (("standard", true), ("plain", inverted)):
+        found = held.paths[path].detections
+        overlaps = [
+            box_iou(found.boxes[found.images == at], held.truths.boxes[held.truths.images == at]) for at in range(2)
+        ]
+        assert fit.top.value == pytest.approx(np.mean([each[0, 0] if len(each) else 0.0 for each in overlaps]))
+        assert fit.every.value == pytest.approx(np.mean([each.max(initial=0.0) for each in overlaps]))
+
+
+def test_any_box_is_a_mean_over_ground_truths() -> None:
+    """An image with two objects of a class counts twice; difficult ones do not."""
+    every = BoxSample(
+        "a", Path("a.png"), (300, 400), np.array([[20.0, 20, 120, 95], [250, 180, 350, 255], [0, 200, 50, 250]]),
+        ("cat", "cat", "cat"), np.array([False, False, True]),
+    )  # fmt: skip
+    data = dataset(every, sample("b", {"cat": (40, 30, 140, 105)}))
+    records = measured(data, {"standard": lambda truth: truth}, replace(OPTIONS, paths=("standard",), percentile=88))
+    scores = score_records(records, replace(OPTIONS, paths=("standard",), percentile=88)).paths["standard"]
+
+    assert records.map_truths.tolist() == [2, 1]
+    assert scores.fit is not None
+    sums = records.paths["standard"].fit["box_iou"]
+    assert scores.fit.every.value == pytest.approx(sums.sum() / 3)
+    assert sums[0] > 1
+
+
+def test_shares_stay_between_0_and_1() -> None:
+    """An interval of a share does not reach beyond what a share can be; that of the contrast may."""
+    scores = score_records(measured(_data(), PATHS, OPTIONS), OPTIONS)
+    for each in scores.paths.values():
+        assert each.pointing is not None
+        assert each.energy is not None
+        assert each.fit is not None
+        for figure in (each.pointing, each.energy, each.fit.peak, each.fit.top, each.fit.every):
+            assert figure.low is not None
+            assert figure.high is not None
+            assert 0 <= figure.low <= figure.high <= 1
+    assert scores.paths["plain"].response is not None
+    assert scores.paths["plain"].response.contrast.high is not None
+    assert scores.paths["plain"].response.contrast.high < 0
+
+
 def test_comparisons_are_paired_and_adjusted() -> None:
     """A difference in every image has an interval without 0; Holm never lowers a p-value."""
     scores = score_records(measured(_data(), PATHS, OPTIONS), OPTIONS)
     rows = {row.metric: row for row in scores.comparisons}
 
     assert {"map@0.1", "map@0.3", "map@0.5", "pointing", "energy", "truth_iou@94"} <= set(rows)
+    assert {"peak_iou", "top_iou", "box_iou"} <= set(rows)
     assert rows["pointing"].difference.value == 1.0
     assert rows["energy"].difference.low is not None
     assert rows["energy"].difference.low > 0
@@ -164,8 +223,33 @@ def test_each_finding_follows_from_its_numbers() -> None:
     assert {"small_objects", "area_mismatch"} <= _codes(replace(one, percentile=75), true, small)
     assert "small_objects" not in _codes(one, true, _data())
     flat = {"standard": np.zeros_like}
-    assert {"unreachable", "merged", "weak_response"} <= _codes(one, flat, _data())
+    assert {"unreachable", "merged", "weak_response", "flat_maps"} <= _codes(one, flat, _data())
+    assert "flat_maps" not in _codes(one, true, _data())
     assert "fragmented" in _codes(replace(one, percentile=75), specks, _data())
+
+
+def test_rules_look_at_what_was_scored() -> None:
+    """Flat maps are no two paths of one name; a percentile counts no fused boxes; a box that was found was in reach."""
+    two = replace(OPTIONS, paths=("standard", "vv_vv"))
+    flat = {"standard": np.zeros_like, "vv_vv": np.zeros_like}
+    specks = {"standard": lambda truth: truth + (np.indices(truth.shape).sum(axis=0) % 5 == 0) * 2.0}
+    one = replace(OPTIONS, paths=("standard",), percentile=75)
+
+    assert "same_maps" not in _codes(two, flat, _data())
+    assert not {"fragmented", "merged"} & _codes(replace(one, box_source="multi"), specks, _data())
+    records = measured(_data(), {"standard": np.zeros_like}, one)
+    scores = score_records(records, one)
+    found = [replace(each, true_positives=1) for each in scores.paths["standard"].thresholds]
+    refined = replace(scores, paths={"standard": replace(scores.paths["standard"], thresholds=tuple(found))})
+    assert "unreachable" in {each.code for each in diagnose(records, scores, one)}
+    assert "unreachable" not in {each.code for each in diagnose(records, refined, one)}
+
+
+def test_a_clear_response_in_few_images_is_not_called_weak() -> None:
+    """Whether the map is inverted cannot be decided from one image; how far it stands out can."""
+    one = replace(OPTIONS, paths=("standard",))
+
+    assert "weak_response" not in _codes(one, {"standard": lambda truth: truth}, _data(1))
 
 
 def test_a_sound_evaluation_says_so() -> None:

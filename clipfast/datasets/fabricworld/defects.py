@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clipfast.datasets.fabricworld import flaws
 from clipfast.datasets.fabricworld.flaws import Outlines, Patch, Site
@@ -14,7 +15,7 @@ from clipfast.datasets.fabricworld.noise import FRAME, Field
 from clipfast.datasets.fabricworld.raster import fill, window_around
 from clipfast.types import Pixels
 
-__all__ = ["DEFECTS", "Defect", "SceneDefect", "draw_defect"]
+__all__ = ["DEFECTS", "Defect", "SceneDefect", "as_seen", "draw_defect"]
 
 _TRIES = 24
 _MARGIN = 22.0  # units between the centre of a defect and the edge
@@ -67,7 +68,8 @@ class SceneDefect:
 
     Attributes:
         kind: Name of the defect, a key of `DEFECTS`.
-        box: Smallest box that holds its mask: xyxy, half-open.
+        box: Smallest box that holds its mask: xyxy, half-open. Where a later defect lies over it, the mask is what is
+            left to see.
     """
 
     kind: str
@@ -99,5 +101,15 @@ def draw_defect(rng: np.random.Generator, image: Field, site: Site, labels: Pixe
             break
     defect.paint(site, Patch(image, window, cover, scale))
     labels[window][mask] = int(labels.max()) + 1
-    rows, columns = np.flatnonzero(mask.any(axis=1)) + top, np.flatnonzero(mask.any(axis=0)) + left
-    return SceneDefect(site.kind, (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)))
+    return SceneDefect(site.kind, _box_of(labels == labels.max()))
+
+
+def as_seen(defects: Sequence[SceneDefect], labels: Pixels) -> list[SceneDefect]:
+    """Return defects with the boxes of what is left of them to see; one that is wholly covered keeps its box."""
+    masks = [labels == number for number in range(1, len(defects) + 1)]
+    return [replace(each, box=_box_of(mask)) if mask.any() else each for each, mask in zip(defects, masks, strict=True)]
+
+
+def _box_of(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)

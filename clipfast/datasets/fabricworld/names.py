@@ -62,6 +62,11 @@ def english_prompt(text: str) -> str:
     things: list[str] = []
     colour = ""
     for name in _split(text):
+        if (colour and (name in COLOURS or not (name in FABRICS or name in SHAPES))) or (cloth and name in FABRICS):
+            raise DataError(
+                f"text must name one fabric, and a colour only before a fabric or a shape; got {text!r}, which says "
+                f"{name!r} after {colour.strip() or cloth[0]!r}."
+            )
         if name in COLOURS:
             colour = f"{name} "
         elif name in FABRICS:
@@ -69,7 +74,9 @@ def english_prompt(text: str) -> str:
         else:
             things.append(with_article(colour + name if name in SHAPES else name))
             colour = "" if name in SHAPES else colour
-    if colour and not cloth:
+    if colour and cloth:
+        raise DataError(f"text must have each colour before what it is of; got {text!r}, which ends with one.")
+    if colour:
         cloth = [colour.strip()]
     said = " ".join(["a photo of", *cloth, "fabric"]) if cloth else "a photo of fabric"
     return f"{said} with {joined(things)}" if things else said

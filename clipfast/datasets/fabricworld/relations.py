@@ -13,6 +13,7 @@ from clipfast.datasets.fabricworld.objects import Place, draw_object, place_in
 from clipfast.datasets.fabricworld.scene import Scene, Wishes, require_known, split_object
 from clipfast.datasets.fabricworld.shapes import SHAPES
 from clipfast.datasets.fabricworld.world import Stage, choose
+from clipfast.errors import DataError
 
 __all__ = ["RELATIONS", "Related", "Relation", "render_relation"]
 
@@ -58,7 +59,7 @@ def render_relation(
         wishes: Fabric, colour, camera and size.
 
     Raises:
-        DataError: If a name is unknown, or an object cannot carry another.
+        DataError: If a name is unknown, an object cannot carry another, or both are the same.
 
     >>> render_relation(4, "on", objects=("red star", "blue button")).text
     'a red star on a blue button'
@@ -91,6 +92,8 @@ def _names(stage: Stage, relation: str, objects: tuple[str, str] | None) -> tupl
     for number, name in enumerate(objects or ()):
         shape, colour = split_object(name)
         names[number] = f"{colour or names[number].split()[0]} {shape}"
+    if relation != "count" and names[0] == names[1]:
+        raise DataError(f"objects must differ, so that the opposite is false; got {names[0]!r} twice.")
     require_known("object to lie on", names[1].split()[-1], _CARRIERS if relation == "on" else SHAPES)
     return names[0], names[1]
 

@@ -12,7 +12,7 @@ from clipfast.datasets.fabricworld.camera import CAMERAS, Camera, zoom_of
 from clipfast.datasets.fabricworld.captions import describe
 from clipfast.datasets.fabricworld.cloth import Loom
 from clipfast.datasets.fabricworld.colours import COLOURS, dye
-from clipfast.datasets.fabricworld.defects import DEFECTS, SceneDefect, draw_defect
+from clipfast.datasets.fabricworld.defects import DEFECTS, SceneDefect, as_seen, draw_defect
 from clipfast.datasets.fabricworld.fabrics import FABRICS, Fabric
 from clipfast.datasets.fabricworld.flaws import Site
 from clipfast.datasets.fabricworld.noise import FRAME, Field
@@ -147,6 +147,7 @@ class Stage:
             kind = choose(self.defect_rng, DEFECTS)
             site = Site(self.defect_rng, kind if isinstance(wish, int) else wish[number], self.angle, dark, self.dye)
             self.defects.append(draw_defect(self.defect_rng, self.image, site, self.defect_mask, self.object_mask))
+        self.defects[:] = as_seen(self.defects, self.defect_mask)
 
     def photograph(self, camera: Camera, caption: str | None = None) -> Scene:
         """Take the picture; the caption is made of what was drawn, unless it is given."""

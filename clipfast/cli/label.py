@@ -1,0 +1,305 @@
+"""`clipfast label`: label patches, see what to label next, count, and take back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from clipfast.cli.bank_summary import Check, show_checks
+from clipfast.cli.console import JsonOption, note, out, print_json
+from clipfast.cli.messages import LangOption, Speaker, in_language
+from clipfast.cli.workflow_options import RULE, numbers, shares_check
+from clipfast.retrieval.crops import PATCH_SIZE, Region
+from clipfast.retrieval.labelled import LABELLED_FOLDER
+
+if TYPE_CHECKING:
+    from clipfast.retrieval.journal import Moved, QueueItem
+    from clipfast.retrieval.labels import LabelStats, LabelStore
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+_ENOUGH = 20
+
+FolderOption = Annotated[Path, typer.Option("--labels", help="Folder of labels: <fabric_id>/<patch>.")]
+WhoOption = Annotated[str | None, typer.Option("--who", help="Who says so; goes into journal and side-car.")]
+
+
+@app.command()
+def add(
+    image: Annotated[Path | None, typer.Argument(help="The photo; not with --item.")] = None,
+    *,
+    label: Annotated[str, typer.Option("--label", help="The fabric: becomes a folder.")],
+    crop: Annotated[str | None, typer.Option("--crop", help="Only this box: x1,y1,x2,y2.")] = None,
+    at: Annotated[str | None, typer.Option("--at", help="Only around this point: x,y.")] = None,
+    size: Annotated[int, typer.Option("--size", min=1, help="With --at: pixels along each side.")] = PATCH_SIZE,
+    item: Annotated[str | None, typer.Option("--item", help="What waits, by its id: `clipfast label next`.")] = None,
+    labels: FolderOption = LABELLED_FOLDER,
+    who: WhoOption = None,
+    lang: LangOption = "en",
+    json: JsonOption = False,
+) -> None:
+    """Cut a patch out of a photo and file it under its fabric, with a side-car that says where it came from."""
+    from clipfast.retrieval.crops import read_sidecar
+    from clipfast.retrieval.labels import Labeller
+
+    region = _region(crop, at, size)
+    if (image is None) == (item is None):
+        raise typer.BadParameter("name a photo, or with --item what waits; one of them")
+    if item is not None and not region.whole:
+        raise typer.BadParameter("--item knows its part of the photo; give no --crop or --at with it")
+    say, by = Speaker.of(lang), Labeller(who=who)
+    with in_language(lang):
+        store = _store(labels, say)
+        added = (
+            store.add(image, label, region=region, by=by)
+            if image is not None
+            else store.answer(str(item), label, by=by)
+        )
+        path = labels / added.key
+        there = path.is_file() and read_sidecar(path) == added.sidecar
+        stats = store.stats()
+    checks = [Check(say("check_label_there"), there, added.key), *_totals(say, stats)]
+    if json:
+        print_json({"added": added, "path": path.as_posix(), **_summary(stats), "checks": checks})
+        return
+    out.print(say("label_added", label=label, path=path))
+    if added.held_out:
+        out.print(say("label_held_out"), style="yellow")
+    _finish(say, stats, checks)
+
+
+@app.command("next")
+def upcoming(
+    *,
+    count: Annotated[int, typer.Option("--count", min=1, help="How many.")] = 5,
+    skip: Annotated[str | None, typer.Option("--skip", help="Let this item wait no more: nobody can tell.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of those picked by chance.")] = 0,
+    labels: FolderOption = LABELLED_FOLDER,
+    lang: LangOption = "en",
+    json: JsonOption = False,
+) -> None:
+    """List what to label next: the most useful first, every fifth by chance."""
+    say = Speaker.of(lang)
+    with in_language(lang):
+        store = _store(labels, say)
+        if skip is not None:
+            store.skip(skip)
+        waiting = store.waiting(seed=seed)
+    shown = waiting[:count]
+    checks = [Check(say("check_label_least"), _total(store) >= _ENOUGH, str(_total(store)))]
+    if json:
+        print_json({"waiting": len(waiting), "items": shown, "skipped": skip, "checks": checks})
+        return
+    if skip is not None:
+        out.print(say("label_skipped", item=skip))
+    if not waiting:
+        out.print(say("label_none_waits"))
+    else:
+        out.print(say("label_waits", shown=len(shown), total=len(waiting)))
+        out.print(_table(say, shown))
+    show_checks(checks)
+
+
+@app.command()
+def stats(
+    *,
+    head: Annotated[
+        Path | None, typer.Option("--head", help="The head in use: what it was trained on is not new.")
+    ] = None,
+    labels: FolderOption = LABELLED_FOLDER,
+    lang: LangOption = "en",
+    json: JsonOption = False,
+) -> None:
+    """Count labels, compare with the targets, and check that journal and folder agree."""
+    from clipfast.retrieval.head import LinearHead
+
+    say = Speaker.of(lang)
+    with in_language(lang):
+        trained_on = () if head is None else LinearHead.load(head).trained_on
+        found = _store(labels, say).stats(trained_on)
+    checks = _totals(say, found)
+    checks.append(Check(say("check_label_retrain"), not found.retrain, str(found.new)))
+    if json:
+        print_json({"path": labels.as_posix(), **_summary(found), "checks": checks})
+        return
+    _finish(say, found, checks)
+
+
+@app.command()
+def undo(
+    *,
+    labels: FolderOption = LABELLED_FOLDER,
+    who: WhoOption = None,
+    lang: LangOption = "en",
+    json: JsonOption = False,
+) -> None:
+    """Take the last label, rename, merge or skip back; again for the one before."""
+    from clipfast.retrieval.journal import Added, Moved
+    from clipfast.retrieval.labels import Labeller
+
+    say = Speaker.of(lang)
+    with in_language(lang):
+        store = _store(labels, say)
+        last, event = store.undo(by=Labeller(who=who))
+        found = store.stats()
+    moved = [target for _, target in event.moves if not (labels / target).is_file()]
+    checks = [shares_check(say, "check_label_moved", len(event.moves), moved), *_totals(say, found)]
+    if json:
+        print_json({"undone": last, "moves": event.moves, **_summary(found), "checks": checks})
+        return
+    if isinstance(last, Added):
+        what = f"label add {last.key}"
+    else:
+        what = f"label {last.kind} {' -> '.join(last.labels)}" if isinstance(last, Moved) else f"skip {last.item}"
+    out.print(say("label_undone", what=what))
+    _finish(say, found, checks)
+
+
+@app.command()
+def rename(
+    label: Annotated[str, typer.Argument(help="The label.")],
+    new: Annotated[str, typer.Argument(help="Its new name; must be free.")],
+    *,
+    labels: FolderOption = LABELLED_FOLDER,
+    who: WhoOption = None,
+    lang: LangOption = "en",
+    json: JsonOption = False,
+) -> None:
+    """Give a label another name; the evaluation set beside the folder follows."""
+    from clipfast.retrieval.labels import Labeller
+
+    say = Speaker.of(lang)
+    with in_language(lang):
+        store = _store(labels, say)
+        event = store.rename(label, new, by=Labeller(who=who))
+        _report_move(say, store, event, json=json)
+
+
+@app.command()
+def merge(
+    label: Annotated[str, typer.Argument(help="The label whose patches move.")],
+    into: Annotated[str, typer.Argument(help="The label that takes them.")],
+    *,
+    labels: FolderOption = LABELLED_FOLDER,
+    who: WhoOption = None,
+    lang: LangOption = "en",
+    json: JsonOption = False,
+) -> None:
+    """Put all patches of a label into another."""
+    from clipfast.retrieval.labels import Labeller
+
+    say = Speaker.of(lang)
+    with in_language(lang):
+        store = _store(labels, say)
+        event = store.merge(label, into, by=Labeller(who=who))
+        _report_move(say, store, event, json=json)
+
+
+def _region(crop: str | None, at: str | None, size: int) -> Region:
+    if crop is not None and at is not None:
+        raise typer.BadParameter("--crop and --at say the same thing twice; give one of them")
+    if crop is not None:
+        left, top, right, bottom = numbers(crop, count=4, what="x1,y1,x2,y2 in pixels")
+        return Region(box=(left, top, right, bottom))
+    if at is not None:
+        x, y = numbers(at, count=2, what="x,y in pixels")
+        return Region(coords=(x, y), size=size)
+    return Region()
+
+
+def _store(labels: Path, say: Speaker) -> LabelStore:
+    """Open a folder of labels; what a killed process left is finished first, and said."""
+    from clipfast.retrieval.labels import LabelStore
+
+    store = LabelStore(labels)
+    if (mended := store.recover()) is not None:
+        note(say("label_mended", what=mended))
+    return store
+
+
+def _total(store: LabelStore) -> int:
+    from clipfast.retrieval.labelstats import label_counts
+
+    return sum(label_counts(store.root).values())
+
+
+def _report_move(say: Speaker, store: LabelStore, event: Moved, *, json: bool) -> None:
+    from clipfast.retrieval.heldout import find_eval_set
+
+    found, held = store.stats(), find_eval_set(store.root) if event.edits else None
+    lost = [target for _, target in event.moves if not (store.root / target).is_file()]
+    checks = [shares_check(say, "check_label_moved", len(event.moves), lost), *_totals(say, found)]
+    version = None if held is None else held.version
+    if json:
+        edits = len(event.edits)
+        moved = {"labels": event.labels, "moves": event.moves, "eval_samples": edits, "eval_version": version}
+        print_json({**moved, **_summary(found), "checks": checks})
+        return
+    out.print(say("label_moved", one=event.labels[0], other=event.labels[1], count=len(event.moves)))
+    if version is not None:
+        out.print(say("label_eval_moved", count=len(event.edits), version=version), style="yellow")
+    _finish(say, found, checks)
+
+
+def _totals(say: Speaker, found: LabelStats) -> list[Check]:
+    whole = not (found.missing or found.changed)
+    agree = say("check_label_journal_of", missing=len(found.missing), changed=len(found.changed))
+    few = [name for name, count in found.counts.items() if count < 5]
+    return [
+        Check(say("check_label_journal"), whole, agree),
+        shares_check(say, "check_per_class", len(found.counts), few),
+        Check(say("check_label_least"), found.total >= _ENOUGH, str(found.total)),
+    ]
+
+
+def _finish(say: Speaker, found: LabelStats, checks: list[Check]) -> None:
+    out.print(RULE)
+    out.print(say("class_distribution"))
+    for name, count in found.counts.items():
+        out.print(say("class_samples", name=name, count=count))
+    out.print(say("total_samples", samples=found.total, classes=len(found.counts)))
+    out.print(say("label_held", count=found.held_out))
+    out.print(say("label_new", count=found.new))
+    if found.by_hand:
+        out.print(say("label_by_hand", count=found.by_hand))
+    out.print(say("label_waiting", uncertain=found.waiting[0], random=found.waiting[1]))
+    if (share := found.by_chance) is not None:
+        out.print(say("label_by_chance", share=share.estimate, low=share.low, high=share.high))
+    if found.retrain:
+        out.print(say("label_retrain", count=found.new), style="bold")
+    out.print(RULE)
+    show_checks(checks)
+
+
+def _table(say: Speaker, items: list[QueueItem]) -> Table:
+    table = Table()
+    for name in ("column_item", "column_photo", "column_region", "column_answers", "column_why"):
+        table.add_column(say(name))
+    table.add_column(say("column_confidence"), justify="right")
+    for item in items:
+        answers = ", ".join(f"{name} {share:.2f}" for name, share in item.answers[:3])
+        where = item.region.box or item.region.coords
+        part = "" if where is None else ",".join(str(number) for number in where)
+        why = say(f"label_{item.picked}")
+        table.add_row(item.id, item.photo, part, answers, why, f"{item.confidence:.2f}")
+    return table
+
+
+def _summary(found: LabelStats) -> dict[str, Any]:
+    return {
+        "classes": found.counts,
+        "total": found.total,
+        "next_total": found.next_total,
+        "lacking": found.lacking,
+        "held_out": found.held_out,
+        "new": found.new,
+        "retrain": found.retrain,
+        "missing": found.missing,
+        "changed": found.changed,
+        "by_hand": found.by_hand,
+        "waiting": {"uncertain": found.waiting[0], "random": found.waiting[1]},
+        "by_chance": found.by_chance,
+    }

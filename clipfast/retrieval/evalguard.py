@@ -1,0 +1,53 @@
+"""Pictures that must never be trained on: those of an evaluation set, patches of its photos, and near copies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clipfast.retrieval.crops import read_sidecar
+from clipfast.retrieval.evalset import EvalSet
+from clipfast.retrieval.looks import Look, copies_between, look_of
+
+__all__ = ["EvalGuard"]
+
+
+@dataclass(slots=True, eq=False)
+class EvalGuard:
+    """Knows a picture of an evaluation set when it sees one.
+
+    Attributes:
+        eval_set: The set.
+        digests: Checksums of its pictures.
+        photos: Its pictures' files and the photos that they were cut from, absolute.
+    """
+
+    eval_set: EvalSet
+    digests: frozenset[str] = field(init=False)
+    photos: frozenset[Path] = field(init=False)
+    _looks: list[Look] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        files = {self.eval_set.file(sample) for sample in self.eval_set.samples}
+        self.digests = frozenset(sample.sha256 for sample in self.eval_set.samples)
+        self.photos = frozenset(files | {photo for path in files if (photo := _source(path)) is not None})
+
+    def holds(self, sha256: str, photo: Path | None) -> bool:
+        """Tell whether a file is one of the set's, or was cut from one of its photos."""
+        return sha256 in self.digests or (photo is not None and photo in self.photos)
+
+    def copies(self, looks: Sequence[Look]) -> list[tuple[int, str]]:
+        """Return which pictures nearly repeat one of the set: their places, and the set's image.
+
+        Raises:
+            DataError: A picture of the set was moved or changed.
+        """
+        if self._looks is None:
+            self._looks = [look_of(self.eval_set.crop(sample)) for sample in self.eval_set.samples]
+        return [(pair.one, self.eval_set.samples[pair.other].image) for pair in copies_between(looks, self._looks)]
+
+
+def _source(path: Path) -> Path | None:
+    sidecar = read_sidecar(path)
+    return None if sidecar is None else sidecar.photo(path)

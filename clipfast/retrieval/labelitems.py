@@ -1,0 +1,144 @@
+"""What goes into a folder of labels: who said it of which part of a photo, and what is written beside the patch."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipfast.datasets.folders import IMAGE_SUFFIXES
+from clipfast.errors import DataError
+from clipfast.retrieval.crops import Region, Sidecar
+from clipfast.retrieval.journal import Picked, QueueItem
+from clipfast.retrieval.labelled import read_picture
+from clipfast.storage import sha256_file
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["Labeller", "SeenCrop", "absolute", "asked_photo", "patch_bytes", "queue_item", "read_photo", "sidecar_of"]
+
+_PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
+
+
+@dataclass(frozen=True, slots=True)
+class Labeller:
+    """Who says so, looking at what.
+
+    Attributes:
+        who: A person's name.
+        when: ISO 8601 with its offset; None is now.
+        model: Whose answer was looked at.
+        confidence: Its probability, in [0, 1].
+    """
+
+    who: str | None = None
+    when: str | None = None
+    model: str | None = None
+    confidence: float | None = None
+
+    @property
+    def moment(self) -> str:
+        """When, or else now."""
+        return self.when or datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class SeenCrop:
+    """A part of a photo that the system answered.
+
+    Attributes:
+        photo: The photo's file.
+        region: Which part.
+        confidence: Probability that the first answer is right, in [0, 1].
+        answers: Fabrics with their shares in [0, 1], best first.
+        model: Whose answers they are.
+    """
+
+    photo: Path
+    region: Region
+    confidence: float
+    answers: tuple[tuple[str, float], ...]
+    model: str | None = None
+
+
+def read_photo(path: Path) -> tuple[str, Image.Image]:
+    """Return a photo's checksum and its picture.
+
+    Raises:
+        DataError: It is not there.
+        ImageError: It cannot be read.
+    """
+    if not path.is_file():
+        raise DataError(f"No photo at {path}. Name a photo that is there.")
+    return read_picture(path)
+
+
+def patch_bytes(path: Path, patch: Image.Image, *, whole: bool) -> tuple[bytes, str]:
+    """Return a patch's file and its suffix: the photo's own bytes, or what was cut as PNG, which loses nothing."""
+    if whole and path.suffix.lower() in IMAGE_SUFFIXES:
+        return path.read_bytes(), path.suffix.lower()
+    data = io.BytesIO()
+    (patch if patch.mode in _PNG_MODES else patch.convert("RGB")).save(data, "PNG")
+    return data.getvalue(), ".png"
+
+
+def sidecar_of(folder: Path, photo: Path, region: Region, by: Labeller, item: QueueItem | None) -> Sidecar:
+    """Return what is written beside a patch; what waited in the queue says itself what was answered."""
+    return Sidecar(
+        source=_from(folder, photo),
+        coords=region.coords,
+        size=region.size if region.coords is not None else None,
+        box=region.box,
+        who=by.who,
+        when=by.moment,
+        model=by.model if item is None else item.model,
+        confidence=by.confidence if item is None else item.confidence,
+        answer=item.answers[0][0] if item is not None and item.answers else None,
+        picked=None if item is None else item.picked,
+    )
+
+
+def queue_item(root: Path, crop: SeenCrop, *, name: str, sha256: str, picked: Picked) -> QueueItem:
+    """Return what waits, with the photo's path from the labels' folder."""
+    return QueueItem(
+        id=name,
+        photo=_from(root, crop.photo),
+        sha256=sha256,
+        region=crop.region,
+        confidence=crop.confidence,
+        answers=crop.answers,
+        picked=picked,
+        model=crop.model,
+    )
+
+
+def asked_photo(root: Path, item: QueueItem) -> Path:
+    """Return the photo that an item asks about.
+
+    Raises:
+        DataError: It is gone, or is not the one that was looked at.
+    """
+    path = absolute(root / item.photo)
+    skip = f"Put the old file back, or let it go: clipfast label next --skip {item.id}"
+    if not path.is_file():
+        raise DataError(f"No photo at {path}, which {item.id} asks about. {skip}")
+    if sha256_file(path) != item.sha256:
+        raise DataError(f"{path} was changed since {item.id} was asked about: its checksum differs. {skip}")
+    return path
+
+
+def absolute(path: Path) -> Path:
+    """Return a path from the root, without `..`; links are not followed."""
+    return Path(os.path.normpath(path.absolute()))
+
+
+def _from(folder: Path, photo: Path) -> str:
+    """Return a photo's path from a folder, with forward slashes; absolute where it is on another drive."""
+    try:
+        return Path(os.path.relpath(photo.absolute(), folder.absolute())).as_posix()
+    except ValueError:
+        return photo.absolute().as_posix()

@@ -1,0 +1,151 @@
+"""Bank, head and α that are in use, followed while a process runs; and a candidate measured against them."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from clipfast.errors import ArtifactError, ClipfastError, DataError
+from clipfast.retrieval.bank import FabricBank
+from clipfast.retrieval.evalset import EvalSet
+from clipfast.retrieval.evaluation import evaluate
+from clipfast.retrieval.fused import FittedFusion, with_alpha
+from clipfast.retrieval.fusion import Voices
+from clipfast.retrieval.head import LinearHead
+from clipfast.retrieval.promotion import Gain, gain_of
+from clipfast.retrieval.registry import Kind, Registry
+from clipfast.retrieval.rules import RuleSet
+from clipfast.types import ImageEncoder
+
+__all__ = ["LiveVoices", "measure_gain", "promoted_voices", "with_candidate"]
+
+_Stamp = tuple[int, int, int] | None
+
+
+class LiveVoices:
+    """What is in use, for a process that runs for weeks: notices a promotion or rollback, and takes the new files.
+
+    Every call of `voices` looks at the pointer file, which takes a few microseconds, at most every `every_seconds`. A
+    new version is loaded whole before it takes the old one's place, in one assignment; who still uses the old one keeps
+    it. Safe from several threads. If the new version cannot be loaded, the old one stays, with a warning, and `failure`
+    says why.
+
+    Args:
+        registry: Where versions are; a bank must be in use.
+        clip: The encoder.
+        rules: Rules, or None.
+        every_seconds: How often to look, at most; 0 looks at every call.
+
+    Attributes:
+        failure: Why the newest version is not in use, or None.
+
+    Raises:
+        ArtifactError: No bank is in use, or a file is damaged or another model's.
+    """
+
+    def __init__(
+        self, registry: Registry, clip: ImageEncoder, rules: RuleSet | None = None, *, every_seconds: float = 0.2
+    ) -> None:
+        self.failure: ClipfastError | None = None
+        self._registry, self._clip, self._rules, self._every = registry, clip, rules, every_seconds
+        self._pointer = registry.pointer
+        self._lock = threading.Lock()
+        self._stamp = self._look()
+        self._voices = promoted_voices(registry, clip, rules)
+        self._next = time.monotonic() + every_seconds
+
+    def voices(self) -> Voices:
+        """Return bank, head, rules and weights as they are in use now."""
+        now = time.monotonic()
+        if now >= self._next and self._lock.acquire(blocking=False):  # one thread looks, the others go on
+            try:
+                self._follow()
+                self._next = now + self._every
+            finally:
+                self._lock.release()
+        return self._voices
+
+    def _follow(self) -> None:
+        stamp = self._look()
+        if stamp == self._stamp:
+            return
+        try:
+            self._voices = promoted_voices(self._registry, self._clip, self._rules)
+            self.failure = None
+        except ClipfastError as error:
+            self.failure = error
+            warnings.warn(f"The version that was promoted cannot be used, the old one stays: {error}", stacklevel=3)
+        self._stamp = stamp
+
+    def _look(self) -> _Stamp:
+        try:
+            found = self._pointer.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def promoted_voices(registry: Registry, clip: ImageEncoder, rules: RuleSet | None = None) -> Voices:
+    """Load what is in use.
+
+    Raises:
+        ArtifactError: No bank is in use, or a file is damaged or another model's.
+    """
+    bank, head, alpha = (registry.in_use(kind) for kind in ("bank", "head", "alpha"))
+    if bank is None:
+        raise ArtifactError(
+            f"No bank is in use in {registry.root}. Promote the first: clipfast models promote data/fabric_bank.npz"
+        )
+    voices = Voices(FabricBank.load(bank, clip), None if head is None else LinearHead.load(head, clip), rules)
+    return voices if alpha is None else with_alpha(voices, "fit", FittedFusion.load(alpha))
+
+
+def with_candidate(voices: Voices, kind: Kind, file: Path, clip: ImageEncoder) -> Voices:
+    """Return the voices with a file in place of what they have of its kind.
+
+    Raises:
+        ArtifactError: The file is damaged, another model's, or of another kind.
+    """
+    if kind == "bank":
+        return replace(voices, bank=FabricBank.load(file, clip))
+    if kind == "head":
+        return replace(voices, head=LinearHead.load(file, clip))
+    return with_alpha(voices, "fit", FittedFusion.load(file))
+
+
+def measure_gain(
+    present: Voices,
+    candidate: Voices,
+    eval_set: EvalSet,
+    *,
+    look: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Gain:
+    """Ask both about every picture of an evaluation set.
+
+    Args:
+        present: What is in use.
+        candidate: What may replace it.
+        eval_set: The frozen set.
+        look: Which look at it this is, see `promotion`.
+        progress: Called with (done, total) pictures, twice over.
+
+    Raises:
+        DataError: A picture cannot be read, was moved or changed, is in a bank or was trained on; or the set is spent.
+    """
+    ranks = []
+    for voices in (present, candidate):
+        found = evaluate(eval_set, voices, ks=(1,), progress=progress)
+        if found.errors:
+            raise DataError(
+                f"{found.errors[0].path} of the evaluation set cannot be read: {found.errors[0].reason}. Both must "
+                "answer the same pictures: put it back, or make the set again."
+            )
+        ranks.append(np.array(found.phases[-1].ranks) == 1)
+    return gain_of(ranks[0], ranks[1], [sample.sha256 for sample in eval_set.samples], look=look)

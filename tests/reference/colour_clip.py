@@ -1,0 +1,45 @@
+"""A stand-in for a model that sees colours only, and patches whose fabrics differ by colour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from clipfast.types import Floats, Images
+
+COLOURS = {"cotton": (190, 60, 60), "linen": (60, 180, 60), "silk_satin": (60, 60, 190)}
+
+
+class ColourClip:
+    """The mean colour as a unit row."""
+
+    name, precision, threads = "colour", "fp32", 1
+
+    @classmethod
+    def load(cls, model: str | None, **options: Any) -> ColourClip:
+        return cls()
+
+    def __enter__(self) -> ColourClip:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def fingerprint(self, output: str = "embedding") -> str:
+        return "a" * 64
+
+    def encode_images(self, images: Images) -> Floats:
+        listed: list[Any] = images if isinstance(images, list) else [images]
+        rows = np.stack([np.asarray(image.convert("RGB"), float).mean(axis=(0, 1)) for image in listed]) - 100
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+
+
+def draw(path: Path, fabric: str, seed: int, *, noise: float = 30, size: int = 224) -> None:
+    """Save a patch near its fabric's colour, with a coarse pattern of its own."""
+    rng = np.random.default_rng([seed, len(fabric)])
+    cells = np.array(COLOURS[fabric]) + rng.normal(0, noise, 3) + rng.normal(0, 30, (6, 6, 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.clip(cells, 0, 255).astype(np.uint8)).resize((size, size)).save(path)

@@ -1,0 +1,163 @@
+"""The registry: append-only, atomic, forward and back, and followed by a running process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clipfast.errors import ArtifactError, DataError
+from clipfast.retrieval import BankModel, FabricBank, LinearHead, References
+from clipfast.retrieval.live import LiveVoices
+from clipfast.retrieval.promotion import Gain, gain_of
+from clipfast.retrieval.registry import Registry
+from clipfast.types import Floats, Images
+
+
+class FlatClip:
+    """Stands in for a model."""
+
+    name, precision = "flat", "fp32"
+
+    def fingerprint(self, output: str = "embedding") -> str:
+        return "e" * 64
+
+    def encode_images(self, images: Images) -> Floats:
+        listed: list[Any] = images if isinstance(images, list) else [images]
+        return np.tile(np.eye(4, dtype=np.float32)[:1], (len(listed), 1))
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    """An empty folder of versions."""
+    return Registry(tmp_path / "models", who="Li")
+
+
+def bank(path: Path, shift: float) -> Path:
+    """Write a small bank."""
+    rows = np.eye(4, dtype=np.float32) + np.float32(shift)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    references = References(rows, ["a", "a", "b", "b"], ["a/1", "a/2", "b/1", "b/2"], ["0" * 64] * 4)
+    FabricBank(references, BankModel("e" * 64, "fp32", "flat")).save(path)
+    return path
+
+
+def gain(better: int, worse: int, look: int) -> Gain:
+    """Make a gain of photos that changed."""
+    old = np.array([False] * better + [True] * worse)
+    return gain_of(old, ~old, range(better + worse), look=look)
+
+
+def test_forward_and_back(registry: Registry, tmp_path: Path) -> None:
+    """The first needs no proof, the next does; going back twice goes back two."""
+    files = [bank(tmp_path / f"{at}.npz", at / 10) for at in range(3)]
+    first = registry.promote("bank", files[0], gain=None, eval_version=None, note=None)
+    with pytest.raises(DataError, match="must be compared first"):
+        registry.promote("bank", files[1], gain=None, eval_version=None, note=None)
+    with pytest.raises(DataError, match="not proven"):
+        registry.promote("bank", files[1], gain=gain(5, 4, 1), eval_version="v", note=None)
+    second = registry.promote("bank", files[1], gain=gain(20, 1, 2), eval_version="v", note=None)
+    third = registry.promote("bank", files[2], gain=None, eval_version=None, note="the old photos were wrong")
+
+    assert registry.current().versions == {"bank": third}
+    assert registry.rollback("bank") == second
+    assert registry.rollback("bank") == first
+    assert registry.current().generation == 5
+    with pytest.raises(DataError, match="no bank to go back to"):
+        registry.rollback("bank")
+    assert registry.rollback("bank", to=third) == third
+    events = registry.history()
+    assert [event.action for event in events] == ["promote"] * 3 + ["rollback"] * 3
+    assert {event.who for event in events} == {"Li"}
+
+
+def test_looks_are_counted_and_the_same_look_is_free(registry: Registry, tmp_path: Path) -> None:
+    """A candidate that was measured is not measured again; another candidate is the next look."""
+    registry.promote("bank", bank(tmp_path / "0.npz", 0), gain=None, eval_version=None, note=None)
+    asked: list[int] = []
+
+    def measure(look: int) -> Gain:
+        asked.append(look)
+        return gain(3, 2, look)
+
+    one, two = bank(tmp_path / "1.npz", 0.1), bank(tmp_path / "2.npz", 0.2)
+    first = registry.look("bank", one, "v", measure)
+    assert registry.look("bank", one, "v", measure) == first
+    registry.look("bank", two, "v", measure)
+    registry.look("bank", one, "another set", measure)
+
+    assert asked == [1, 2, 1]
+    assert registry.history()[1].gain == first
+
+
+def test_an_edited_history_is_noticed_and_a_torn_line_is_passed_over(registry: Registry, tmp_path: Path) -> None:
+    """A line that was never finished was never acknowledged; one that was changed is an error."""
+    for at in range(2):
+        registry.promote("bank", bank(tmp_path / f"{at}.npz", at / 10), gain=None, eval_version=None, note="test")
+    path = registry.root / "history.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"before":"00')
+    assert len(registry.history()) == 2
+    registry.rollback("bank")
+    assert len(registry.history()) == 3
+    path.write_bytes(path.read_bytes().replace(b'"who":"Li"', b'"who":"Lo"', 1))
+    with pytest.raises(ArtifactError, match="was edited"):
+        registry.history()
+
+
+def test_a_changed_version_is_not_used(registry: Registry, tmp_path: Path) -> None:
+    """What is in the folder is what was put there."""
+    version = registry.promote("bank", bank(tmp_path / "0.npz", 0), gain=None, eval_version=None, note=None)
+    with (registry.root / f"{version}.npz").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(ArtifactError, match="was changed"):
+        registry.in_use("bank")
+    with pytest.raises(DataError, match="No version 'bank-000000000000'"):
+        registry.file("bank-000000000000")
+
+
+def test_a_running_process_takes_what_is_promoted(registry: Registry, tmp_path: Path) -> None:
+    """Promotion and rollback are noticed; a version that cannot be used leaves the old one, with a warning."""
+    registry.promote("bank", bank(tmp_path / "0.npz", 0), gain=None, eval_version=None, note=None)
+    live = LiveVoices(registry, FlatClip(), every_seconds=0)
+    before = live.voices()
+    assert live.voices() is before
+    registry.promote("bank", bank(tmp_path / "1.npz", 0.1), gain=None, eval_version=None, note="newer photos")
+    after = live.voices()
+    assert after.bank.references.embeddings[0, 1] > before.bank.references.embeddings[0, 1]
+
+    rows = np.repeat(np.eye(4, dtype=np.float32)[:2], 15, axis=0)
+    head = LinearHead(
+        np.array(["a", "b"]), rows[[0, 29]], np.zeros(2, np.float32), 1.0, BankModel("f" * 64, "fp32", "")
+    )
+    head.save(tmp_path / "head.npz")
+    registry.promote("head", tmp_path / "head.npz", gain=None, eval_version=None, note="another model's")
+    with pytest.warns(UserWarning, match="the old one stays"):
+        assert live.voices() is after
+    assert live.failure is not None
+    registry.promote("bank", bank(tmp_path / "0.npz", 0), gain=None, eval_version=None, note="still that head")
+    with pytest.warns(UserWarning, match="the old one stays"):
+        live.voices()
+
+
+def test_two_processes_write_one_history(registry: Registry, tmp_path: Path) -> None:
+    """Every event of both is there, in one chain."""
+    bank(tmp_path / "0.npz", 0)
+    code = (
+        "import sys; from pathlib import Path; from clipfast.retrieval.registry import Registry\n"
+        "for turn in range(8): Registry(Path(sys.argv[1]), sys.argv[3]).promote("
+        "'bank', Path(sys.argv[2]), gain=None, eval_version=None, note=str(turn))"
+    )
+    arguments = [sys.executable, "-c", code, str(registry.root), str(tmp_path / "0.npz")]
+    running = [subprocess.Popen([*arguments, who]) for who in ("Li", "Wu")]
+    assert [process.wait(120) for process in running] == [0, 0]
+    events = registry.history()
+
+    assert len(events) == 16
+    assert registry.current().generation == 16
+    for who in ("Li", "Wu"):
+        assert [event.note for event in events if event.who == who] == [str(turn) for turn in range(8)]
