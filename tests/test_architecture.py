@@ -45,6 +45,7 @@ IMPORTERS = {
     "onnx_ir": ("export/",),
     "safetensors": ("export/",),
     "onnxruntime": ("runtime/session.py",),
+    "openvino": ("runtime/openvino.py",),
     "numba": ("kernels/",),
     "faiss": ("index.py",),
     "sklearn": ("learning.py",),

@@ -12,12 +12,12 @@ BEGIN, END = "<!-- kernels: written by python -m benchmarks.kernels -->", "<!-- 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
-def render(results: Path) -> None:
-    """Write the stored results between the marks of `benchmarks/README.md`."""
-    text = README.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
+def render(results: Path, *, page: Path = README, marks: tuple[str, str] = (BEGIN, END)) -> None:
+    """Write the stored results between the marks of a page, `benchmarks/README.md` by default."""
+    begin, end = marks
+    before, rest = page.read_text(encoding="utf-8").split(begin)
     body = document(json.loads(results.read_text(encoding="utf-8")))
-    README.write_text(f"{before}{BEGIN}\n\n{body}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    page.write_text(f"{before}{begin}\n\n{body}\n\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 def document(results: dict[str, Any]) -> str:

@@ -28,9 +28,12 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {  # name: (annotation, default)
         ],
         None,
     ),
-    "provider": (Annotated[str, typer.Option("--provider", help="Execution provider: cpu, cuda, tensorrt.")], "cpu"),
+    "provider": (
+        Annotated[str, typer.Option("--provider", help="Execution provider: cpu, openvino, cuda, tensorrt.")],
+        "cpu",
+    ),
     "precision": (
-        Annotated[str, typer.Option("--precision", help="Precision of the graphs: fp32, int8, fp16 (GPUs).")],
+        Annotated[str, typer.Option("--precision", help="Precision: fp32, int8, bf16 (openvino), fp16 (GPUs).")],
         "fp32",
     ),
     "threads": (

@@ -81,11 +81,11 @@ class Clip:
         Args:
             model: An artifact folder, or the name of an embedded model ("mini"). None takes `CLIPFAST_MODEL`, and
                 without it the embedded demo model, saying so in the log.
-            provider: "cpu", "cuda" or "tensorrt", or `CudaOptions` or `TensorRtOptions`; what cannot run here is an
-                error, never a fallback.
-            precision: Of the graphs; the artifact must hold it. With "int8" images are computed in int8 and texts,
-                which are remembered, in fp32.
-            threads: Of one forward; None takes the cores that this process may use.
+            provider: "cpu", "openvino", "cuda" or "tensorrt", or `CudaOptions` or `TensorRtOptions`; what cannot run
+                here is an error, never a fallback.
+            precision: Of the graphs; the artifact must hold it, but "bf16", in which OpenVINO runs the fp32 graphs.
+                With "int8" and "bf16" texts, which are remembered, are computed in fp32.
+            threads: Of one forward; None takes the cores that this process may use. More are taken, with a warning.
             images: How images are read.
 
         Raises:
@@ -94,7 +94,13 @@ class Clip:
             ProviderError: An unknown provider; one that cannot run here is told when the first graph is opened.
         """
         threads = threads if threads is not None else available_cores()
-        check_request(provider, threads)
+        check_request(provider, threads, precision)
+        if threads > available_cores():
+            log.warning(
+                "%d threads for %d cores that this process may use: every forward will be slower. Leave threads out.",
+                threads,
+                available_cores(),
+            )
         chosen = model if model is not None else os.environ.get("CLIPFAST_MODEL") or None
         artifact = Artifact.open(find_model(chosen if chosen is not None else DEFAULT_MODEL))
         if precision == "int8":

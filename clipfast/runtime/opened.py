@@ -106,8 +106,8 @@ class OpenedModel:
         return self._state
 
     def _precision_of(self, graph: str) -> str:
-        """Texts stay fp32 beside int8 images: they are remembered, so rounding them would save nothing."""
-        return "fp32" if self._precision == "int8" and graph == "text" else self._precision
+        """Texts stay fp32 beside int8 and bf16 images: they are remembered, so rounding them would save nothing."""
+        return "fp32" if self._precision in {"int8", "bf16"} and graph == "text" else self._precision
 
     def _fresh(self) -> _State:
         manifest = self._artifact.manifest
