@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "clipfast"
 
 # What each part may import of clipfast. `export` is a side tower that only cli reaches, lazily.
 L0 = {"errors", "types", "artifact", "prompts", "storage", "provenance"}
-L1 = L0 | {"kernels", "index", "learning", "similarity"}
+L1 = L0 | {"kernels", "vectors", "index", "approximate", "learning", "similarity"}
 L2 = L1 | {"metrics", "runtime", "datasets"}
 ALLOWED = {
     "errors": set(),
@@ -21,7 +21,9 @@ ALLOWED = {
     "provenance": {"errors", "__version__"},
     "artifact": {"errors", "storage"},
     "kernels": L0,
-    "index": L0 | {"kernels"},
+    "vectors": {"errors", "types"},
+    "index": L0 | {"kernels", "vectors"},
+    "approximate": L0 | {"index", "vectors"},
     "learning": L0,
     "similarity": L0,
     "metrics": L1,

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def test_equals_brute_force_with_ties(count: int, queries: int, k: int, seed: in
     assert (hits.scores.dtype, hits.ids.dtype) == (np.dtype(np.float32), np.dtype(np.int64))
 
 
-@pytest.mark.parametrize("k", [1, 5, 150])  # FAISS takes another way for 1 and for 100 or more
+@pytest.mark.parametrize("k", [1, 5, 150])  # of 300 rows: screened, and looked at straight away
 def test_equals_brute_force_on_random_rows(k: int) -> None:
     """Without ties, ids are the twin's and scores are within 1e-6."""
     rows, asked = unit_rows(300, 64, 0), unit_rows(30, 64, 1)
@@ -83,24 +84,92 @@ def test_equal_rows_stand_in_the_order_of_their_ids() -> None:
 
 def test_results_do_not_depend_on_batch_and_threads() -> None:
     """One query alone, in a batch, and on one thread gives the same bits."""
-    import faiss
-
-    index = VectorIndex(512)
+    index, serial = VectorIndex(512, threads=3), VectorIndex(512, threads=1)
     rows = unit_rows(2001, 512, 0)
     rows[[1000, 2000]] = rows[0]
     index.add(rows)
-    asked = rows[:1000]  # FAISS would multiply this many by BLAS
+    serial.add(rows)
+    asked = rows[:1000]
     together = index.search(asked, 9)
     assert np.unique(together.scores[0, :3]).size == 1
     alone = [index.search(query[None], 9) for query in asked[:100]]
     assert together.scores[:100].tolist() == [hits.scores[0].tolist() for hits in alone]
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        single = index.search(asked, 9)
-    finally:
-        faiss.omp_set_num_threads(threads)
+    single = serial.search(asked, 9)
     assert (together.scores.tolist(), together.ids.tolist()) == (single.scores.tolist(), single.ids.tolist())
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    count=st.integers(0, 400),
+    share=st.sampled_from([0.0, 0.1, 0.6, 1.0]),
+    k=st.integers(1, 30),
+    seed=st.integers(0, 999),
+    kind=st.sampled_from(["ids", "mask", "selection", "twice"]),
+    screening=st.booleans(),
+)
+def test_search_among_some_equals_an_index_of_only_those(
+    count: int, share: float, k: int, seed: int, kind: str, screening: bool
+) -> None:
+    """Filters that let nothing, little, much and everything through, by ids in no order; most scores are tied."""
+    rng = np.random.default_rng(seed)
+    rows, asked = exact_rows(count, seed), exact_rows(3, seed + 1)
+    ids = rng.permutation(1000)[:count].astype(np.int64)
+    index = VectorIndex(8, screening=screening)
+    index.add(rows, ids)
+    mask = rng.random(count) < share
+    among: Any = {"mask": mask, "twice": np.concatenate([ids[mask], ids[mask]])}.get(kind, rng.permutation(ids[mask]))
+
+    hits = index.search(asked, k, among=index.select(among) if kind == "selection" else among)
+
+    scores, found = brute_force(rows[mask], ids[mask], asked, k)
+    assert hits.ids.tolist() == found
+    assert hits.scores.tolist() == scores
+
+
+def test_a_selection_outlives_additions_but_not_removals() -> None:
+    """Rows that are added are not in it; after a removal its places would be others."""
+    rows = unit_rows(40, 8, 0)
+    index = VectorIndex(8)
+    index.add(rows[:30])
+    some = index.select(np.array([3, 7, 11]))
+    index.add(rows[30:])
+    assert sorted(index.search(rows[35:36], 9, among=some).ids[0].tolist()) == [-1] * 6 + [3, 7, 11]
+    index.remove(np.array([0]))
+    with pytest.raises(DataError, match="Select again"):
+        index.search(rows[:1], 1, among=some)
+    with pytest.raises(DataError, match="it is another's"):
+        VectorIndex(8).search(rows[:1], 1, among=some)
+
+
+@pytest.mark.parametrize(
+    ("among", "error", "message"),
+    [
+        (np.array([1, 99]), DataError, "99 are not"),
+        (np.array([-1]), DataError, "-1 are not"),
+        (np.ones(3, np.bool_), ShapeError, "one boolean for each of the 4 rows"),
+        (np.array([1.0]), ShapeError, "ids must be one row of int64"),
+        ([1], ShapeError, "got list"),
+    ],
+)
+def test_filters_that_are_none_are_named(among: Any, error: type[Exception], message: str) -> None:
+    """Unknown ids, a mask of another length, numbers that are no ids."""
+    index = VectorIndex(4)
+    index.add(np.eye(4, dtype=np.float32))
+    with pytest.raises(error, match=message):
+        index.search(np.eye(4, dtype=np.float32), 1, among=among)
+
+
+def test_rows_in_a_mapped_file_are_searched_there_and_copied_when_changed(tmp_path: Path) -> None:
+    """Reading needs no right to write; adding leaves the file alone."""
+    rows = unit_rows(300, 16, 0)
+    np.save(tmp_path / "rows.npy", rows)
+    (tmp_path / "rows.npy").chmod(0o444)
+    index = VectorIndex.over(np.load(tmp_path / "rows.npy", mmap_mode="r"))
+    assert index.search(rows[7:9], 1).ids.tolist() == [[7], [8]]
+    index.add(unit_rows(5, 16, 1))
+    index.remove(np.array([7]))
+    assert index.search(rows[7:9], 1).ids[1].tolist() == [8]
+    assert (np.load(tmp_path / "rows.npy") == rows).all()
 
 
 def test_remove_keeps_the_ids_of_the_others() -> None:
@@ -229,10 +298,11 @@ def test_search_and_remove_refuse_what_is_not_there() -> None:
 
 
 def test_missing_faiss_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without FAISS the error is the line that installs it."""
+    """Without FAISS the exact search works; where it is needed, the error is the line that installs it."""
     monkeypatch.setitem(sys.modules, "faiss", None)
+    assert len(VectorIndex(4)) == 0
     with pytest.raises(MissingExtraError, match=r"pip install 'clipfast\[cpu\]'"):
-        VectorIndex(4)
+        VectorIndex(4, gpu=0)
 
 
 def test_import_loads_no_faiss() -> None:

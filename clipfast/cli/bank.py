@@ -61,7 +61,10 @@ def build(
     clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
-    """Encode FOLDER/<fabric_id>/<photo> into a bank."""
+    """Encode FOLDER/<fabric_id>/<photo> into a bank.
+
+    --out bank.npz is one file; --out bank/, or more than 100,000 photos, a folder whose vectors are mapped into memory.
+    """
     from clipfast.retrieval import FabricBank
     from clipfast.runtime.images import DEFAULT_MAX_PIXELS
 
@@ -76,7 +79,7 @@ def build(
                 max_pixels=max_pixels or DEFAULT_MAX_PIXELS,
                 progress=progress,
             )
-        bank.save(out_path)
+        out_path = bank.save(out_path)
     report = bank.report
     if report is None:  # build always leaves one; this tells the type checker
         raise TypeError("FabricBank.build gave no report")
@@ -110,7 +113,7 @@ def add(
         bank = FabricBank.load(bank_path, clip, accept_precision=accept_precision)
         with progress_bar("Encoding") as progress:
             report = bank.add(images[0] if len(images) == 1 else list(images), fabric, strict=strict, progress=progress)
-    bank.save(bank_path)
+    bank_path = bank.save(bank_path)
     if json:
         print_json(
             {
@@ -139,7 +142,7 @@ def remove(
 
     bank = FabricBank.load(bank_path)
     removed = {name: bank.remove(name) for name in names}
-    bank.save(bank_path)
+    bank_path = bank.save(bank_path)
     if json:
         print_json({**bank_summary(bank, bank_path), "removed": removed})
         return
@@ -185,6 +188,7 @@ def search(
     topk: Annotated[int, typer.Option("--topk", min=1, help="How many fabrics.")] = 5,
     score: ScoreOption = "max",
     accept_precision: AcceptOption = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Hash a bank folder's files and check its rows.")] = False,
     clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
@@ -192,7 +196,7 @@ def search(
     from clipfast.retrieval import FabricBank
 
     with clip_options.load() as clip:
-        bank = FabricBank.load(bank_path, clip, accept_precision=accept_precision)
+        bank = FabricBank.load(bank_path, clip, accept_precision=accept_precision, verify=verify)
         query = clip.encode_images(image)
     ranked = bank.rank(query, topk, cast("ClassScore", score))
     nearest = bank.nearest(query)

@@ -41,7 +41,7 @@ _LINES_A_FABRIC = 10
 @takes_clip_options()
 def check(
     folder: Annotated[
-        Path, typer.Argument(help="Folder of fabrics; or a bank file, of which vectors alone are checked.")
+        Path, typer.Argument(help="Folder of fabrics; or a bank, of which vectors alone are checked.")
     ] = DEFAULT_FOLDER,
     *,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there is any problem.")] = False,
@@ -52,10 +52,11 @@ def check(
 ) -> None:
     """Report what is wrong with reference photos: too few, small, blurred, badly lit, copies, confused fabrics."""
     from clipfast.retrieval import FabricBank, check_folder, check_references
+    from clipfast.retrieval.bankfolder import is_bank_folder
     from clipfast.runtime.images import DEFAULT_MAX_PIXELS
 
-    if folder.is_file():
-        bank = FabricBank.load(folder)
+    if folder.is_file() or is_bank_folder(folder):
+        bank = FabricBank.load(folder, verify=True)
         with progress_bar("Comparing") as progress:
             found = check_references(bank.references, bank.model, progress=progress)
     else:
@@ -109,7 +110,7 @@ def rebuild(
         with progress_bar("Rebuilding") as progress:
             options = RebuildOptions(skip_missing, batch_size, max_pixels or DEFAULT_MAX_PIXELS, progress)
             bank = rebuild_bank(old.references, clip, folder, options)
-        bank.save(target)
+        target = bank.save(target)
     report = bank.report
     if report is None:  # a rebuild always leaves one; this tells the type checker
         raise TypeError("rebuild_bank gave no report")
@@ -141,7 +142,7 @@ def import_(
         raise DataError(f"{out_path} is the file to be imported; name another one to write (--out).")
     with replace(clip_options, model=model).load() as clip:
         found = import_vectors(old, BankModel.of(clip), dim=clip.embed_dim)
-    found.bank.save(out_path)
+    out_path = found.bank.save(out_path)
     if json:
         print_json({**bank_summary(found.bank, out_path), "empty": found.empty, "rescaled": found.rescaled})
         return

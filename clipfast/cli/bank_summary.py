@@ -41,7 +41,7 @@ def bank_checks(bank: FabricBank, report: BuildReport, path: Path) -> list[Check
     """Return the check points that end a build; the file is read back for the first."""
     empty = [fabric for fabric, count in report.counts.items() if not count]
     odd = [f"{fabric} {count}" for fabric, count in report.counts.items() if count not in RECOMMENDED]
-    size, vectors = path.stat().st_size, bank.references.embeddings.nbytes
+    size, vectors = _stored_bytes(path), bank.references.embeddings.nbytes
     each = f"{_kb(size)}, {_kb(size / len(bank))} a photo ({_kb(vectors / len(bank))} of it the vector)"
     fabrics = len(report.counts)
     return [
@@ -97,7 +97,7 @@ def show_totals(bank: FabricBank, path: Path) -> None:
     out.print(f"   Total images: {len(bank)}")
     if imported := len(bank.references.imported):
         out.print(f"   Imported as vectors, without a photo: {imported}")
-    out.print(f"   File size: {_kb(path.stat().st_size)}")
+    out.print(f"   File size: {_kb(_stored_bytes(path))}")
 
 
 def bank_summary(bank: FabricBank, path: Path) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def bank_summary(bank: FabricBank, path: Path) -> dict[str, Any]:
         "total_fabrics": len(bank.fabrics),
         "total_images": len(bank),
         "imported": len(bank.references.imported),
-        "bytes": path.stat().st_size,
+        "bytes": _stored_bytes(path),
         "model": bank.model,
     }
 
@@ -126,6 +126,14 @@ def report_summary(report: BuildReport) -> dict[str, Any]:
 def images_text(count: int) -> str:
     """Return a number of images in words."""
     return f"{count} image" if count == 1 else f"{count} images"
+
+
+def _stored_bytes(path: Path) -> int:
+    """Return the size of a bank: of its file, or of the files in its folder."""
+    from clipfast.retrieval.bankfile import bank_folder
+
+    folder = bank_folder(path)
+    return path.stat().st_size if folder is None else sum(file.stat().st_size for file in folder.iterdir())
 
 
 def _kb(size: float) -> str:

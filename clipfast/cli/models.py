@@ -193,6 +193,8 @@ def _candidate(registry: Registry, text: str, kind: str | None) -> tuple[Kind, P
     from clipfast.storage import load_sealed_npz
 
     path = Path(text)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; versions are files. Save the bank as a .npz, of at most 100,000 photos.")
     if not path.is_file():
         file = registry.file(text)
         return _kind(text.split("-", 1)[0]), file

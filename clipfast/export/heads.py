@@ -48,21 +48,21 @@ def surgery_pass(tower: VisionTower, pixels: Tensor, depth: int, blocks: Sequenc
     x = tower.tokens(pixels)
     n, count = x.shape[1], len(tower.blocks)
     kept: dict[int, Tensor] = {}
-    z_qk = z_vv = x[:, 1:]
+    sums = torch.cat([x, x], dim=1)  # both accumulators in one tensor: one Add a block, and no slices between
     for number, block in enumerate(tower.blocks, start=1):
         if number <= count - depth:
             x = block(x)
-            z_qk = z_vv = x[:, 1:]
+            sums = torch.cat([x, x], dim=1)
         else:
             q, k, v = block.split(x)
-            both = torch.cat([block.attention(q, k, v), block.attention(v[:, 1:], v, v)], dim=1)
+            both = torch.cat([block.attention(q, k, v), block.attention(v, v, v)], dim=1)
             both = block.out(both)  # the weight is read once for both paths
-            z_qk = z_qk + both[:, 1:n]
-            z_vv = z_vv + both[:, n:]
+            sums = sums + both
             x = x + both[:, :n]
             x = block.mlp(x[:, :1] if number == count and number not in blocks else x)
         if number in blocks:
             kept[number] = x[:, 1:]
+    z_qk, z_vv = sums[:, 1:n], sums[:, n + 1 :]
     return SurgeryPass(x[:, :1], z_qk, z_vv, [kept[number] for number in blocks], q[:, :1], k)
 
 

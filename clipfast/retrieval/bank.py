@@ -15,7 +15,7 @@ import numpy as np
 from clipfast.errors import DataError
 from clipfast.index import VectorIndex
 from clipfast.retrieval.answers import Answer, Judgement
-from clipfast.retrieval.bankfile import BankModel, read_bank, require_model, write_bank
+from clipfast.retrieval.bankfile import BankModel, open_bank, require_model, save_bank
 from clipfast.retrieval.build import encode_fabric, encode_folder
 from clipfast.retrieval.encode import BuildReport, EncodeOptions
 from clipfast.retrieval.queries import many_queries, one_query, require_encoder, require_topk
@@ -92,27 +92,44 @@ class FabricBank:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], clip: ImageEncoder | None = None, *, accept_precision: bool = False
+        cls,
+        path: str | os.PathLike[str],
+        clip: ImageEncoder | None = None,
+        *,
+        accept_precision: bool = False,
+        verify: bool = False,
     ) -> FabricBank:
-        """Read what `save` wrote.
+        """Open what `save` wrote.
 
         Args:
-            path: The file.
+            path: The file or folder.
             clip: The encoder that queries will come from. Its identity is checked, and queries may then be images.
             accept_precision: Also take an encoder of another precision, whose scores differ a little.
+            verify: Read a folder whole: hash its files and check its rows. A file is always read whole.
 
         Raises:
-            ArtifactError: The file is missing, damaged or no bank, or `clip` runs in another precision.
+            ArtifactError: The bank is missing, damaged or none, or `clip` runs in another precision.
             FingerprintError: Another model made the bank; the message names both fingerprints.
         """
-        references, model = read_bank(Path(path))
+        references, model = open_bank(Path(path), verify=verify)
         if clip is not None:
             require_model(model, clip, what=str(path), kind="bank", accept_precision=accept_precision)
         return cls(references, model, clip=clip)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the bank as one sealed file; equal banks give equal bytes."""
-        write_bank(Path(path), self._references, self.model)
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the bank as one sealed file, or as a folder whose vectors are mapped; equal banks give equal bytes.
+
+        Args:
+            path: `bank.npz` is a file; a path without a suffix, or of a folder, is a folder. More than 100,000 photos
+                are always a folder: `bank` for `bank.npz`, which `load` finds under either name.
+
+        Returns:
+            Where it was written.
+
+        Raises:
+            ArtifactError: A folder is there that holds something else.
+        """
+        return save_bank(Path(path), self._references, self.model)
 
     def __len__(self) -> int:
         """How many photos."""
@@ -271,8 +288,8 @@ class FabricBank:
     def _indexed(self) -> tuple[References, VectorIndex]:
         with self._lock:
             if self._index is None or self._index[0] is not self._references:
-                index = VectorIndex(self._references.dim, fingerprint=self.model.fingerprint)
-                index.add(self._references.embeddings)
+                rows, codes = self._references.embeddings, self._references.codes
+                index = VectorIndex.over(rows, fingerprint=self.model.fingerprint, codes=codes)
                 self._index = (self._references, index)
             return self._index
 

@@ -12,13 +12,27 @@ from numpy.typing import NDArray
 from clipfast import __version__
 from clipfast.artifact import Sha256, require_fingerprint
 from clipfast.errors import ArtifactError, DataError, ShapeError
+from clipfast.retrieval.bankfolder import is_bank_folder, read_bank_folder, set_aside, write_bank_folder
 from clipfast.retrieval.references import References
 from clipfast.storage import load_sealed_npz, require_format, save_sealed_npz
 from clipfast.types import ImageEncoder
 
-__all__ = ["BankModel", "missing_bank", "read_bank", "require_model", "write_bank"]
+__all__ = [
+    "FOLDER_FROM",
+    "BankModel",
+    "bank_folder",
+    "missing_bank",
+    "open_bank",
+    "read_bank",
+    "require_model",
+    "save_bank",
+    "write_bank",
+]
 
 FORMAT_VERSION = 1
+FOLDER_FROM = 100_000
+"""Rows above which a bank is saved as a folder."""
+
 _ARRAYS = ("embeddings", "fabric_ids", "paths", "sha256", "meta")
 
 
@@ -120,6 +134,45 @@ def read_bank(path: Path) -> tuple[References, BankModel]:
     except (msgspec.MsgspecError, ShapeError, DataError) as error:
         raise ArtifactError(f"{path} is not a readable bank: {str(error).rstrip('.')}. Build it again.") from error
     return references, BankModel(meta.fingerprint, meta.precision, meta.model)
+
+
+def open_bank(path: Path, *, verify: bool) -> tuple[References, BankModel]:
+    """Read a bank of either layout: a sealed .npz, which is always checked whole, or a folder of mapped arrays.
+
+    Raises:
+        ArtifactError: Nothing is there, or it is damaged, of another version, or no bank.
+    """
+    folder = bank_folder(path)
+    if folder is None:
+        return read_bank(path)
+    references, meta = read_bank_folder(folder, verify=verify)
+    return references, BankModel(meta.fingerprint, meta.precision, meta.model)
+
+
+def save_bank(path: Path, references: References, model: BankModel) -> Path:
+    """Write a bank in the layout that its path or its size asks for, and return where it is.
+
+    A path without a suffix, or of a folder, is a folder; so is `bank.npz` of more than FOLDER_FROM rows, which goes to
+    `bank` beside it and is found again under either name.
+    """
+    if path.is_dir() or not path.suffix:
+        write_bank_folder(path, references, model)
+        return path
+    if len(references) <= FOLDER_FROM:
+        write_bank(path, references, model)
+        return path
+    folder = path.with_suffix("")
+    write_bank_folder(folder, references, model)
+    path.unlink(missing_ok=True)  # the smaller bank of that name, which would be found first
+    return folder
+
+
+def bank_folder(path: Path) -> Path | None:
+    """Return the folder that a bank's path means, or None where it means a file."""
+    if path.is_dir() or (not path.exists() and set_aside(path)) or path.is_dir():  # it may come back in between
+        return path
+    beside = path.with_suffix("")
+    return beside if path.suffix and not path.exists() and is_bank_folder(beside) else None
 
 
 def missing_bank(path: Path) -> ArtifactError:

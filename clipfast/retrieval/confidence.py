@@ -53,6 +53,7 @@ __all__ = [
 
 FALSE_REFUSALS = 0.05
 _ASKED = 512
+_ASKED_AT_ONCE = 32  # cosines with a million photos then take 128 MB
 _NO_TEMPERATURE = 0.05  # where no photo can be asked for
 _LEAST = 1e-9
 _RIDGE = 1.0
@@ -237,9 +238,8 @@ def _asked_itself(references: References) -> tuple[Judge, float]:
     if not len(rows) or len(references.names) < 2:
         return Judge(confidence=None, openset=fit_openset([])), _NO_TEMPERATURE
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(_ASKED, len(rows))).astype(np.int64))]
-    cosines = products(np.ascontiguousarray(references.embeddings[rows]), references.embeddings)
-    cosines[np.arange(len(rows)), rows] = -np.inf
-    scores = np.maximum.reduceat(cosines, references.starts, axis=1).astype(np.float64)
+    parts = np.array_split(rows, -(-len(rows) // _ASKED_AT_ONCE))
+    scores = np.concatenate([_among_others(references, part) for part in parts])
     truth = owner[rows]
     temperature = smoothed_temperature(truth, scores)
     shares = apply_temperature(scores, temperature)
@@ -247,6 +247,14 @@ def _asked_itself(references: References) -> tuple[Judge, float]:
     views = openset_views(scores, truth)
     judge = Judge(confidence=fit_confidence(answer_features(shares, scores), right), openset=fit_openset(views))
     return judge, temperature
+
+
+def _among_others(references: References, rows: Ints) -> Doubles:
+    """Class scores of photos of the bank that are not compared with themselves, (n, c)."""
+    cosines = products(np.ascontiguousarray(references.embeddings[rows]), references.embeddings)
+    cosines[np.arange(len(rows)), rows] = -np.inf
+    scores: Doubles = np.maximum.reduceat(cosines, references.starts, axis=1).astype(np.float64)
+    return scores
 
 
 def judge_bank(references: References, class_scores: Floats) -> list[Judgement]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from clipfast.retrieval.answers import Answer
 from clipfast.retrieval.bank import FabricBank
-from clipfast.retrieval.bankfile import missing_bank
+from clipfast.retrieval.bankfile import bank_folder, missing_bank
+from clipfast.retrieval.bankfolder import META_NAME
 from clipfast.retrieval.scoring import Ranked
 from clipfast.types import ImageSource
 
@@ -19,11 +20,11 @@ DEFAULT_BANK = Path("data/fabric_bank.npz")
 
 _lock = threading.Lock()
 _Stamp = tuple[int, int, int]
-_loaded: dict[tuple[str | None, Path], tuple[FabricBank, _Stamp]] = {}
+_loaded: dict[tuple[str | None, Path], tuple[FabricBank, _Stamp | None]] = {}
 
 
 def default_bank_path() -> Path:
-    """Return the bank file: `CLIPFAST_BANK`, else `data/fabric_bank.npz`."""
+    """Return the bank's path: `CLIPFAST_BANK`, else `data/fabric_bank.npz`."""
     return Path(os.environ.get("CLIPFAST_BANK") or DEFAULT_BANK)
 
 
@@ -31,8 +32,8 @@ def rank_by_retrieval(image: ImageSource, topk: int = 5) -> Answer[Ranked]:
     """Rank the fabrics of the default bank for one image, best first.
 
     The model is `CLIPFAST_MODEL`, else the embedded `mini`; the bank is `CLIPFAST_BANK`, else `data/fabric_bank.npz`.
-    Both are loaded at the first call and kept for the next ones; a bank file that was replaced since is loaded again,
-    with the same model. Safe from several threads.
+    Both are loaded at the first call and kept for the next ones; a bank that was replaced since is loaded again, with
+    the same model. Safe from several threads.
 
     Args:
         image: A path, the bytes of a file, an open file, a PIL image or a uint8 (h, w, 3) array.
@@ -60,7 +61,7 @@ def default_bank() -> FabricBank:
     with _lock:
         stamp = _stamp(path)
         if key not in _loaded:
-            if stamp is None:  # before the model, which takes longer to load
+            if stamp is None and bank_folder(path) is None:  # before the model, which takes longer to load
                 raise missing_bank(path)
             from clipfast.runtime.clip import Clip
 
@@ -77,8 +78,10 @@ def default_bank() -> FabricBank:
 
 
 def _stamp(path: Path) -> _Stamp | None:
+    """Say which bank lies there; None where there is none, or where a folder is just being replaced."""
+    folder = bank_folder(path)
     try:
-        found = path.stat()
+        found = (path if folder is None else folder / META_NAME).stat()
     except FileNotFoundError:
         return None
     return found.st_mtime_ns, found.st_ino, found.st_size

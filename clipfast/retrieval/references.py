@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clipfast.errors import DataError, ShapeError
-from clipfast.index import require_unit_rows
 from clipfast.types import Floats, Ints
+from clipfast.vectors import require_unit_rows
+
+if TYPE_CHECKING:
+    from clipfast.kernels.screening import RowCodes
 
 __all__ = ["NO_PHOTO", "References"]
 
@@ -32,7 +37,7 @@ class References:
         names: Fabric ids, sorted, (c,).
         starts: First row of each fabric, (c,) int64.
         counts: Rows of each fabric, (c,) int64.
-        centroids: Normalised mean of each fabric, (c, e) float32; zero where the photos cancel out.
+        codes: 8-bit codes of the rows, where they were stored with them.
 
     Raises:
         ShapeError: The rows are not finite unit rows, or the lengths differ.
@@ -40,6 +45,39 @@ class References:
     """
 
     def __init__(self, embeddings: Floats, fabrics: Sequence[str], paths: Sequence[str], sha256: Sequence[str]) -> None:
+        self._take(embeddings, fabrics, paths, sha256)
+        self.embeddings: Floats = require_unit_rows(self.embeddings, embeddings.shape[-1], what="embeddings").view()
+        self.embeddings.flags.writeable = False
+
+    @classmethod
+    def stored(
+        cls,
+        vectors: tuple[Floats, RowCodes],
+        fabrics: Sequence[str],
+        paths: Sequence[str],
+        sha256: Sequence[str],
+    ) -> References:
+        """Return rows that were checked when they were written, with their codes; they are not read now.
+
+        Args:
+            vectors: Unit rows in order, (m, e) float32, as in a mapped file, and their codes.
+            fabrics: As for new references.
+            paths: As for new references.
+            sha256: As for new references.
+
+        Raises:
+            ShapeError: The lengths differ.
+            DataError: A path comes twice, or the rows are not in the order of (fabric, path).
+        """
+        made = cls.__new__(cls)
+        made._take(vectors[0], fabrics, paths, sha256)  # noqa: SLF001  (a second way to make the same class)
+        if made.fabrics != tuple(fabrics) or made.paths != tuple(paths):
+            raise DataError("rows must stand in the order of (fabric, path)")
+        made.codes = vectors[1]
+        return made
+
+    def _take(self, embeddings: Floats, fabrics: Sequence[str], paths: Sequence[str], sha256: Sequence[str]) -> None:
+        """Put everything in order."""
         if not len(embeddings) == len(fabrics) == len(paths) == len(sha256):
             raise ShapeError(
                 "embeddings, fabrics, paths and sha256 must be of one length; "
@@ -48,8 +86,8 @@ class References:
         if not len(embeddings):
             raise DataError("No embeddings collected: a bank must hold at least one photo.")
         order = sorted(range(len(paths)), key=lambda row: (fabrics[row], paths[row]))
-        rows = embeddings if order == list(range(len(paths))) else embeddings[order]
-        self.embeddings = require_unit_rows(rows, embeddings.shape[-1], what="embeddings")
+        self.codes: RowCodes | None = None
+        self.embeddings = embeddings if order == list(range(len(paths))) else embeddings[order]
         self.fabrics = tuple(fabrics[row] for row in order)
         self.paths = tuple(paths[row] for row in order)
         self.sha256 = tuple(sha256[row] for row in order)
@@ -61,11 +99,8 @@ class References:
         )
         self.names = tuple(self.fabrics[row] for row in self.starts)
         self.counts: Ints = np.diff(np.append(self.starts, len(self.paths)))
-        self.centroids = self._centroids()
-        for array in (self.starts, self.counts, self.centroids):
-            array.flags.writeable = False
-        self.embeddings = self.embeddings.view()
-        self.embeddings.flags.writeable = False
+        self.starts.flags.writeable = False
+        self.counts.flags.writeable = False
 
     def __len__(self) -> int:
         """How many photos."""
@@ -75,6 +110,17 @@ class References:
     def dim(self) -> int:
         """Width of the embeddings."""
         return int(self.embeddings.shape[1])
+
+    @cached_property
+    def centroids(self) -> Floats:
+        """Normalised mean of each fabric, (c, e) float32; zero where the photos cancel out."""
+        sums = np.add.reduceat(self.embeddings, self.starts, axis=0, dtype=np.float64)
+        norms = np.linalg.norm(sums, axis=1, keepdims=True)
+        # Photos that cancel out have no direction: similar to nothing, rather than NaN or amplified rounding.
+        clear = norms > 1e-6 * self.counts[:, None]
+        centroids: Floats = np.divide(sums, norms, out=np.zeros_like(sums), where=clear).astype(np.float32)
+        centroids.flags.writeable = False
+        return centroids
 
     @property
     def imported(self) -> tuple[str, ...]:
@@ -112,11 +158,3 @@ class References:
             [self.paths[row] for row in rows],
             [self.sha256[row] for row in rows],
         )
-
-    def _centroids(self) -> Floats:
-        sums = np.add.reduceat(self.embeddings, self.starts, axis=0, dtype=np.float64)
-        norms = np.linalg.norm(sums, axis=1, keepdims=True)
-        # Photos that cancel out have no direction: similar to nothing, rather than NaN or amplified rounding.
-        clear = norms > 1e-6 * self.counts[:, None]
-        centroids: Floats = np.divide(sums, norms, out=np.zeros_like(sums), where=clear).astype(np.float32)
-        return centroids

@@ -140,6 +140,20 @@ def test_search_ranks_and_shows_the_nearest_photo() -> None:
         assert result["results"][0]["nearest"]["path"] == "羊毛/ref_01.PNG"
 
 
+def test_a_bank_may_be_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name, or because there are too many photos for a file; every command takes it."""
+    lines = run("build", "--out", "banks/mine/").stdout.splitlines()
+    assert "Saved fabric bank -> banks/mine" in lines
+    photo = "data/fabrics/羊毛/ref_01.PNG"
+    assert run("search", photo, "--bank", "banks/mine/", "--verify").stdout.startswith("1. 羊毛: 1.000")
+    assert run_json("remove", "silk", "--bank", "banks/mine")["total_images"] == 6
+    assert run_json("list", "--bank", "banks/mine")["bytes"] > 0
+    assert run_json("check", "banks/mine")["found"]["counts"] == {"cotton": 3, "羊毛": 3}
+    monkeypatch.setattr("clipfast.retrieval.bankfile.FOLDER_FROM", 8)
+    assert run_json("build")["path"] == "data/fabric_bank"
+    assert run_json("list")["total_images"] == 9  # found under the default's name
+
+
 def test_add_list_and_remove_change_the_file(layout: Path) -> None:
     """Photos can be added to a new fabric and removed again; the list shows counts, photos and the model."""
     run("build")

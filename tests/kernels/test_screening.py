@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 from clipfast.errors import ShapeError
-from clipfast.kernels.screening import ScreenedRows
+from clipfast.kernels import screening as module
+from clipfast.kernels.code_products import four_rows, two_rows_four_queries
+from clipfast.kernels.row_store import RowStore
+from clipfast.kernels.screening import ScreenedRows, _quantised, encode_rows
+from clipfast.kernels.screening_scan import exact_scores, screen
 from clipfast.types import Floats
 
 
@@ -116,3 +123,159 @@ def test_wrong_rows_are_named(rows: Floats) -> None:
     """One dimension, doubles, too many columns."""
     with pytest.raises(ShapeError, match="rows must be"):
         ScreenedRows(rows)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    count=st.integers(150, 900),
+    columns=st.integers(1, 70),
+    asked=st.integers(1, 9),
+    k=st.integers(1, 90),
+    seed=st.integers(0, 10_000),
+    kind=st.sampled_from(["normal", "ties", "shifted", "outlier", "copies", "zero", "huge", "tiny"]),
+    screened=st.booleans(),
+    filtered=st.booleans(),
+)
+def test_several_queries_with_and_without_codes_equal_the_twin(
+    *, count: int, columns: int, asked: int, k: int, seed: int, kind: str, screened: bool, filtered: bool
+) -> None:
+    """Rows beyond those that are looked at straight away; equal scores in the order of names."""
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((count, columns)).astype(np.float32)
+    queries = rng.standard_normal((asked, columns)).astype(np.float32)
+    if kind == "ties":
+        rows, queries = np.sign(rows), np.sign(queries)
+    elif kind == "shifted":
+        rows += np.float32(5)
+    elif kind == "outlier":
+        rows[:, 0] += 1e4
+    elif kind == "copies":
+        rows[:] = rows[rng.integers(0, 3, count)]
+    elif kind == "zero":
+        rows[::2] = 0
+        queries[0] = 0
+    elif kind in {"huge", "tiny"}:
+        rows, queries = rows * np.float32(1e15), queries * np.float32(1e15 if kind == "huge" else 1e-25)
+    among = np.flatnonzero(rng.random(count) < 0.7) if filtered else None
+    names = rng.permutation(count).astype(np.int64)
+
+    found = ScreenedRows(rows, screened=screened, threads=1).best_of(queries, k, among, names)
+
+    allowed = np.arange(count) if among is None else among
+    for query, places, scores in zip(queries, found.places, found.scores, strict=True):
+        products = exact_scores(rows, allowed, query)
+        np.testing.assert_allclose(products, rows[allowed].astype(float) @ query.astype(float), rtol=1e-4, atol=1e-30)
+        order = np.lexsort((names[allowed], -products))[:k]
+        assert places.tolist() == allowed[order].tolist()
+        assert scores.tolist() == products[order].tolist()
+
+
+@pytest.mark.parametrize("cached", [0, 1 << 25])  # parts of the rows that are joined; parts of the queries
+def test_threads_change_nothing_for_many_queries(cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seventy queries: more than one scan takes, and no multiple of four."""
+    monkeypatch.setattr(module, "_CACHED", cached)
+    rng = np.random.default_rng(4)
+    rows = rng.standard_normal((5000, 24), dtype=np.float32)
+    queries = rng.standard_normal((70, 24), dtype=np.float32)
+    alone, shared = (ScreenedRows(rows, threads=threads).best_of(queries, 6) for threads in (1, 3))
+
+    assert shared.places.tolist() == alone.places.tolist()
+    assert shared.scores.tolist() == alone.scores.tolist()
+    assert [full_scan(rows, queries[i], 6)[0] for i in (0, 69)] == alone.places[[0, 69]].tolist()
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 40])
+@pytest.mark.parametrize("kind", ["plain", "coarse rows", "coarse query"])
+def test_every_product_lies_within_its_bounds(columns: int, kind: str) -> None:
+    """In few dimensions what the codes leave out often points at the query, so bounds that are too narrow are met."""
+    rng = np.random.default_rng(columns)
+    rows = (rng.standard_normal((400, columns)) + 1).astype(np.float32)
+    query = rng.standard_normal((1, columns)).astype(np.float32)
+    if kind == "coarse rows":
+        rows[:, 0] *= 100
+        query[:, 0] = 0
+    elif kind == "coarse query":
+        query[:, 0] = 2047 * 3.1
+        rows[:, 0] = 1
+    codes = encode_rows(rows)
+    asked = _quantised(query, codes.codes.shape[1])
+    exact = (rows - codes.centre.astype(float)) @ query[0].astype(float)
+
+    whole = np.empty(0, np.int64)
+    for row, product in enumerate(exact):
+        counts, places, highest, floors = screen(codes.codes, codes.facts, whole, (row, row + 1), asked, 1)
+        assert (counts.tolist(), places[0, 0]) == ([1], row)
+        assert floors[0, 0] <= product <= highest[0, 0]
+
+
+def test_scores_that_round_to_one_number_are_tied() -> None:
+    """Rows whose codes are exact, and whose products differ below single precision: the lowest number is first."""
+    rows = np.zeros((400, 3), np.float32)
+    rows[:, 0] = 2**24
+    rows[200:, 1] = 1  # better by one part in 2^24 + 1, which rounds away
+    rows[200:, 2] = -(2**-30)
+
+    found = ScreenedRows(rows).best(np.array([1, 0.5, 0], np.float32), 3)
+
+    assert found.places.tolist() == [0, 1, 2]
+
+
+def test_a_mean_far_from_zero_costs_nothing() -> None:
+    """Rows around one direction, as embeddings are: the codes are of what distinguishes them."""
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((3000, 64)).astype(np.float32)
+    query = rng.standard_normal(64).astype(np.float32)
+    plain = ScreenedRows(rows).best(query, 5)
+
+    shifted = ScreenedRows(rows + 100 * np.eye(64, dtype=np.float32)[3]).best(query, 5)
+
+    assert shifted.places.tolist() == plain.places.tolist()
+    assert shifted.looked_at <= 2 * plain.looked_at < 200
+
+
+def test_codes_of_other_rows_are_refused() -> None:
+    """As many as there are rows, and as wide."""
+    with pytest.raises(ShapeError, match="codes must be those of rows"):
+        ScreenedRows(np.ones((4, 8), np.float32), codes=encode_rows(np.ones((3, 8), np.float32)))
+
+
+def test_compiled_products_are_those_of_whole_numbers() -> None:
+    """Four rows with one query, and two rows with four, at the ends of the range."""
+    rng = np.random.default_rng(1)
+    codes = rng.choice(np.array([-127, 0, 5, 127], np.int8), (4, 96))
+    queries = rng.choice(np.array([-2047, 0, 11, 2047], np.int16), (5, 96))
+
+    @njit
+    def compiled(codes: Any, queries: Any) -> Any:
+        one = four_rows(codes, (0, 1, 2, 3), queries, 4)
+        return one, two_rows_four_queries(codes, (1, 3), queries, 1)
+
+    expected = codes.astype(int) @ queries.astype(int).T
+    for one, several in (compiled(codes, queries), getattr(compiled, "py_func", compiled)(codes, queries)):
+        assert list(one) == expected[:, 4].tolist()
+        assert list(several) == [*expected[1, 1:].tolist(), *expected[3, 1:].tolist()]
+
+
+def test_rows_that_grow_and_shrink_keep_their_codes_right() -> None:
+    """After every change the answers are those of a scan of the rows as they are."""
+    rng = np.random.default_rng(2)
+    mapped = rng.standard_normal((300, 16)).astype(np.float32)
+    mapped.flags.writeable = False
+    before = mapped.copy()
+    store, rows = RowStore(mapped), mapped
+    queries = rng.standard_normal((2, 16)).astype(np.float32)
+    for turn in range(6):
+        if turn % 2:
+            kept = rng.random(len(rows)) < 0.7
+            store.keep(kept)
+            rows = rows[kept]
+        else:
+            new = (rng.standard_normal((170, 16)) * (turn + 1)).astype(np.float32)
+            store.append(new)
+            rows = np.concatenate([rows, new])
+        found = store.best(queries, 7, None, None)
+        for query, places in zip(queries, found.places, strict=True):
+            assert places.tolist() == full_scan(rows, query, 7)[0]
+        assert store.codes is not None
+        assert len(store) == len(store.codes) == len(rows)
+    assert (mapped == before).all()

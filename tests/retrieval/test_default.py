@@ -1,5 +1,6 @@
 """Tests of clipfast.retrieval.default."""
 
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -78,6 +79,18 @@ def test_a_replaced_bank_is_taken_up() -> None:
     save_bank(path, "felt")
     assert [r.id for r in rank_by_retrieval("any.jpg")] == ["felt"]
     assert FakeClip.loaded == 1
+
+
+def test_a_bank_folder_is_taken_up_like_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Under its own name or that of the file it stands for; what replaces it is read, one that is gone stays in use."""
+    for name in ("bank", "bank.npz"):
+        monkeypatch.setenv("CLIPFAST_BANK", str(tmp_path / name))
+        save_bank(tmp_path / "bank", "silk", "cotton")
+        assert [r.id for r in rank_by_retrieval("any.jpg")] == ["silk", "cotton"]
+        save_bank(tmp_path / "bank", "linen", "wool")
+        assert [r.id for r in rank_by_retrieval("any.jpg")] == ["linen", "wool"]
+    shutil.rmtree(tmp_path / "bank")
+    assert [r.id for r in rank_by_retrieval("any.jpg")] == ["linen", "wool"]
 
 
 def test_settings_name_another_bank(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -51,7 +51,23 @@ def test_equal_rows_give_the_lowest() -> None:
     assert NearestRows(bank, threads=1).search(bank).places.tolist() == [0] * 4 + [4] * 4 + [8] * 4
 
 
-def test_places_are_those_of_faiss() -> None:
+@pytest.mark.parametrize("barred", [False, True])
+@pytest.mark.parametrize("count", [100, 700])  # looked at straight away; screened
+def test_screening_finds_the_same_rows(barred: bool, count: int) -> None:
+    """Unit rows, some of them twice; rows that are not of unit length are not screened."""
+    bank, queries = rows(count, 24, 1, unit=True), rows(30, 24, 2, unit=True)
+    bank[count // 2 :] = bank[: count // 2]
+    bar = np.arange(count) % 3 == 0 if barred else np.zeros(count, bool)
+    found = NearestRows(bank, threads=2, screening=True).search(queries, bar)
+    places, distances = naive_nearest(queries, bank, (~bar).tolist())
+
+    assert found.places.tolist() == places
+    np.testing.assert_allclose(found.distances, distances, atol=1e-5)
+    long = rows(300, 24, 1, unit=False)
+    assert NearestRows(long, threads=1, screening=True).search(long).places.tolist() == list(range(300))
+
+
+def test_places_are_those_of_the_index() -> None:
     """The same rows as the exact index finds."""
     bank, queries = rows(500, 32, 5, unit=True), rows(40, 32, 6, unit=True)
     index = VectorIndex(32)
