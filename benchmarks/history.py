@@ -1,4 +1,4 @@
-"""What earlier runs measured, and whether a new one is slower: `python -m benchmarks.history [--case TEXT] [--limit 1.1]`.
+"""What earlier runs measured, and whether a new one is slower: `python -m benchmarks.history [--case TEXT]`.
 
 Every row that a race stores is also appended to `benchmarks/results/history.jsonl`. Two runs are compared by their
 extremes: a case counts as slower only if its fastest new round is slower than its slowest old round, by more than

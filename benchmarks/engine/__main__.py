@@ -1,8 +1,8 @@
 """Race the engine against its peers: `python -m benchmarks.engine [ROW ...] [--list] [--models A,B] [--keep DIR]`.
 
 Waits until the machine is quiet. Results go to `benchmarks/results/engine.json`, row by row, and into
-docs/performance.md; a row is not saved if others took more than a twentieth of the cores' time during it. `--prepare` only
-makes the graphs, in `--keep DIR`, where later runs find them. `--try` runs whatever the load, and saves nothing.
+docs/performance.md; a row is not saved if others took more than a twentieth of the cores' time during it. `--prepare`
+only makes the graphs, in `--keep DIR`, where later runs find them. `--try` runs whatever the load, and saves nothing.
 """
 
 from __future__ import annotations

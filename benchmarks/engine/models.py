@@ -1,4 +1,4 @@
-"""The models that are raced: ours as artifacts, open_clip's in PyTorch, ONNX Runtime and OpenVINO, and bare products."""
+"""The models that are raced: ours, open_clip's in PyTorch, ONNX Runtime and OpenVINO, and their bare products."""
 
 from __future__ import annotations
 

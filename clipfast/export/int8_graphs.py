@@ -71,7 +71,7 @@ def products(graph: ir.Graph) -> list[Product]:
     """
     found = []
     for node in graph:
-        if node.op_type != "MatMul" or node.inputs[1] is None:
+        if node.op_type != "MatMul" or node.inputs[0] is None or node.inputs[1] is None:
             continue
         source = _constant(node.inputs[1])
         if source is None:
@@ -157,7 +157,8 @@ def _constant(value: ir.Value) -> tuple[str, NDArray[Any]] | None:
         return name, arrays[0].astype(np.float32)
     if node.op_type == "Mul":
         return name, arrays[0] * arrays[1]
-    starts, ends, axes, steps = (*arrays[1:], *[np.ones(1, np.int64)] * (5 - len(arrays)))
+    parts_of_slice = arrays[1:] + [np.ones(1, np.int64)] * (5 - len(arrays))
+    starts, ends, axes, steps = parts_of_slice
     cut = [slice(None)] * arrays[0].ndim
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         cut[int(axis)] = slice(int(start), int(end), int(step))

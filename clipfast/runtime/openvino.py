@@ -1,4 +1,6 @@
-"""Graphs on OpenVINO: bf16 on CPUs that have it, behind the same `Session` as ONNX Runtime. The only importer of openvino.
+"""Graphs on OpenVINO: bf16 on CPUs that have it, behind the same `Session` as ONNX Runtime.
+
+The only importer of openvino.
 
 The native package is used, not ONNX Runtime's plugin, which offers no device on CPUs of other makers. OpenVINO computes
 in bf16 by itself wherever a CPU has it, so that the same call would give other numbers on another machine: the hint is
@@ -67,6 +69,8 @@ def open_openvino(path: Path, outputs: Sequence[str], *, precision: str, threads
     require_precision(precision, _capabilities(core))
     try:
         model = core.read_model(str(path))
+        if precision != "int8":
+            _unpack(model)
     except Exception as error:
         raise ArtifactError(f"OpenVINO {openvino_version()} cannot read {path}: {_first_line(error)}") from error
     wanted = {
@@ -143,6 +147,18 @@ def _require_openvino() -> Any:
             raise ProviderError(f"openvino is installed but does not import ({error}). Install it again.") from error
         raise MissingExtraError.of("openvino", extra="openvino") from error
     return openvino
+
+
+def _unpack(model: Any) -> None:
+    """Multiply weights in compact storage, int8 levels and scales, out now.
+
+    OpenVINO would compute products of a single row with them in int8: an embedding was off by .016.
+    """
+    from openvino import passes
+
+    manager = passes.Manager()
+    manager.register_pass(passes.ConstantFolding())
+    manager.run_passes(model)
 
 
 def _type_name(hint: Any) -> str:

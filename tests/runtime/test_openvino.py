@@ -62,6 +62,7 @@ def test_a_cpu_without_bf16_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_cpu_that_openvino_refuses_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenVINO's last line is the reason; the lines before name its own files."""
+    monkeypatch.setattr("clipfast.runtime.openvino._unpack", lambda model: None)
     _fake(monkeypatch, offers=["BF16"], reason="Platform has not sufficient ISA.")
 
     with pytest.raises(ProviderError, match=r"refuses to run embed\.onnx on this CPU: Platform .* ISA\. Use provider"):
@@ -70,6 +71,7 @@ def test_a_cpu_that_openvino_refuses_is_told_with_its_reason(monkeypatch: pytest
 
 def test_another_precision_than_asked_for_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenVINO takes bf16 by itself; the precision is read back."""
+    monkeypatch.setattr("clipfast.runtime.openvino._unpack", lambda model: None)
     _fake(monkeypatch, offers=["BF16"], hint="bf16")
 
     with pytest.raises(ProviderError, match=r"was to run in f32; OpenVINO .* runs it in bf16"):
