@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Watch", "others_share", "wait_until_quiet"]
+__all__ = ["LIMIT", "Watch", "others_share", "wait_until_quiet"]
 
 LIMIT = 0.05  # of all cores' time that other processes may take
 _STAT = Path("/proc/stat")
