@@ -2,8 +2,8 @@
 
 Names: call, bank, filtered, batch, patches, budget. Without names everything is run, written to
 `benchmarks/results/search.json` and rendered into docs/search.md, but for cases during which other programs took more
-than a twentieth of the cores' time. `--tiny` runs every case on a few hundred rows, for its answers only; `--render` renders what is stored;
-`--hnsw` also fits HNSW, which takes long; `--rows N` is the size of the large bank.
+than a twentieth of the cores' time. `--tiny` runs every case on a few hundred rows, for its answers only; `--render`
+renders what is stored; `--hnsw` also fits HNSW, which takes long; `--rows N` is the size of the large bank.
 
 Rows are unit rows around common directions, as embeddings are; queries are drawn in the same way and not among them.
 FAISS is asked with its own settings and with those that suit it best here (threads, threshold of its matrix product,
