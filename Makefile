@@ -47,9 +47,15 @@ bench-history: .venv/.test
 real-check: .venv/.test
 	$(BIN)/python -m clipfast.export.real_check $(CKPT)
 
-# on a machine with a GPU and `pip install 'clipfast[gpu,export]'`: parity, node assignment, speed; without one it exits 2
+# on a machine with a GPU: installs the GPU wheels into .venv-gpu, then the tests marked gpu, parity, node assignment and
+# speed of B/32, B/16, L/14; writes gpu-check.md. Without a driver it says so, installs nothing and fails
 gpu-check:
-	$(PYTHON) -m clipfast.export.gpu_check $(GPU_CHECK)
+	@$(PYTHON) -c 'import ctypes; ctypes.CDLL("libcuda.so.1")' 2>/dev/null || { \
+	  echo "gpu-check: not yet run on a GPU. This machine has no NVIDIA driver (libcuda.so.1 does not load);" \
+	    "nothing was installed or checked." >&2; exit 2; }
+	@$(MAKE) --no-print-directory .venv-gpu/.check
+	.venv-gpu/bin/python -m pytest -m gpu tests
+	.venv-gpu/bin/python -m clipfast.export.gpu_check $(GPU_CHECK)
 
 # the option names that an onnxruntime-gpu wheel knows, read from its libraries in an environment of its own, and its tests
 gpu-options: .venv-gpu/.wheel
@@ -79,6 +85,12 @@ clean:
 
 .venv/.lint: .venv/.pip
 	$(PIP) --group lint
+	touch $@
+
+.venv-gpu/.check: pyproject.toml
+	test -x .venv-gpu/bin/python || $(PYTHON) -m venv .venv-gpu
+	.venv-gpu/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	.venv-gpu/bin/python -m pip install --quiet --editable '.[gpu,export]' --group test --group gpu
 	touch $@
 
 .venv-gpu/.wheel: pyproject.toml

@@ -31,6 +31,7 @@ class Case:
         musts: The least `peer time / our time` that the project promises, by peer.
         rounds: How often each contender is timed.
         giga: Work in units of 10^9 (operations or bytes), for the rate; 0 for none.
+        pieces: Of which a call does so many, such as pixels: nanoseconds for each are reported then. 0 for none.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Case:
     musts: Mapping[str, float] = field(default_factory=dict)
     rounds: int = 7
     giga: float = 0.0
+    pieces: int = 0
 
 
 def race(case: Case, *, rounds: int | None = None) -> dict[str, Any]:
@@ -49,29 +51,36 @@ def race(case: Case, *, rounds: int | None = None) -> dict[str, Any]:
         rounds: Instead of the case's own.
 
     Returns:
-        Median, minimum and every round in milliseconds by contender; for each peer the ratio of medians with a 95 %
-        bootstrap interval over rounds; the agreement; the load of the machine before the start.
+        Median, minimum and every round in milliseconds by contender, and the median of CPU time summed over threads;
+        also a piece of work in nanoseconds; for each peer the ratio of medians with a 95 % bootstrap interval over
+        rounds, and that of CPU times; the agreement; the load of the machine before the start.
     """
     load = os.getloadavg()[0]
     answers = {name: call() for name, call in case.contenders.items()}  # also the warm-up
     agreement = dict(case.agree(answers))
     del answers
     times: dict[str, list[float]] = {name: [] for name in case.contenders}
+    summed: dict[str, list[float]] = {name: [] for name in case.contenders}
     for turn in range(rounds or case.rounds):
         for name in _order(list(case.contenders), turn):
-            start = time.perf_counter()
+            before, start = time.process_time(), time.perf_counter()
             case.contenders[name]()
             times[name].append(1e3 * (time.perf_counter() - start))
+            summed[name].append(1e3 * (time.process_time() - before))
+    cpu = {name: statistics.median(each) for name, each in summed.items()}
     return {
         "load_before": load,
         "agreement": agreement,
         "contenders": {
-            name: {"median_ms": statistics.median(t), "min_ms": min(t), "rounds_ms": t}
+            name: {"median_ms": statistics.median(t), "min_ms": min(t), "cpu_ms": cpu[name], "rounds_ms": t}
+            | ({"cpu_ns_each": 1e6 * cpu[name] / case.pieces} if case.pieces else {})
             | ({"giga_per_s": 1e3 * case.giga / statistics.median(t)} if case.giga else {})
             for name, t in times.items()
         },
         "ratios": {
-            name: _ratio(times[name], times[OURS]) | ({"must": case.musts[name]} if name in case.musts else {})
+            name: _ratio(times[name], times[OURS])
+            | {"cpu": cpu[name] / max(cpu[OURS], 1e-9)}
+            | ({"must": case.musts[name]} if name in case.musts else {})
             for name in case.contenders
             if name != OURS
         },

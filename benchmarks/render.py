@@ -20,6 +20,9 @@ BEGIN, END = "<!-- measured: written by benchmarks/render.py -->", "<!-- /measur
 ROWS = {
     "test_query[mini]": "query, mini: 640 x 480 JPEG to ranked fabrics (15 fabrics, 45 photos)",
     "test_query[b32]": "query, ViT-B/32 fp32: the same",
+    "test_rank_by_retrieval[mini]": "`rank_by_retrieval`, mini: the same",
+    "test_rank_by_retrieval[b32]": "`rank_by_retrieval`, ViT-B/32 fp32: the same",
+    "test_rules_and_photos[mini]": "rules, photos and confidence, mini: the same",
     "test_encode_images[mini-1]": "embedding, mini, one image",
     "test_encode_images[b32-1]": "embedding, ViT-B/32, one image",
     "test_encode_images[b32-8]": "embedding, ViT-B/32, batch of 8",
@@ -30,6 +33,8 @@ ROWS = {
     "test_remembered_class[b32]": "text, ViT-B/32, a class seen before",
     "test_index_search[100000]": "index, 1 query x 100,000 x 512, top 10, exact",
     "test_bank_rank": "bank, one vector to ranked fabrics (45 photos)",
+    "test_call_on_1000_vectors[rank]": "bank, one vector to ranked fabrics (1,000 photos x 512)",
+    "test_call_on_1000_vectors[product]": "of that the arithmetic alone",
 }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import clipfast
 from clipfast.anomaly.grid import GridRequest, run_grid
-from clipfast.anomaly.grid_records import GridOptions
+from clipfast.anomaly.grid.records import GridOptions
 from clipfast.datasets.fabricworld import FABRICS, Wishes
 from clipfast.datasets.inspection import fabricworld_classes
 from clipfast.report.branches import write_branch_report

@@ -58,6 +58,7 @@ IMPORTERS = {
         "runtime/preprocess.py",
         "runtime/reading.py",
         "datasets/",
+        "report/fonts.py",
         "report/images.py",
         "report/thumbnails.py",
         "cli/demo.py",

@@ -14,7 +14,10 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 NEEDS_TORCH = {"export_your_checkpoint.py", "finetune_localisation.py"}
 
 
-SMALL = {"fabric_week.py": ["--fabrics", "6"]}
+SMALL = {
+    "fabric_week.py": ["--fabrics", "6", "--per-fabric", "24"],
+    "fabric_study.py": ["--fabrics", "4", "--years", "2", "--banks", "1", "--others", "10"],
+}
 """Arguments that make an example short; the others are short as they are."""
 
 
@@ -69,7 +72,8 @@ def test_the_week_ends_with_a_decision(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    for words in ("Monday: three phases", "Friday: retrained", "+CLIP", "+head", "McNemar p = ", "[5] Labelled 18"):
+    steps = ("Monday: three phases", "[5] Week 1: labelled 19", "Friday of week 1: retrained")
+    for words in (*steps, "+CLIP", "+head", "McNemar p = "):
         assert words in done.stdout
     judged = [line for line in done.stdout.splitlines() if line[:1] in "✓✗" and " better than " in line]
     assert len(judged) == 4

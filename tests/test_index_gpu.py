@@ -79,3 +79,18 @@ def test_more_rows_than_a_gpu_can_select_are_refused(monkeypatch: pytest.MonkeyP
     assert there.search(_rows(1), 2040).ids.shape == (1, 2040)
     with pytest.raises(ShapeError, match="at most 2,048 rows, and 2,049 are needed"):
         there.search(_rows(1), 2041)
+
+
+@pytest.mark.gpu
+def test_a_real_gpu_gives_what_the_cpu_gives() -> None:
+    """Run by `pytest -m gpu` on a machine that has one, with faiss-gpu; scores to fp32's rounding."""
+    if not hasattr(faiss, "StandardGpuResources") or not faiss.get_num_gpus():
+        pytest.skip("needs faiss-gpu and a GPU")
+    rows = _rows(5000)
+    index = VectorIndex(8, gpu=0)
+    index.add(rows)
+    found = index.search(rows[:100], 5)
+    scores = np.sort(rows[:100] @ rows.T, axis=1)[:, ::-1][:, :5]
+
+    assert np.abs(found.scores - scores).max() < 1e-5
+    assert found.ids[:, 0].tolist() == list(range(100))

@@ -54,6 +54,35 @@ def run(script: str, *options: str) -> str:
     return done.stdout
 
 
+@pytest.mark.parametrize(
+    ("script", "options", "words"),
+    [
+        ("train.py", ["--minutes", "0"], "must be a number above 0; got '0'"),
+        ("train.py", ["--peak", "nan"], "must be a number above 0; got 'nan'"),
+        ("train.py", ["--seed", "-1"], "must be a whole number of 0 or more; got '-1'"),
+        ("train.py", ["--scenes", "0"], "must be a whole number of 1 or more; got '0'"),
+        ("train.py", ["--threads", "two"], "must be a whole number of 1 or more; got 'two'"),
+        ("train.py", ["--continue-from", "none"], "must be a file; there is none at 'none'"),
+        ("compare.py", ["a.npz", "b.npz"], "must be a file; there is none at 'a.npz'"),
+        ("card.py", ["README.md", "mini"], "must be column=REPORT.json; got 'mini'"),
+        ("evaluate.py", ["nowhere"], "error: "),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(tmp_path: Path, script: str, options: list[str], words: str) -> None:
+    """Before any minute is spent, and without a traceback."""
+    (tmp_path / "README.md").touch()
+    further = {"train.py": ["--out", "out"], "evaluate.py": ["--out", "out.json"]}.get(script, [])
+    done = subprocess.run(
+        [sys.executable, str(RECIPE / script), *options, *further], cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode in (1, 2)
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.timeout(900)
 def test_quick_run_makes_a_model_that_is_measured(tmp_path: Path) -> None:
     """Render, train, export through the gate, measure: everything is there, and the weights can be committed."""

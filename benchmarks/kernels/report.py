@@ -31,15 +31,27 @@ def document(results: dict[str, Any]) -> str:
 
 def section(name: str, case: dict[str, Any]) -> str:
     """One case: who took how long, how many times ours, and how far the answers agree."""
-    lines = [f"### {name}", "", "| who | median ms | fastest ms | times ours (95 %) | must |", "|---|--:|--:|--:|--:|"]
+    summed = all("cpu_ms" in times for times in case["contenders"].values())  # older races have the clock alone
+    lines = [
+        f"### {name}",
+        "",
+        f"| who | median ms | fastest ms | times ours (95 %) |{' CPU ms | CPU times ours |' if summed else ''} must |",
+        f"|---|--:|--:|--:|{'--:|--:|' if summed else ''}--:|",
+    ]
     for who, times in case["contenders"].items():
         ratio = case["ratios"].get(who)
         shown = f"{ratio['ratio']:.3g} ({ratio['low']:.3g} to {ratio['high']:.3g})" if ratio else "1"
         must = f"{ratio['must']:g}" if ratio and "must" in ratio else ""
         must += f" ({times['giga_per_s']:.0f} G/s)" if "giga_per_s" in times else ""
-        lines.append(f"| {who} | {times['median_ms']:.4g} | {times['min_ms']:.4g} | {shown} | {must} |")
-    agreement = "; ".join(f"{what} {value:.3g}" for what, value in case["agreement"].items())
-    return "\n".join([*lines, "", f"{agreement}. Load before: {case['load_before']:.2f}."])
+        cpu = f" {times['cpu_ms']:.4g} | {ratio['cpu'] if ratio else 1:.3g} |" if summed else ""
+        lines.append(f"| {who} | {times['median_ms']:.4g} | {times['min_ms']:.4g} | {shown} |{cpu} {must} |")
+    agreed = [f"{what} {value:.3g}" for what, value in case["agreement"].items()]
+    agreed += [
+        f"{times['cpu_ns_each']:.3g} ns of CPU each by {who}"
+        for who, times in case["contenders"].items()
+        if "cpu_ns_each" in times
+    ]
+    return "\n".join([*lines, "", f"{'; '.join(agreed)}. Load before: {case['load_before']:.2f}."])
 
 
 def _promises(cases: dict[str, Any]) -> str:

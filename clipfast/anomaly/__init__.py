@@ -13,8 +13,7 @@ from clipfast.anomaly.detector import AnomalyDetector
 from clipfast.anomaly.encoding import branch_maps
 from clipfast.anomaly.fusion import Fused, fuse, fuse_all, fuse_images, fuse_pixels
 from clipfast.anomaly.gate import GateCase, LearnedGate, fit_gate, leave_one_class_out
-from clipfast.anomaly.grid import GridRequest, run_grid
-from clipfast.anomaly.grid_records import GridOptions, GridResults, read_results
+from clipfast.anomaly.grid import GridOptions, GridRequest, GridResults, read_results, run_grid
 from clipfast.anomaly.kinds import estimate_kind
 from clipfast.anomaly.maps import at_size
 from clipfast.anomaly.memory import MemoryBank, Reference

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -108,7 +109,7 @@ class BranchMaps:
 
 def contrast_of(maps: Floats) -> Floats:
     """Return (highest - median) / (1.4826 * median absolute deviation) of each map, (n,) float32; 0 for a flat one."""
-    flat = maps.reshape(len(maps), -1)
+    flat = maps.reshape(len(maps), math.prod(maps.shape[1:]))
     middle = np.median(flat, axis=1, keepdims=True)
     spread = 1.4826 * np.median(np.abs(flat - middle), axis=1)
     above = flat.max(axis=1) - middle[:, 0]

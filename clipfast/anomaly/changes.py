@@ -8,13 +8,16 @@ import numpy as np
 
 from clipfast.anomaly.branches import BranchMaps
 from clipfast.anomaly.calibration import Holdout
-from clipfast.anomaly.fitting import Fitted
+from clipfast.anomaly.fitting import ONE_REFERENCE, Fitted
 from clipfast.anomaly.pictures import Viewer
 from clipfast.anomaly.support import bank_features, held_out, read_support
 from clipfast.errors import DataError
 from clipfast.types import Images, JointFeatures, PatchEncoder
 
-__all__ = ["added", "removed"]
+__all__ = ["REMOVED", "added", "removed"]
+
+REMOVED = "references were removed: held-out scores of the others still know them, and are too low; fit again"
+_ADDED = "references were added: held-out scores of the others do not know them; fit again for exact ones"
 
 
 def added(clip: PatchEncoder, fitted: Fitted, images: Images) -> Fitted:
@@ -33,7 +36,8 @@ def added(clip: PatchEncoder, fitted: Fitted, images: Images) -> Fitted:
         np.concatenate([old.owners, new.owners]),
         np.concatenate([old.original, new.original]),
     )
-    return replace(fitted, bank=bank, holdout=holdout, notes=_changed(fitted))
+    notes = tuple(line for line in _changed(fitted, _ADDED) if line != ONE_REFERENCE)
+    return replace(fitted, bank=bank, holdout=holdout, notes=notes)
 
 
 def removed(fitted: Fitted, name: str) -> Fitted:
@@ -45,11 +49,9 @@ def removed(fitted: Fitted, name: str) -> Fitted:
         raise DataError("too few held-out scores would be left to calibrate with. Fit a detector without that image.")
     old = fitted.holdout
     owners = np.searchsorted(left, old.owners[keep]).astype(np.int64)
-    return replace(
-        fitted, bank=bank, holdout=Holdout(old.maps.taken(keep), owners, old.original[keep]), notes=_changed(fitted)
-    )
+    holdout = Holdout(old.maps.taken(keep), owners, old.original[keep])
+    return replace(fitted, bank=bank, holdout=holdout, notes=_changed(fitted, REMOVED))
 
 
-def _changed(fitted: Fitted) -> tuple[str, ...]:
-    note = "references were added or removed: held-out scores of the others are from before; fit again for exact ones"
+def _changed(fitted: Fitted, note: str) -> tuple[str, ...]:
     return (*(line for line in fitted.notes if line != note), note)

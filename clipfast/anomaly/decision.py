@@ -2,9 +2,11 @@
 
 What can be guaranteed. If a new intact image and the n references are exchangeable, a threshold at the
 ceil((n + 1) (1 - fpr))-th smallest of n held-out scores is exceeded by an intact image with a probability of at most
-fpr, on average over supports (conformal prediction; scores that leave one of n references out are a little too high
-beside those that know all n, which is the safe side). That needs n >= 1 / fpr - 1 references: 99 for 1 %. It is the
-method "conformal".
+fpr, on average over supports (conformal prediction; scores that leave one of n references out are too high beside those
+that know all n, which is the safe side). That needs n >= 1 / fpr - 1 references: 99 for 1 %. It is the method
+"conformal". The argument holds for scores that can only fall when a reference is added and that know of the one left
+out nothing else: distances to plain rows, and texts that were not chosen by the support. Where more of the support goes
+into a score (`why_not_guaranteed`), the place is the same, and `Decision.caveat` says what stands against it.
 
 With fewer, no distribution-free statement about fpr is possible: the largest of n scores is exceeded with probability
 1 / (n + 1), 20 % for 4 references, whatever is done. Method "extrapolated" then assumes a shape: an image's score is
@@ -23,6 +25,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from clipfast.anomaly.options import require_number
 from clipfast.errors import DataError, ShapeError
 from clipfast.types import Floats
 
@@ -43,6 +46,7 @@ class Decision:
         method: "conformal" is guaranteed on average over supports; "extrapolated" rests on a fitted shape.
         references: Images of the support that were held out one by one, n.
         samples: Held-out scores, views included.
+        caveat: Why nothing is guaranteed all the same; None where nothing stands against it.
     """
 
     threshold: float
@@ -51,26 +55,34 @@ class Decision:
     method: Method
     references: int
     samples: int
+    caveat: str | None = None
 
     @property
     def guaranteed_fpr(self) -> float:
-        """The smallest rate that so many references can guarantee: 1 / (n + 1); 1 for a single reference."""
+        """The smallest rate that so many references can guarantee at best: 1 / (n + 1); 1 for a single reference."""
         return 1.0 if self.references < 2 else 1 / (self.references + 1)
 
     @property
     def coverage(self) -> str:
         """One line for people: what was asked for, and what it rests on."""
+        if self.method == "conformal" and self.caveat:
+            return (
+                f"{self.fpr:.2%} false alarms wanted, at the conformal place of {self.references} held-out references; "
+                f"not guaranteed, because {self.caveat}"
+            )
         if self.method == "conformal":
             return f"at most {self.fpr:.2%} false alarms, guaranteed on average ({self.references} held-out references)"
         known = (
             "one reference guarantees nothing"
             if self.references < 2
-            else f"{self.references} references alone guarantee {self.guaranteed_fpr:.0%}"
+            else f"{self.references} references guarantee {self.guaranteed_fpr:.0%} at best"
         )
         return f"{self.fpr:.2%} false alarms wanted, extrapolated from {self.samples} held-out views; {known}"
 
 
-def decide(images: Floats, peaks: Floats, original: NDArray[np.bool_], fpr: float) -> Decision:
+def decide(
+    images: Floats, peaks: Floats, original: NDArray[np.bool_], fpr: float, *, caveat: str | None = None
+) -> Decision:
     """Choose thresholds from held-out scores of intact images.
 
     Args:
@@ -78,11 +90,13 @@ def decide(images: Floats, peaks: Floats, original: NDArray[np.bool_], fpr: floa
         peaks: The highest pixel of each fused map, (h,).
         original: Which of them are references themselves and not views, (h,).
         fpr: Rate of false alarms among intact images, in (0, 0.5].
+        caveat: What stands against a guarantee, to be kept.
 
     Raises:
-        DataError: Fewer than two held-out scores.
+        DataError: Fewer than two held-out scores, or `fpr` is no number.
         ShapeError: `fpr` is out of range.
     """
+    require_number("fpr", fpr)
     if not 0 < fpr <= 0.5:
         raise ShapeError(f"fpr must be in (0, 0.5], such as 0.01; got {fpr}.")
     if len(images) < 2:
@@ -90,7 +104,7 @@ def decide(images: Floats, peaks: Floats, original: NDArray[np.bool_], fpr: floa
     references = int(original.sum()) or 1
     image, method = threshold_for(images, original, fpr)
     pixel, _ = threshold_for(peaks, original, fpr)
-    return Decision(image, pixel, fpr, method, references, len(images))
+    return Decision(image, pixel, fpr, method, references, len(images), caveat)
 
 
 def threshold_for(scores: Floats, original: NDArray[np.bool_], fpr: float) -> tuple[float, Method]:

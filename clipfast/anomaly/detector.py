@@ -15,6 +15,7 @@ from clipfast.anomaly.detectorfile import read_detector, require_model, write_de
 from clipfast.anomaly.encoding import branch_maps, encode
 from clipfast.anomaly.fitting import Fitted, Modes, calibrated, fit_detector
 from clipfast.anomaly.fusion import fuse_images, fuse_pixels
+from clipfast.anomaly.guarantee import why_not_guaranteed
 from clipfast.anomaly.modes import resolve
 from clipfast.anomaly.options import AnomalyOptions
 from clipfast.anomaly.pictures import Viewer
@@ -161,14 +162,15 @@ class AnomalyDetector:
         for i in range(len(peaks)):  # one by one: of large maps many would not fit into memory
             one = holdout.maps.taken(np.array([i])).resized(options.size_hw, options.sigma)
             peaks[i] = fuse_pixels(one, self.calibration, modes.pixel).max()
-        self.decision = decide(images, peaks, holdout.original, fpr)
+        self.decision = decide(images, peaks, holdout.original, fpr, caveat=why_not_guaranteed(self.fitted))
         return self.decision
 
     def add(self, images: Images) -> None:
         """Remember further intact images; the threshold is dropped, call `threshold` again.
 
         Held-out scores of the earlier references stay as they are, and the new ones are added. With more references
-        the memory's could only be lower, so thresholds err on the side of fewer false alarms until a new fit.
+        the memory's could only be lower, so thresholds err on the side of fewer false alarms until a new fit; but a
+        single reference that the detector was fitted on stays represented by its views only, as before.
 
         Raises:
             DataError: An image is remembered already.
@@ -179,7 +181,8 @@ class AnomalyDetector:
     def remove(self, name: str) -> None:
         """Forget the reference of that name or SHA-256; the threshold is dropped, call `threshold` again.
 
-        Held-out scores of the others stay as they are; they may be a little low, so fit again where thresholds matter.
+        Held-out scores of the others stay as they are; they may be too low, so no rate of false alarms is guaranteed
+        afterwards. Fit again where thresholds matter.
 
         Raises:
             DataError: There is none, or too little would be left.

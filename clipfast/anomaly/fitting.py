@@ -52,6 +52,9 @@ class Modes:
         return "memory_only" not in (self.image, self.pixel)
 
 
+ONE_REFERENCE = "one reference: scales and thresholds rest on views of it, which are more alike than other pieces"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
     """Everything that a detector is made of.
@@ -103,14 +106,14 @@ def fit_detector(clip: PatchEncoder, images: Images, class_name: str, modes: Mod
         tokens = features.vv if isinstance(features, JointFeatures) else None
         prompts = options.learned or build_prompts(joint_encoder(clip), class_name, options.prompts, tokens)
     holdout = held_out(clip, viewer, support, bank, prompts, range(len(support.pictures)))
-    evidence = TextEvidence(0.0, "the text branch was not tested: the mode of images does not ask for it")
-    if modes.text and modes.image == "auto":
+    evidence = TextEvidence(0.0, "the text branch was not tested: no mode asks for it")
+    if modes.text and (modes.image == "auto" or "earned" in (modes.image, modes.pixel)):
         calibration = fit_calibration(holdout.maps, options.calibration)
         broken = damaged_copies(clip, viewer, support, (bank, prompts), options)
         evidence = weigh_text(holdout.maps, broken, calibration)
         notes.append(evidence.note)
     if len(support.pictures) == 1:
-        notes.append("one reference: scales and thresholds rest on views of it, which are more alike than other pieces")
+        notes.append(ONE_REFERENCE)
     return Fitted(
         bank,
         prompts,

@@ -73,7 +73,9 @@ def gate_signals(maps: BranchMaps) -> NDArray[np.float64]:
 
 
 def fit_gate(cases: Sequence[GateCase], *, ridge: float = 1.0) -> LearnedGate:
-    """Learn on classes with known truth; each class counts alike.
+    """Learn on classes with known truth; each class counts alike, however many images it has.
+
+    The ridge stands beside as many images as all classes have together.
 
     Args:
         cases: One at least, with anomalous and intact images.
@@ -90,10 +92,14 @@ def fit_gate(cases: Sequence[GateCase], *, ridge: float = 1.0) -> LearnedGate:
     parts = [_targets(case) for case in cases]
     signals = np.concatenate([part[0] for part in parts])
     targets = np.concatenate([part[1] for part in parts])
-    counts = np.concatenate([part[2] for part in parts])
+    weights = np.concatenate(
+        [np.full(len(part[0]), len(signals) / len(parts) / max(1, len(part[0]))) for part in parts]
+    )
+    counts = np.concatenate([part[2] for part in parts]) * weights
     if not counts.sum():
         raise DataError("both branches say the same of every image, so there is nothing to choose. Check the maps.")
-    means, spreads = signals.mean(axis=0), signals.std(axis=0)
+    means = np.average(signals, axis=0, weights=weights)
+    spreads = np.sqrt(np.average((signals - means) ** 2, axis=0, weights=weights))
     spreads[spreads == 0] = 1
     design = np.column_stack([np.ones(len(signals)), (signals - means) / spreads])
     return LearnedGate(_newton(design, targets, counts, ridge), means, spreads)

@@ -10,7 +10,8 @@ from clipfast.types import Floats, PatchFeatures
 
 __all__ = ["OBJECT_FROM", "estimate_kind", "place_ratio"]
 
-# Between what the embedded model gives for rendered cloth, 0.05 at most, and for a disc of one cloth on another, 0.3.
+# Between what the embedded model gives for rendered cloth (24 fabrics, 95 % below 0.03) and for a disc of one cloth on
+# another (95 % above 0.53); examples/anomaly_kinds.py measures it for other models.
 OBJECT_FROM = 0.15
 
 

@@ -1,4 +1,4 @@
-"""Patch maps at the size of pixels: bilinear scaling and Gaussian blur as two small products of matrices."""
+"""Patch maps at the size of pixels: bilinear scaling and Gaussian blur as one small matrix along each axis."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from clipfast.errors import ShapeError
+from clipfast.kernels.spread import spread
 from clipfast.types import Floats
 
 __all__ = ["at_size"]
@@ -44,8 +45,7 @@ def at_size(maps: Floats, size_hw: tuple[int, int], sigma: float = 0.0) -> Float
         )
     rows = _axis(maps.shape[1], size_hw[0], float(sigma))
     columns = _axis(maps.shape[2], size_hw[1], float(sigma))
-    scaled: Floats = (rows @ maps.astype(np.float32, copy=False)) @ columns.T
-    return scaled
+    return spread(maps.astype(np.float32, copy=False), rows, columns)
 
 
 @lru_cache(maxsize=64)

@@ -156,12 +156,15 @@ class MemoryBank:
         """Return a bank without the image of that name or SHA-256.
 
         Raises:
-            DataError: There is none, or nothing would be left.
+            DataError: There is none, several have that name, or nothing would be left.
         """
         gone = [i for i, reference in enumerate(self.references) if name in (reference.name, reference.sha256)]
         if not gone:
             known = ", ".join(reference.name for reference in self.references[:20])
             raise DataError(f"No reference image is named {name!r}. The bank holds: {known}.")
+        if len(gone) > 1:
+            prints = ", ".join(self.references[i].sha256 for i in gone[:4])
+            raise DataError(f"{len(gone)} reference images are named {name!r}. Give the SHA-256 of one: {prints}.")
         left = [i for i in range(len(self.references)) if i not in gone]
         blocks = {}
         for block, old in self.blocks.items():
@@ -197,7 +200,10 @@ class MemoryBank:
             memory = self.blocks[block]
             barred = None if without is None else memory.owners == without
             if barred is not None and barred.all():
-                raise DataError(f"without {self.references[without or 0].name!r} no row of block {block} is left.")
+                raise DataError(
+                    f"without {self.references[without or 0].name!r} no row of block {block} is left. "
+                    "Raise coreset, or add references."
+                )
             queries = memory.preparation.apply(values.reshape(n * p, values.shape[-1]))
             found[block] = self._searches[block].nearest(queries, barred, self.options.metric, (n, p))
             total += found[block].values

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Literal, get_args
 
 from clipfast.errors import DataError, ShapeError
@@ -28,6 +29,7 @@ __all__ = [
     "ScaleMethod",
     "Search",
     "require_choice",
+    "require_number",
 ]
 
 LEGACY_TEMPERATURE = 1 / math.log(100)
@@ -35,6 +37,7 @@ LEGACY_TEMPERATURE = 1 / math.log(100)
 0.39 to 0.61 for cosines that differ by 0.1."""
 
 _MOST_ZOOM = 4.0
+_MOST_CHANNELS = 4096
 
 Metric = Literal["cosine", "euclidean"]
 RowKind = Literal["unit", "centred", "standardised", "raw"]
@@ -54,6 +57,28 @@ def require_choice(name: str, value: object, choices: object) -> None:
     """
     if value not in (known := get_args(choices)):
         raise DataError(f"{name} must be one of {', '.join(map(str, known))}; got {value!r}.")
+
+
+def require_number(name: str, value: object, *, whole: bool = False) -> None:
+    """Refuse what is no number, before it is compared with one.
+
+    Raises:
+        DataError: It is something else, or not whole where it must be.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
+        raise DataError(f"{name} must be a {'whole ' if whole else ''}number; got {value!r}.")
+
+
+def require_numbers(name: str, values: object, *, count: int | None = None, whole: bool = False) -> None:
+    """Refuse what is no tuple or list of (so many) numbers.
+
+    Raises:
+        DataError: It is something else.
+    """
+    if not isinstance(values, tuple | list) or (count is not None and len(values) != count):
+        raise DataError(f"{name} must be a tuple of {'' if count is None else f'{count} '}numbers; got {values!r}.")
+    for value in values:
+        require_number(f"each of {name}", value, whole=whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +122,17 @@ class MemoryOptions:
         require_choice("image_score", self.image_score, ImageScore)
         require_choice("views", self.views, BankViews)
         require_choice("search", self.search, Search)
+        if self.blocks is not None:
+            require_numbers("blocks", self.blocks, whole=True)
+        require_numbers("zooms", self.zooms)
+        require_number("coreset", self.coreset)
+        require_number("neighbours", self.neighbours, whole=True)
         if not 0 < self.coreset <= 1:
             raise ShapeError(f"coreset must be a share in (0, 1]; got {self.coreset}.")
-        if self.neighbours < 1 or (isinstance(self.projection, int) and self.projection < 1):
+        if self.neighbours < 1 or (isinstance(self.projection, int) and not 1 <= self.projection <= _MOST_CHANNELS):
             raise ShapeError(
-                f"neighbours and projection must be 1 or more; got {self.neighbours} and {self.projection}."
+                f"neighbours must be 1 or more and projection 1 to {_MOST_CHANNELS} channels; "
+                f"got {self.neighbours} and {self.projection}."
             )
         if not all(1 < zoom <= _MOST_ZOOM for zoom in self.zooms) or len(set(self.zooms)) < len(self.zooms):
             raise ShapeError(
@@ -194,6 +225,9 @@ class AnomalyOptions:
         require_choice("calibration", self.calibration, ScaleMethod)
         if self.kind is not None:
             require_choice("kind", self.kind, Kind)
+        require_numbers("size_hw", self.size_hw, count=2, whole=True)
+        require_number("sigma", self.sigma)
+        require_number("seed", self.seed, whole=True)
         if min(self.size_hw) < 1 or max(self.size_hw) > 4096 or not 0 <= self.sigma <= max(self.size_hw):
             raise ShapeError(
                 f"size_hw must be 1 to 4096 pixels, sigma 0 to the longer side; got {self.size_hw} and {self.sigma}."

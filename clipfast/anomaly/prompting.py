@@ -23,18 +23,18 @@ DEFAULT_TEMPERATURE = 0.01
 _MOST_BYTES = 64 << 20
 
 
-def english_class_name(name: str) -> str:
+def english_class_name(name: object) -> str:
     """Return the class in English: fabricworld's Chinese names are translated, others must be English already.
 
     Raises:
-        DataError: The name is empty, or has Chinese parts that are not in the table.
+        DataError: The name is no text or empty, or has Chinese parts that are not in the table.
 
     >>> english_class_name("牛仔布"), english_class_name("metal_nut")
     ('denim', 'metal nut')
     """
-    wanted = name.replace("_", " ").strip()
+    wanted = name.replace("_", " ").strip() if isinstance(name, str) else ""
     if not wanted:
-        raise DataError("class_name must name what is inspected; got an empty text. Pass 'denim' or '牛仔布'.")
+        raise DataError(f"class_name must name what is inspected; got {name!r}. Pass 'denim' or '牛仔布'.")
     if wanted in ENGLISH:
         return ENGLISH[wanted]
     if wanted.isascii():

@@ -66,14 +66,16 @@ def bank_features(
     """Encode the references, and copies of them, turned or magnified, that the memory shall hold; number each."""
     turns = BANK_VIEWS[options.memory.views]
     views = (View(), *(View.nearer(zoom) for zoom in options.memory.zooms))
-    images = [picture.load() for picture in support.pictures]
-    seen = [viewer.see(image, view) for image in images for view in views]
+    seen: list[Pixels] = []
+    for picture in support.pictures:  # one after the other: photos are far larger than what is seen of them
+        image = picture.load()
+        seen += [viewer.see(image, view) for view in views]
     if len(turns) > 1 and any(pixels.shape[0] != pixels.shape[1] for pixels in seen):
         raise DataError("turned references need a square input; this model's is oblong. Pass views='none'.")
     if options.memory.zooms and len({pixels.shape for pixels in seen}) > 1:
         raise DataError("magnified references need an encoder that tells its image size. Pass zooms=().")
     pictures = [np.rot90(pixels[:, ::-1] if mirror else pixels, turn) for pixels in seen for turn, mirror in turns]
-    owners = np.repeat(np.arange(len(images), dtype=np.int64), len(views) * len(turns))
+    owners = np.repeat(np.arange(len(support.pictures), dtype=np.int64), len(views) * len(turns))
 
     def told() -> Iterator[Pixels]:
         for number, pixels in enumerate(pictures, start=1):

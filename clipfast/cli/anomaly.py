@@ -15,7 +15,7 @@ from rich.text import Text
 from clipfast.cli.anomaly_grid import grid, inspect, recompute
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
-from clipfast.errors import DataError
+from clipfast.errors import DataError, ImageError
 
 if TYPE_CHECKING:
     from clipfast.anomaly import AnomalyDetector
@@ -112,9 +112,14 @@ def score(
         if fpr is not None or detector.decision is None:
             detector.threshold(0.01 if fpr is None else fpr)
         writer = ScoreWriter(detector, out_path)
-        for number, path in enumerate(listed, start=1):
-            writer.write(path)
-            progress(number, len(listed))
+        try:
+            for number, path in enumerate(listed, start=1):
+                writer.write(path)
+                progress(number, len(listed))
+        except ImageError:
+            if writer.rows:  # what was paid for is not lost, and no overlay lies there without its numbers
+                note(f"{len(writer.rows)} of {len(listed)} images were scored before: {writer.finish().as_posix()}")
+            raise
     writer.finish()
     if json:
         print_json({**_summary(detector, detector_path), "out": out_path.as_posix(), "images": writer.rows})

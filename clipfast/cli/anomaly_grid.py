@@ -12,7 +12,7 @@ from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
 
 if TYPE_CHECKING:
-    from clipfast.anomaly.grid_records import GridResults
+    from clipfast.anomaly.grid.records import GridResults
 
 __all__ = ["grid", "inspect", "recompute"]
 
@@ -102,7 +102,7 @@ def grid(
     Stopped and started again with the same options it goes on where it was.
     """
     from clipfast.anomaly.grid import GridRequest, run_grid
-    from clipfast.anomaly.grid_records import GridOptions
+    from clipfast.anomaly.grid.records import GridOptions
     from clipfast.anomaly.options import MemoryOptions
     from clipfast.datasets.inspection_formats import CALLED, InspectionQuery, read_inspection
     from clipfast.runtime.session import available_cores
@@ -147,13 +147,14 @@ def recompute(directory: Directory, *, json: JsonOption = False) -> None:
     with progress_bar("Judging") as judging:
         done = again(directory, judging)
     if done.missing:
-        note(f"{len(done.missing)} cells could not be computed again: the maps of a class are missing")
+        names = ", ".join(sorted({cell.class_name for cell in done.missing}))
+        note(f"{len(done.missing)} cells of {names} could not be computed again in full: maps or masks are missing")
     _finish(done.results, directory, json=json)
 
 
 def inspect(directory: Directory, *, json: JsonOption = False) -> None:
     """List which runs of a grid have figures of both branches, can be computed again, or must run again."""
-    from clipfast.anomaly.grid_inspect import inspect_grid
+    from clipfast.anomaly.grid.inspection import inspect_grid
 
     state = inspect_grid(directory)
     if json:
@@ -199,7 +200,7 @@ def _finish(results: GridResults, directory: Path, *, json: bool) -> None:
 
 def _written(results: GridResults, directory: Path) -> list[Path]:
     """Return what was written for people and machines, reports included."""
-    from clipfast.anomaly.grid_records import RESULTS_NAME
+    from clipfast.anomaly.grid.records import RESULTS_NAME
     from clipfast.report.branches import write_branch_report
 
     return [directory / RESULTS_NAME, *write_branch_report(results, directory)]
@@ -223,7 +224,7 @@ def _numbers(text: str, option: str) -> tuple[int, ...]:
 
 
 def _tasks(text: str) -> tuple[Any, ...]:
-    from clipfast.anomaly.grid_records import LEVELS
+    from clipfast.anomaly.grid.records import LEVELS
 
     words = tuple(dict.fromkeys(_words(text)))
     if not words or not set(words) <= set(LEVELS):

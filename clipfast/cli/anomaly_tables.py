@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from clipfast.anomaly.grid_records import LEVELS, GridResults, Spread, SummaryRow, Task
+from clipfast.anomaly.grid.records import LEVELS, GridResults, Spread, SummaryRow, Task
 from clipfast.anomaly.modes import MODES
 
 __all__ = ["class_table", "mode_table"]
@@ -58,4 +58,4 @@ def _best(rows: dict[str, SummaryRow]) -> str:
 def _percent(spread: Spread | None) -> str:
     if spread is None:
         return "-"
-    return f"{100 * spread.mean:.1f}" + ("" if spread.std is None else f"±{100 * spread.std:.1f}")
+    return f"{100 * spread.mean:z.1f}" + ("" if spread.std is None else f"±{100 * spread.std:.1f}")

@@ -27,6 +27,7 @@ from clipfast.cli.console import (
     print_json,
     progress_bar,
 )
+from clipfast.cli.messages import Speaker, takes_language
 from clipfast.errors import DataError
 from clipfast.retrieval.default import DEFAULT_BANK, DEFAULT_FOLDER
 from clipfast.retrieval.scoring import CLASS_SCORES, ClassScore
@@ -51,6 +52,7 @@ AcceptOption = Annotated[
 
 @app.command()
 @takes_clip_options()
+@takes_language()
 def build(
     folder: Annotated[Path, typer.Argument(help="One folder a fabric, 3-5 photos in each.")] = DEFAULT_FOLDER,
     *,
@@ -58,6 +60,7 @@ def build(
     strict: StrictOption = False,
     batch_size: BatchOption = 32,
     max_pixels: MaxPixelsOption = None,
+    say: Speaker,
     clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
@@ -68,9 +71,10 @@ def build(
     from clipfast.retrieval import FabricBank
     from clipfast.runtime.images import DEFAULT_MAX_PIXELS
 
-    note("Building fabric reference bank...")
+    _require_no_copies([folder], folder)
+    note(say("bank_building"))
     with clip_options.load() as clip:
-        with progress_bar("Encoding") as progress:
+        with progress_bar(say("encoding")) as progress:
             bank = FabricBank.build(
                 clip,
                 folder,
@@ -83,17 +87,18 @@ def build(
     report = bank.report
     if report is None:  # build always leaves one; this tells the type checker
         raise TypeError("FabricBank.build gave no report")
-    checks = bank_checks(bank, report, out_path)
+    checks = bank_checks(say, bank, report, out_path)
     if json:
         print_json({**bank_summary(bank, out_path), **report_summary(report), "checks": checks})
         return
-    show_report(report, bank)
-    show_written(bank, out_path)
+    show_report(say, report, bank)
+    show_written(say, bank, out_path)
     show_checks(checks)
 
 
 @app.command()
 @takes_clip_options()
+@takes_language()
 def add(
     images: Annotated[list[Path], typer.Argument(help="Photos, or one folder (of fabrics, unless --fabric is given).")],
     *,
@@ -101,6 +106,7 @@ def add(
     bank_path: BankFile = DEFAULT_BANK,
     strict: StrictOption = False,
     accept_precision: AcceptOption = False,
+    say: Speaker,
     clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
@@ -109,9 +115,10 @@ def add(
 
     if len(images) > 1 and any(path.is_dir() for path in images):
         raise DataError("Pass photos, or one folder; got several paths with a folder among them.")
+    _require_no_copies(images, bank_path)
     with clip_options.load() as clip:
         bank = FabricBank.load(bank_path, clip, accept_precision=accept_precision)
-        with progress_bar("Encoding") as progress:
+        with progress_bar(say("encoding")) as progress:
             report = bank.add(images[0] if len(images) == 1 else list(images), fabric, strict=strict, progress=progress)
     bank_path = bank.save(bank_path)
     if json:
@@ -124,16 +131,29 @@ def add(
             }
         )
         return
-    show_report(report, bank)
-    show_written(bank, bank_path)
+    show_report(say, report, bank)
+    show_written(say, bank, bank_path)
+
+
+def _require_no_copies(images: list[Path], beside: Path) -> None:
+    """Refuse what nearly repeats a picture of the evaluation set beside: photos, or those of a folder (of fabrics)."""
+    from clipfast.datasets.folders import IMAGE_SUFFIXES
+    from clipfast.retrieval.heldout import require_no_copies
+
+    photos = [path for path in images if path.is_file()]
+    for folder in (path for path in images if path.is_dir()):
+        photos += sorted(p for at in ("*", "*/*") for p in folder.glob(at) if p.suffix.lower() in IMAGE_SUFFIXES)
+    require_no_copies(photos, beside)
 
 
 @app.command()
 @takes_clip_options()
+@takes_language()
 def remove(
     names: Annotated[list[str], typer.Argument(help="Fabric ids, or photos as the list shows them (fabric/file).")],
     *,
     bank_path: BankFile = DEFAULT_BANK,
+    say: Speaker,
     clip_options: ClipOptions,  # noqa: ARG001  (every command takes them)
     json: JsonOption = False,
 ) -> None:
@@ -147,16 +167,18 @@ def remove(
         print_json({**bank_summary(bank, bank_path), "removed": removed})
         return
     for name, count in removed.items():
-        out.print(f"[REMOVED] {name}: {images_text(count)}")
-    show_written(bank, bank_path)
+        out.print(say("bank_removed", name=name, images=images_text(say, count)))
+    show_written(say, bank, bank_path)
 
 
 @app.command("list")
 @takes_clip_options()
+@takes_language()
 def list_(
     *,
     bank_path: BankFile = DEFAULT_BANK,
     photos: Annotated[bool, typer.Option("--photos", help="Every photo, not only the counts.")] = False,
+    say: Speaker,
     clip_options: ClipOptions,  # noqa: ARG001  (every command takes them)
     json: JsonOption = False,
 ) -> None:
@@ -169,18 +191,19 @@ def list_(
         print_json({**bank_summary(bank, bank_path), **listed})
         return
     for fabric, count in bank.fabrics.items():
-        out.print(f"{fabric}: {images_text(count)}")
+        out.print(f"{fabric}: {images_text(say, count)}")
     if photos:
         for path in bank.references.paths:
             out.print(f"  {path}")
-    out.print(f"Fabric bank {bank_path}")
-    show_totals(bank, bank_path)
+    out.print(say("bank_file", path=bank_path))
+    show_totals(say, bank, bank_path)
     made_by = bank.model
-    out.print(f"   Model: {made_by.name} ({made_by.precision}, fingerprint {made_by.fingerprint[:16]}…)")
+    out.print(say("bank_model", name=made_by.name, precision=made_by.precision, fingerprint=made_by.fingerprint[:16]))
 
 
 @app.command()
 @takes_clip_options()
+@takes_language()
 def search(
     image: Annotated[Path, typer.Argument(help="The photo to ask with.")],
     *,
@@ -189,6 +212,7 @@ def search(
     score: ScoreOption = "max",
     accept_precision: AcceptOption = False,
     verify: Annotated[bool, typer.Option("--verify", help="Hash a bank folder's files and check its rows.")] = False,
+    say: Speaker,
     clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
@@ -209,7 +233,7 @@ def search(
         return
     for place, r in enumerate(ranked, start=1):
         photo = nearest[r.id]
-        out.print(f"{place}. {r.id}: {r.score:.3f}   nearest {photo.path} ({photo.score:.3f})")
+        out.print(say("bank_hit", place=place, fabric=r.id, score=r.score, path=photo.path, near=photo.score))
 
 
 app.command()(check)

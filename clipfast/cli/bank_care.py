@@ -27,6 +27,7 @@ from clipfast.cli.console import (
     print_json,
     progress_bar,
 )
+from clipfast.cli.messages import Speaker, takes_language
 from clipfast.errors import DataError
 from clipfast.retrieval.default import DEFAULT_BANK, DEFAULT_FOLDER
 
@@ -39,6 +40,7 @@ _LINES_A_FABRIC = 10
 
 
 @takes_clip_options()
+@takes_language()
 def check(
     folder: Annotated[
         Path, typer.Argument(help="Folder of fabrics; or a bank, of which vectors alone are checked.")
@@ -47,6 +49,7 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there is any problem.")] = False,
     batch_size: BatchOption = 32,
     max_pixels: MaxPixelsOption = None,
+    say: Speaker,
     clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
@@ -57,10 +60,10 @@ def check(
 
     if folder.is_file() or is_bank_folder(folder):
         bank = FabricBank.load(folder, verify=True)
-        with progress_bar("Comparing") as progress:
+        with progress_bar(say("bank_comparing")) as progress:
             found = check_references(bank.references, bank.model, progress=progress)
     else:
-        with clip_options.load() as clip, progress_bar("Checking") as progress:
+        with clip_options.load() as clip, progress_bar(say("bank_checking")) as progress:
             found = check_folder(
                 clip,
                 folder,
@@ -68,11 +71,11 @@ def check(
                 max_pixels=max_pixels or DEFAULT_MAX_PIXELS,
                 progress=progress,
             )
-    checks = _checks(found)
+    checks = _checks(say, found)
     if json:
         print_json({"path": str(folder), "ok": not found.problems, "found": found, "checks": checks})
     else:
-        _show_problems(found)
+        _show_problems(say, found)
         show_checks(checks)
         for sentence in found.unchecked:
             note(sentence)
@@ -87,6 +90,7 @@ def check(
 
 
 @takes_clip_options()
+@takes_language()
 def rebuild(
     *,
     bank_path: BankFile = DEFAULT_BANK,
@@ -97,6 +101,7 @@ def rebuild(
     ] = False,
     batch_size: BatchOption = 32,
     max_pixels: MaxPixelsOption = None,
+    say: Speaker,
     clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
@@ -107,7 +112,7 @@ def rebuild(
     old = FabricBank.load(bank_path)
     target = out_path or bank_path
     with clip_options.load() as clip:
-        with progress_bar("Rebuilding") as progress:
+        with progress_bar(say("bank_rebuilding")) as progress:
             options = RebuildOptions(skip_missing, batch_size, max_pixels or DEFAULT_MAX_PIXELS, progress)
             bank = rebuild_bank(old.references, clip, folder, options)
         target = bank.save(target)
@@ -119,19 +124,21 @@ def rebuild(
         summary = {**bank_summary(bank, target), **report_summary(report), "left_out": left_out, "old_model": old.model}
         print_json(summary)
         return
-    show_report(report, bank)
+    show_report(say, report, bank)
     if left_out:
-        out.print(f"Left out {left_out} of {len(old)} photos.", style="yellow")
-    out.print(f"Model: {old.model.name} -> {bank.model.name}")
-    show_written(bank, target)
+        out.print(say("bank_left_out", left=left_out, total=len(old)), style="yellow")
+    out.print(say("bank_other_model", old=old.model.name, new=bank.model.name))
+    show_written(say, bank, target)
 
 
 @takes_clip_options(without=("model",))
+@takes_language()
 def import_(
     old: Annotated[Path, typer.Argument(help="An .npz with one float array (rows, width) for each fabric.")],
     *,
     model: Annotated[str, typer.Option("--model", help="The model whose artifact made the vectors; it must be named.")],
     out_path: OutFile = DEFAULT_BANK,
+    say: Speaker,
     clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
@@ -147,40 +154,40 @@ def import_(
         print_json({**bank_summary(found.bank, out_path), "empty": found.empty, "rescaled": found.rescaled})
         return
     for fabric, count in found.bank.fabrics.items():
-        out.print(f"[OK] {fabric}: {count} vector{'' if count == 1 else 's'}")
+        out.print(say("bank_one_vector" if count == 1 else "bank_vectors", fabric=fabric, count=count))
     for fabric in found.empty:
-        out.print(f"[EMPTY] {fabric}: no vector; it is left out", style="yellow")
+        out.print(say("bank_no_vector", fabric=fabric), style="yellow")
     for fabric, length in found.rescaled.items():
-        out.print(f"[RESCALED] {fabric}: rows must be of length 1; one had {length:.4g}", style="yellow")
-    show_written(found.bank, out_path)
+        out.print(say("bank_rescaled", fabric=fabric, length=length), style="yellow")
+    show_written(say, found.bank, out_path)
 
 
-def _checks(found: BankCheck) -> list[Check]:
-    from clipfast.retrieval.check import PROBLEMS
-
+def _checks(say: Speaker, found: BankCheck) -> list[Check]:
     loo = found.leave_one_out
-    share = "no fabric has two photos" if loo.accuracy is None else f"{loo.accuracy:.1%} of {loo.asked} do"
+    alone = loo.accuracy is None
+    share = say("problems_alone") if alone else say("problems_share", share=loo.accuracy, asked=loo.asked)
     checks = []
     for kind in found.checked:
         fabrics = Counter(problem.fabric for problem in found.problems if problem.kind == kind)
-        detail = share if kind == "confused" else ("yes" if not fabrics else f"{fabrics.total()} found")
+        count = say("problems_found", count=fabrics.total()) if fabrics else say("problems_none")
         shown = ", ".join(list(fabrics)[:5]) + (", …" if len(fabrics) > 5 else "")
-        checks.append(Check(PROBLEMS[kind], not fabrics, detail + (f" (see {shown})" if fabrics else "")))
+        where = say("problems_see", names=shown) if fabrics else ""
+        checks.append(Check(say(f"problem_{kind}"), not fabrics, (share if kind == "confused" else count) + where))
     return checks
 
 
-def _show_problems(found: BankCheck) -> None:
+def _show_problems(say: Speaker, found: BankCheck) -> None:
     fabrics = {fabric: [p for p in found.problems if p.fabric == fabric] for fabric in found.counts}
     touched = sum(map(bool, fabrics.values()))
-    table = Table(title=f"Problems: {len(found.problems)}, in {touched} of {len(fabrics)} fabrics")
-    table.add_column("fabric", overflow="fold")
-    table.add_column("photos", justify="right")
-    table.add_column("problems", overflow="fold")
+    table = Table(title=say("problems_title", count=len(found.problems), touched=touched, fabrics=len(fabrics)))
+    table.add_column(say("column_bank_fabric"), overflow="fold")
+    table.add_column(say("column_bank_photos"), justify="right")
+    table.add_column(say("column_bank_problems"), overflow="fold")
     for fabric, problems in fabrics.items():
         lines = [f"{p.kind}: {p.path.partition('/')[2]}{': ' if p.path else ''}{p.detail}" for p in problems]
         more = len(lines) - _LINES_A_FABRIC
         if more > 0:
-            lines = [*lines[:_LINES_A_FABRIC], f"and {more} more; --json has all"]
+            lines = [*lines[:_LINES_A_FABRIC], say("problems_more", count=more)]
         if lines:
             table.add_row(fabric, str(found.counts[fabric]), "\n".join(lines))
     if table.row_count:

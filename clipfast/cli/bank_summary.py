@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipfast.cli.console import note, out
+from clipfast.cli.messages import Speaker
 from clipfast.retrieval.encode import SMALL_SIDE
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = [
     "bank_summary",
     "images_text",
     "report_summary",
+    "shares_check",
     "show_checks",
     "show_report",
     "show_totals",
@@ -37,24 +39,20 @@ class Check:
     detail: str
 
 
-def bank_checks(bank: FabricBank, report: BuildReport, path: Path) -> list[Check]:
+def bank_checks(say: Speaker, bank: FabricBank, report: BuildReport, path: Path) -> list[Check]:
     """Return the check points that end a build; the file is read back for the first."""
     empty = [fabric for fabric, count in report.counts.items() if not count]
     odd = [f"{fabric} {count}" for fabric, count in report.counts.items() if count not in RECOMMENDED]
     size, vectors = _stored_bytes(path), bank.references.embeddings.nbytes
-    each = f"{_kb(size)}, {_kb(size / len(bank))} a photo ({_kb(vectors / len(bank))} of it the vector)"
-    fabrics = len(report.counts)
+    sizes = {"size": _kb(size), "each": _kb(size / len(bank)), "vector": _kb(vectors / len(bank))}
+    sensible = vectors <= size <= 2 * vectors + 2048 * (len(bank) + 2)
     return [
-        Check("File written", len(type(bank).load(path)) == len(bank), f"{path}, read back"),
-        Check("Every fabric has a vector", not empty, _count(fabrics - len(empty), fabrics, empty)),
-        Check("3-5 photos of every fabric", not odd, _count(fabrics - len(odd), fabrics, odd)),
-        Check(
-            f"Photos of {SMALL_SIDE} x {SMALL_SIDE} pixels or more",
-            not report.small,
-            _count(len(bank) - len(report.small), len(bank), report.small),
-        ),
+        Check(say("check_written"), len(type(bank).load(path)) == len(bank), say("check_read_back", path=path)),
+        shares_check(say, "check_bank_vector", len(report.counts), empty),
+        shares_check(say, "check_bank_photos", len(report.counts), odd),
+        shares_check(say, "check_bank_size", len(bank), report.small, side=SMALL_SIDE),
         # Names are short beside vectors; a file far larger than they are holds something else.
-        Check("Sensible file size", vectors <= size <= 2 * vectors + 2048 * (len(bank) + 2), each),
+        Check(say("check_bank_file"), sensible, say("check_bank_file_of", **sizes)),
     ]
 
 
@@ -65,39 +63,43 @@ def show_checks(checks: Sequence[Check]) -> None:
         out.print(f"{mark} {check.name}: {check.detail}", style=style)
 
 
-def _count(good: int, total: int, others: Sequence[str]) -> str:
+def shares_check(say: Speaker, key: str, total: int, others: Sequence[str], **values: object) -> Check:
+    """Return a check point that holds if there are no others, and names the first few."""
     shown = ", ".join(others[:5]) + (", …" if len(others) > 5 else "")
-    return f"{good} of {total}" + (f" (not: {shown})" if others else "")
+    names = say("not", names=shown) if others else ""
+    return Check(say(key, **values), not others, say("of", good=total - len(others), total=total, others=names))
 
 
-def show_report(report: BuildReport, bank: FabricBank) -> None:
+def show_report(say: Speaker, report: BuildReport, bank: FabricBank) -> None:
     """Write one line for every fabric, then what was replaced, skipped, passed over or repeated."""
     for fabric, count in report.counts.items():
-        shape = f" -> shape ({count}, {bank.references.dim})" if count else ""
-        out.print(f"[{'OK' if count else 'EMPTY'}] {fabric}: {images_text(count)}{shape}")
+        values = {"fabric": fabric, "images": images_text(say, count)}
+        out.print(
+            say("bank_line", count=count, dim=bank.references.dim, **values) if count else say("bank_empty", **values)
+        )
     for path in report.replaced:
-        out.print(f"[REPLACED] {path}")
+        out.print(say("bank_replaced", path=path))
     for item in report.skipped:
-        out.print(f"[SKIPPED] {item.path}: {item.reason}", style="yellow")
+        out.print(say("skipped", path=item.path, reason=item.reason), style="yellow")
     for item in report.ignored:
-        note(f"[IGNORED] {item.path}: {item.reason}")
+        note(say("bank_ignored", path=item.path, reason=item.reason))
     for path in report.repeated:
-        note(f"[REPEATED] {path}: the same file as an earlier photo")
+        note(say("bank_repeated", path=path))
 
 
-def show_written(bank: FabricBank, path: Path) -> None:
+def show_written(say: Speaker, bank: FabricBank, path: Path) -> None:
     """Write where the bank went, and its totals."""
-    out.print(f"Saved fabric bank -> {path}")
-    show_totals(bank, path)
+    out.print(say("bank_saved", path=path))
+    show_totals(say, bank, path)
 
 
-def show_totals(bank: FabricBank, path: Path) -> None:
+def show_totals(say: Speaker, bank: FabricBank, path: Path) -> None:
     """Write the bank's totals."""
-    out.print(f"   Total fabrics: {len(bank.fabrics)}")
-    out.print(f"   Total images: {len(bank)}")
+    out.print(say("bank_fabrics", count=len(bank.fabrics)))
+    out.print(say("bank_total", count=len(bank)))
     if imported := len(bank.references.imported):
-        out.print(f"   Imported as vectors, without a photo: {imported}")
-    out.print(f"   File size: {_kb(_stored_bytes(path))}")
+        out.print(say("bank_imported", count=imported))
+    out.print(say("file_size", size=_kb(_stored_bytes(path))))
 
 
 def bank_summary(bank: FabricBank, path: Path) -> dict[str, Any]:
@@ -123,9 +125,9 @@ def report_summary(report: BuildReport) -> dict[str, Any]:
     }
 
 
-def images_text(count: int) -> str:
+def images_text(say: Speaker, count: int) -> str:
     """Return a number of images in words."""
-    return f"{count} image" if count == 1 else f"{count} images"
+    return say("bank_one_image" if count == 1 else "bank_images", count=count)
 
 
 def _stored_bytes(path: Path) -> int:

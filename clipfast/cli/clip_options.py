@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import logging
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from inspect import Parameter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from clipfast.cli.option_groups import Decorator, takes
 
 if TYPE_CHECKING:
     from clipfast.runtime.clip import Clip
@@ -41,7 +39,6 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {  # name: (annotation, default)
         None,
     ),
 }
-_SUBJECT = "clip_options"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,31 +65,10 @@ class ClipOptions:
         return Clip.load(self.model, provider=self.provider, precision=self.precision, threads=self.threads)
 
 
-def takes_clip_options(*, without: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes_clip_options(*, without: tuple[str, ...] = ()) -> Decorator:
     """Give a command the shared options, and hand them over as its argument `clip_options`.
 
     Args:
         without: Options that this command has in a form of its own, such as a model that must be named.
     """
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        signature = inspect.signature(command, eval_str=True)
-        own = [p for p in signature.parameters.values() if p.name != _SUBJECT]
-        shared = [
-            Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-            for name, (annotation, default) in _OPTIONS.items()
-            if name not in without
-        ]
-
-        @functools.wraps(command)
-        def run(**arguments: Any) -> None:
-            options = ClipOptions(**{p.name: arguments.pop(p.name) for p in shared})
-            command(**arguments, **{_SUBJECT: options})
-
-        parameters = [*(p.replace(kind=Parameter.KEYWORD_ONLY) for p in own), *shared]
-        parameters.sort(key=lambda p: p.name == "json")  # last in every help page
-        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # inspect reads it
-        run.__annotations__ = {p.name: p.annotation for p in parameters}
-        return run
-
-    return decorate
+    return takes("clip_options", ClipOptions, {name: o for name, o in _OPTIONS.items() if name not in without})

@@ -8,17 +8,51 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from clipfast.errors import ClipfastError, MissingExtraError
 
-out = Console(highlight=False, soft_wrap=True, markup=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+_WIDEST = 10_000  # characters that a table is measured in
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _WholeTable:
+    """A table with as much room as it needs."""
+
+    table: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        room = options.update(max_width=_WIDEST)
+        for column in self.table.columns:
+            if column.no_wrap:
+                cells = (console.measure(cell, options=room) for cell in (column.header, *column.cells))
+                column.min_width = max(cell.maximum for cell in cells)
+        size = console.measure(self.table, options=room)
+        needed = size.minimum if console.is_terminal else size.maximum
+        yield from console.render(self.table, options.update(max_width=max(needed, options.max_width)))
+
+
+class WholeTables(Console):
+    """A console that cuts no cell of a table: half a number is another number.
+
+    Where nobody looks (a pipe, a file), a table is as wide as it needs to be. On a terminal it is as wide as the
+    terminal, or as its columns that must not wrap.
+    """
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print, with room for every table among the objects."""
+        super().print(*(_WholeTable(each) if isinstance(each, Table) else each for each in objects), **options)
+
+
+out = WholeTables(highlight=False, soft_wrap=True, markup=False)
+err = WholeTables(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
 

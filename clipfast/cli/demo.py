@@ -207,7 +207,7 @@ def _show(clip: Clip, bank_path: Path, query: Path, ranked: list[Ranked], pictur
     table.add_column("score", justify="right")
     for r in ranked:
         right = r.id == _QUERY[0].replace(" ", "_")
-        table.add_row(f"{'✓ ' if right else '  '}{r.id}", f"{r.score:.3f}", style="green" if right else "")
+        table.add_row(f"{'✓ ' if right else '  '}{r.id}", f"{r.score:z.3f}", style="green" if right else "")
     out.print(table)
     out.print(f"Heat maps of {', '.join(_phrase(scene))}: {picture}")
 

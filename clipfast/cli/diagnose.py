@@ -57,7 +57,7 @@ def predictions(
         list[str] | None, typer.Option("--group-by", help="A column that must be there; errors are grouped by all.")
     ] = None,
     novelty: Annotated[
-        str, typer.Option("--novelty", help="Distance to training data: mahalanobis or knn.")
+        str, typer.Option("--novelty", help="Distance to training data: mahalanobis, knn, or energy of `scores`.")
     ] = "mahalanobis",
     seed: Seed = 0,
     json: JsonOption = False,
@@ -121,7 +121,7 @@ def _write(report: DiagnosisReport, folder: Path, *, json: bool) -> None:
 
 
 def _show(found: Diagnosis) -> None:
-    from clipfast.diagnostics.checklist import share
+    from clipfast.diagnostics.answers import share
     from clipfast.report.diagnosis import summary_sentences
 
     for line in summary_sentences(found):
@@ -140,7 +140,7 @@ def _show(found: Diagnosis) -> None:
 @app.command()
 @takes_clip_options()
 def pairs(
-    file: Annotated[Path, typer.Argument(help="JSON lines: id, text, image.")],
+    file: Annotated[Path, typer.Argument(help="JSON lines: id, text, image; keyword, split, groups.")],
     *,
     out_path: OutFolder = Path("diagnosis"),
     embeddings: Embeddings = None,
@@ -151,26 +151,35 @@ def pairs(
 ) -> None:
     """Diagnose image-text pairs: do they belong together, how many do not, and which."""
     from clipfast.diagnostics.captions import diagnose_captions, encode_captions, read_captions
+    from clipfast.diagnostics.keywords import KeywordOptions, find_keywords
     from clipfast.diagnostics.reading import read_embeddings
-    from clipfast.report.captions import save_caption_report
+    from clipfast.report.captions import keyword_sentences, save_caption_report
 
     data = read_captions(file)
+    keywords = None
     if embeddings is not None:
         images, texts = read_embeddings(embeddings, data.ids)
         if images is None or texts is None:
             raise DataError(f"{embeddings} must hold both image and text embeddings for pairs; one is missing.")
+        if any(data.keywords):
+            note("Keywords are looked for by a model; with --embeddings they are left out.")
     else:
-        with clip_options.load() as clip, progress_bar("Encoding") as progress:
-            images, texts = encode_captions(clip, data, file.parent, batch_size=batch_size, progress=progress)
+        with clip_options.load() as clip:
+            with progress_bar("Encoding") as progress:
+                images, texts = encode_captions(clip, data, file.parent, batch_size=batch_size, progress=progress)
+            if any(data.keywords):
+                with progress_bar("Looking for keywords") as progress:
+                    options = KeywordOptions(batch_size=batch_size, seed=seed, progress=progress)
+                    keywords = find_keywords(clip, data, file.parent, options)
     found = diagnose_captions(data, images, texts, seed=seed)
-    paths = save_caption_report(out_path, f"Pairs of {file.name}", found, data)
+    paths = save_caption_report(out_path, f"Pairs of {file.name}", found, data, keywords)
     if json:
-        print_json({"pairs": found, "files": [path.as_posix() for path in paths]})
+        print_json({"pairs": found, "keywords": keywords, "files": [path.as_posix() for path in paths]})
         return
-    for line in found.sentences:
+    for line in (*found.sentences, *(keyword_sentences(keywords) if keywords else ())):
         out.print(line)
     for suspect in found.suspects[:10]:
-        out.print(f"  {suspect.id}: rank {suspect.rank:.2f}, cosine {suspect.cosine:.3f}  {suspect.text}")
+        out.print(f"  {suspect.id}: rank {suspect.rank:.2f}, cosine {suspect.cosine:z.3f}  {suspect.text}")
     out.print(f"Wrote {', '.join(path.as_posix() for path in paths)}")
 
 

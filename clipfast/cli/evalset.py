@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clipfast.cli.bank_summary import Check, show_checks
+from clipfast.cli.bank_summary import Check, shares_check, show_checks
 from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
 from clipfast.cli.head import DEFAULT_FOLDER
-from clipfast.cli.messages import LangOption, Speaker, in_language
-from clipfast.cli.workflow_options import RULE, shares_check, size_text
+from clipfast.cli.messages import Speaker, takes_language
+from clipfast.cli.workflow_options import RULE, size_text
 
 if TYPE_CHECKING:
     from clipfast.retrieval.evalset import EvalSet, SplitReport
@@ -22,6 +22,7 @@ _SHOWN = 2
 
 
 @app.command()
+@takes_language()
 def make(
     folder: Annotated[Path, typer.Argument(help="Labelled patches: <fabric_id>/<patch>.")] = DEFAULT_FOLDER,
     *,
@@ -31,20 +32,18 @@ def make(
         Path | None, typer.Option("--output", "--out", help="The JSONL file; default: beside the folder.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a set of another version.")] = False,
-    lang: LangOption = "en",
+    say: Speaker,
     json: JsonOption = False,
 ) -> None:
     """Choose pictures to evaluate on: the same share of each class; photos and near copies stay on one side."""
     from clipfast.retrieval.evalset import EvalSet, eval_set_beside, make_eval_set
 
-    say = Speaker.of(lang)
     path = output or eval_set_beside(folder)
-    with in_language(lang):
-        note(say("generating", split=split))
-        with progress_bar(say("reading")) as progress:
-            made = make_eval_set(folder, split, seed, progress=progress)
-        made.save(path, replace=replace)
-        written = EvalSet.load(path)
+    note(say("generating", split=split))
+    with progress_bar(say("reading")) as progress:
+        made = make_eval_set(folder, split, seed, progress=progress)
+    made.save(path, replace=replace)
+    written = EvalSet.load(path)
     report = made.report
     if report is None:  # make always leaves one; this tells the type checker
         raise TypeError("make_eval_set gave no report")
@@ -71,22 +70,22 @@ def make(
 
 
 @app.command()
+@takes_language()
 def verify(
     path: Annotated[Path, typer.Argument(help="The JSONL file.")],
     *,
-    lang: LangOption = "en",
+    say: Speaker,
     json: JsonOption = False,
 ) -> None:
     """Check that every picture of a set is there and unchanged."""
     from clipfast.retrieval.evalset import EvalSet
 
-    with in_language(lang):
-        found = EvalSet.load(path)
-        found.verify()
+    found = EvalSet.load(path)
+    found.verify()
     if json:
         print_json({"path": path.as_posix(), "samples": len(found), "version": found.version})
         return
-    out.print(Speaker.of(lang)("verified", count=len(found)))
+    out.print(say("verified", count=len(found)))
 
 
 def _checks(say: Speaker, written: EvalSet, made: EvalSet, report: SplitReport, path: Path) -> list[Check]:

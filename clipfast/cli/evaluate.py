@@ -8,24 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from clipfast.cli.bank_options import BankFile
 from clipfast.cli.bank_summary import Check, show_checks
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
-from clipfast.cli.messages import LangOption, Speaker, in_language
-from clipfast.cli.workflow_options import (
-    RULE,
-    AcceptOption,
-    AlphaOption,
-    FusionOption,
-    HeadOption,
-    ModelsOption,
-    RulesOption,
-    numbers,
-    open_voices,
-    with_useful_rules,
-)
-from clipfast.retrieval.default import DEFAULT_BANK
+from clipfast.cli.messages import Speaker, takes_language
+from clipfast.cli.voice_options import VoiceOptions, takes_voice_options, with_useful_rules
+from clipfast.cli.workflow_options import RULE, numbers
 
 if TYPE_CHECKING:
     from clipfast.retrieval.evalset import EvalSample
@@ -45,20 +33,16 @@ def _ks(text: str) -> str:
 
 
 @app.command()
+@takes_language()
 @takes_clip_options()
+@takes_voice_options()
 def evaluate(
     eval_set: Annotated[Path, typer.Argument(help="The evaluation set, JSONL.")] = Path("data/eval_set.jsonl"),
     *,
-    bank_path: BankFile = DEFAULT_BANK,
-    head_path: HeadOption = None,
-    rules: RulesOption = "fine",
-    alpha: AlphaOption = None,
-    fusion: FusionOption = None,
-    models: ModelsOption = None,
     topk: Annotated[str, typer.Option("--topk", callback=_ks, help="Which top-k, with commas.")] = "1,3,5",
-    accept_precision: AcceptOption = False,
     out_path: Annotated[Path | None, typer.Option("--out", help="Folder for results that compare takes.")] = None,
-    lang: LangOption = "en",
+    say: Speaker,
+    voice_options: VoiceOptions,
     clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
@@ -66,25 +50,13 @@ def evaluate(
     from clipfast.retrieval.evalset import EvalSet
     from clipfast.retrieval.evaluation import evaluate as measure
 
-    say = Speaker.of(lang)
     ks = tuple(sorted(set(numbers(topk, what="numbers"))))
-    with in_language(lang):
-        held = EvalSet.load(eval_set)
-        with clip_options.load() as clip:
-            voices = open_voices(
-                clip,
-                bank=bank_path,
-                head=head_path,
-                rules=rules,
-                alpha=alpha,
-                fusion=fusion,
-                accept_precision=accept_precision,
-                models=models,
-            )
-            voices = with_useful_rules(say, voices, held)
-            note(say("processing", count=len(held)))
-            with progress_bar(say("asking")) as progress:
-                found = measure(held, voices, ks=ks, progress=progress)
+    held = EvalSet.load(eval_set)
+    with clip_options.load() as clip:
+        voices = with_useful_rules(say, voice_options.open(clip), held)
+        note(say("processing", count=len(held)))
+        with progress_bar(say("asking")) as progress:
+            found = measure(held, voices, ks=ks, progress=progress)
     checks = _checks(say, found)
     summary = _summary(found, voices, eval_set, checks)
     if out_path is not None:
@@ -107,11 +79,8 @@ def _checks(say: Speaker, found: Evaluation) -> list[Check]:
     ]
     checks.append(Check(say("check_errors"), not found.errors, str(len(found.errors))))
     for pair in found.comparisons[: len(found.phases) - 1]:
-        interval = pair.gain.interval
-        low = -1.0 if interval is None else interval.low
-        checks.append(
-            Check(say("check_better", better=pair.better, than=pair.than), low > 0, f"{pair.gain.difference:+.1%}")
-        )
+        found_out = f"{pair.gain.difference:+z.1%}, p = {pair.mcnemar.p_value:.3g}"
+        checks.append(Check(say("check_better", better=pair.better, than=pair.than), pair.proven, found_out))
     return checks
 
 

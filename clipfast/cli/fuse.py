@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from clipfast.cli.bank_options import BankFile
 from clipfast.cli.bank_summary import Check, show_checks
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
 from clipfast.cli.head import DEFAULT_FOLDER
-from clipfast.cli.messages import LangOption, Speaker, in_language
-from clipfast.cli.workflow_options import AcceptOption, HeadOption, RulesOption, found_eval_set, open_voices
-from clipfast.retrieval.default import DEFAULT_BANK
+from clipfast.cli.messages import Speaker, takes_language
+from clipfast.cli.voice_options import VoiceOptions, takes_voice_options
+from clipfast.cli.workflow_options import found_eval_set
 
 if TYPE_CHECKING:
     from clipfast.retrieval.fused import FittedFusion
@@ -32,16 +31,15 @@ def _group() -> None:
 
 
 @app.command()
+@takes_language()
 @takes_clip_options()
+@takes_voice_options(without=("alpha", "fusion", "models"))
 def fit(
     folder: Annotated[Path, typer.Argument(help="Labelled patches: <fabric_id>/<patch>.")] = DEFAULT_FOLDER,
     *,
     exclude: Annotated[
         Path | None, typer.Option("--exclude", help="The evaluation set; default: the one beside the folder.")
     ] = None,
-    bank_path: BankFile = DEFAULT_BANK,
-    head_path: HeadOption = None,
-    rules: RulesOption = "fine",
     out_path: Annotated[
         Path | None, typer.Option("--out", help="The file to write; default: CLIPFAST_FUSION, else data/fusion.json.")
     ] = None,
@@ -49,8 +47,8 @@ def fit(
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Also draw the curve over alpha, as PNG (extra report).")
     ] = None,
-    accept_precision: AcceptOption = False,
-    lang: LangOption = "en",
+    say: Speaker,
+    voice_options: VoiceOptions,
     clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
@@ -59,27 +57,17 @@ def fit(
 
     if plot is not None and plot.suffix.lower() != ".png":
         raise typer.BadParameter(f"--plot must name a .png file; got {plot}")
-    say = Speaker.of(lang)
     path = out_path or default_fusion_path()
-    with in_language(lang):
-        held = found_eval_set(exclude, folder)
-        if held is None:
-            note(say("no_eval_set", folder=folder))
-        with clip_options.load() as clip:
-            voices = open_voices(
-                clip,
-                bank=bank_path,
-                head=head_path,
-                rules=rules,
-                alpha=None,
-                fusion=None,
-                accept_precision=accept_precision,
-            )
-            with progress_bar(say("encoding")) as progress:
-                fitted = fit_fusion(voices, folder, exclude=held, seed=seed, progress=progress)
-        fitted.save(path)
-        if plot is not None:
-            _draw(say, fitted, plot)
+    held = found_eval_set(exclude, folder)
+    if held is None:
+        note(say("no_eval_set", folder=folder))
+    with clip_options.load() as clip:
+        voices = voice_options.open(clip)
+        with progress_bar(say("encoding")) as progress:
+            fitted = fit_fusion(voices, folder, exclude=held, seed=seed, progress=progress)
+    fitted.save(path)
+    if plot is not None:
+        _draw(say, fitted, plot)
     checks = _checks(say, fitted, path)
     if json:
         drawn = None if plot is None else plot.as_posix()
@@ -120,6 +108,7 @@ def _show(say: Speaker, fitted: FittedFusion, path: Path) -> None:
 
 def _draw(say: Speaker, fitted: FittedFusion, path: Path) -> None:
     """Draw the curve over α: top-1, top-5 and mean reciprocal rank."""
+    from clipfast.report.fonts import drawable
     from clipfast.report.plots import Curve, curve_figure
     from clipfast.storage import atomic_write
 
@@ -129,7 +118,11 @@ def _draw(say: Speaker, fitted: FittedFusion, path: Path) -> None:
         Curve("Top@5", at, [point.top5 for point in fitted.curve]),
         Curve("MRR", at, [point.mrr for point in fitted.curve]),
     ]
-    title = say("fit_curve", count=fitted.samples).rstrip(":：")
+    title = say("fit_curve", count=fitted.samples)
+    if not drawable(title):
+        note(say("no_chinese_font"))
+        title = Speaker()("fit_curve", count=fitted.samples)
+    title = title.rstrip(":：")
     png = curve_figure(curves, title=title, x_label="alpha", y_label="", mark=fitted.alpha)
     with atomic_write(path) as temporary:
         temporary.write_bytes(png)

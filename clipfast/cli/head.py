@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clipfast.cli.bank_summary import Check, show_checks
+from clipfast.cli.bank_summary import Check, shares_check, show_checks
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
-from clipfast.cli.messages import LangOption, Speaker, in_language
-from clipfast.cli.workflow_options import RULE, found_eval_set, shares_check, size_text
+from clipfast.cli.messages import Speaker, takes_language
+from clipfast.cli.workflow_options import RULE, found_eval_set, size_text
 from clipfast.errors import DataError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def _group() -> None:
 
 
 @app.command()
+@takes_language()
 @takes_clip_options()
 def train(
     folder: Annotated[Path, typer.Argument(help="Labelled patches: <fabric_id>/<patch>.")] = DEFAULT_FOLDER,
@@ -44,7 +45,7 @@ def train(
     export_onnx: Annotated[
         Path | None, typer.Option("--export-onnx", help="Also write one ONNX graph from image to class (extra export).")
     ] = None,
-    lang: LangOption = "en",
+    say: Speaker,
     clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
@@ -52,8 +53,7 @@ def train(
     from clipfast.retrieval.head import HeadOptions
     from clipfast.retrieval.heldout import train_head
 
-    say = Speaker.of(lang)
-    with in_language(lang), clip_options.load() as clip:
+    with clip_options.load() as clip:
         held = found_eval_set(eval_set, folder)
         if held is None:
             note(say("no_eval_set", folder=folder))

@@ -39,6 +39,12 @@ def _path(name: str) -> str:
     return _one_of(name, PATHS)
 
 
+def _picture(path: Path) -> Path:
+    if path.suffix.lower() != ".png":
+        raise typer.BadParameter(f"must end in .png, which is what is written; got {path.name!r}.")
+    return path
+
+
 def _shape(name: str | None) -> str | None:
     from clipfast.surgery import GEOMETRIES
 
@@ -112,17 +118,20 @@ def heatmap(
         typer.Option(help="Average windows of several sizes, such as 1,2."),
     ] = None,
     edge_aware: Annotated[bool, typer.Option("--edge-aware", help="Let maps follow the image's edges.")] = False,
-    out_path: Annotated[Path, typer.Option("--out", help="The picture to write.")] = Path("heat.png"),
+    out_path: Annotated[Path, typer.Option("--out", callback=_picture, help="The picture to write, a PNG.")] = Path(
+        "heat.png"
+    ),
     clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
     """Draw a heat map over IMAGE, one panel a text, scaled from each map's lowest to highest value."""
     from clipfast.cli.heatmap_picture import drawn_hw, heat_sheet, map_facts
+    from clipfast.report.fonts import NO_CHINESE_FONT, drawable
     from clipfast.report.images import save_png
     from clipfast.runtime.images import load_image
     from clipfast.surgery import EdgeAware, MapOptions, Windows, heatmaps
     from clipfast.surgery.geometry import image_hw, scaled_rgb
-    from clipfast.surgery.texts import alike_texts
+    from clipfast.surgery.texts import alike_texts, asked_labels
 
     depth_numbers, scale_numbers = _numbers(depths, int, "--depths"), _numbers(scales, float, "--scales")
     clip = clip_options.load()
@@ -145,16 +154,20 @@ def heatmap(
     maps = heatmaps(clip, photo, text, cast("PathName", path), panel_hw, options)[0]
     facts = [map_facts(name, heat, size_hw) for name, heat in zip(text, maps, strict=True)]
     save_png(out_path, heat_sheet(scaled_rgb(photo, panel_hw), maps, facts))
+    if not labels_only and (again := asked_labels(text, options.labels)):
+        note(f"{', '.join(again)} changes nothing as --label: texts are compared with each other anyway.")
     if json:
         found = {"image": image.as_posix(), "size_hw": size_hw, "path": path, "geometry": options.geometry}
         print_json({**found, "out": out_path.as_posix(), "maps": facts})
         return
     for number, fact in enumerate(facts, start=1):
-        caption = fact.text if fact.text.isascii() else f"text {number} ({fact.text})"
+        caption = fact.text if drawable(fact.text) else f"text {number} ({fact.text})"
         if fact.max == fact.min:
             out.print(f"{caption}: the map is flat; the model sees no difference between the texts")
         else:
-            out.print(f"{caption}: peak at {list(fact.peak_xy)}, similarity {fact.min:.3f} to {fact.max:.3f}")
+            out.print(f"{caption}: peak at {list(fact.peak_xy)}, similarity {fact.min:z.3f} to {fact.max:z.3f}")
+    if not all(drawable(fact.text) for fact in facts):
+        note(NO_CHINESE_FONT)
     alike = alike_texts(clip.encode_texts(text, options.templates), text)
     for group in alike:
         note(f"{', '.join(group)} are all but the same to this model, and so are their maps: use words that it knows.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clipfast.errors import ShapeError
+from clipfast.report.fonts import drawable, needs_chinese
 from clipfast.report.images import colourise, contact_sheet, overlay
 from clipfast.surgery import unit_range
 from clipfast.types import Floats, Pixels
@@ -76,9 +77,11 @@ def heat_sheet(pixels: Pixels, maps: Floats, facts: list[MapFacts]) -> Pixels:
 def _caption(number: int, fact: MapFacts, letters: int) -> str:
     """Name the text and the values at the bar's ends.
 
-    Pillow's own font has Latin letters only: other texts are numbers, explained below the picture.
+    Texts that no font at hand can draw are numbers, explained below the picture.
     """
-    ends = f"{fact.min:.3f} to {fact.max:.3f}"
-    name = fact.text if fact.text.isascii() else f"text {number}"
+    ends = f"{fact.min:z.3f} to {fact.max:z.3f}"
+    name = fact.text if drawable(fact.text) else f"text {number}"
     room = max(8, letters - len(ends) - 2)
-    return f"{name if len(name) <= room else f'{name[: room - 2]}..'}  {ends}"
+    while len(name) + sum(map(needs_chinese, name)) > room:  # a Chinese sign is as wide as two letters
+        name = f"{name.removesuffix('..')[:-1]}.."
+    return f"{name}  {ends}"

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from clipfast.cli.bank_summary import Check, show_checks
+from clipfast.cli.bank_summary import Check, shares_check, show_checks
 from clipfast.cli.console import JsonOption, note, out, print_json
-from clipfast.cli.messages import LangOption, Speaker, in_language
-from clipfast.cli.workflow_options import RULE, numbers, shares_check
-from clipfast.retrieval.crops import PATCH_SIZE, Region
+from clipfast.cli.head import DEFAULT_HEAD
+from clipfast.cli.messages import Speaker, takes_language
+from clipfast.cli.region_options import takes_region
+from clipfast.cli.workflow_options import RULE
+from clipfast.errors import ClipfastError
+from clipfast.retrieval.crops import Region
 from clipfast.retrieval.labelled import LABELLED_FOLDER
 
 if TYPE_CHECKING:
@@ -28,39 +33,35 @@ WhoOption = Annotated[str | None, typer.Option("--who", help="Who says so; goes 
 
 
 @app.command()
+@takes_language()
+@takes_region()
 def add(
     image: Annotated[Path | None, typer.Argument(help="The photo; not with --item.")] = None,
     *,
     label: Annotated[str, typer.Option("--label", help="The fabric: becomes a folder.")],
-    crop: Annotated[str | None, typer.Option("--crop", help="Only this box: x1,y1,x2,y2.")] = None,
-    at: Annotated[str | None, typer.Option("--at", help="Only around this point: x,y.")] = None,
-    size: Annotated[int, typer.Option("--size", min=1, help="With --at: pixels along each side.")] = PATCH_SIZE,
     item: Annotated[str | None, typer.Option("--item", help="What waits, by its id: `clipfast label next`.")] = None,
     labels: FolderOption = LABELLED_FOLDER,
     who: WhoOption = None,
-    lang: LangOption = "en",
+    say: Speaker,
+    region: Region,
     json: JsonOption = False,
 ) -> None:
     """Cut a patch out of a photo and file it under its fabric, with a side-car that says where it came from."""
     from clipfast.retrieval.crops import read_sidecar
     from clipfast.retrieval.labels import Labeller
 
-    region = _region(crop, at, size)
     if (image is None) == (item is None):
         raise typer.BadParameter("name a photo, or with --item what waits; one of them")
     if item is not None and not region.whole:
         raise typer.BadParameter("--item knows its part of the photo; give no --crop or --at with it")
-    say, by = Speaker.of(lang), Labeller(who=who)
-    with in_language(lang):
-        store = _store(labels, say)
-        added = (
-            store.add(image, label, region=region, by=by)
-            if image is not None
-            else store.answer(str(item), label, by=by)
-        )
-        path = labels / added.key
-        there = path.is_file() and read_sidecar(path) == added.sidecar
-        stats = store.stats()
+    by = Labeller(who=who)
+    store = _store(labels, say)
+    added = (
+        store.add(image, label, region=region, by=by) if image is not None else store.answer(str(item), label, by=by)
+    )
+    path = labels / added.key
+    there = path.is_file() and read_sidecar(path) == added.sidecar
+    stats = _stats(store)
     checks = [Check(say("check_label_there"), there, added.key), *_totals(say, stats)]
     if json:
         print_json({"added": added, "path": path.as_posix(), **_summary(stats), "checks": checks})
@@ -72,22 +73,21 @@ def add(
 
 
 @app.command("next")
+@takes_language()
 def upcoming(
     *,
     count: Annotated[int, typer.Option("--count", min=1, help="How many.")] = 5,
     skip: Annotated[str | None, typer.Option("--skip", help="Let this item wait no more: nobody can tell.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of those picked by chance.")] = 0,
     labels: FolderOption = LABELLED_FOLDER,
-    lang: LangOption = "en",
+    say: Speaker,
     json: JsonOption = False,
 ) -> None:
     """List what to label next: the most useful first, every fifth by chance."""
-    say = Speaker.of(lang)
-    with in_language(lang):
-        store = _store(labels, say)
-        if skip is not None:
-            store.skip(skip)
-        waiting = store.waiting(seed=seed)
+    store = _store(labels, say)
+    if skip is not None:
+        store.skip(skip)
+    waiting = store.waiting(seed=seed)
     shown = waiting[:count]
     checks = [Check(say("check_label_least"), _total(store) >= _ENOUGH, str(_total(store)))]
     if json:
@@ -104,22 +104,19 @@ def upcoming(
 
 
 @app.command()
+@takes_language()
 def stats(
     *,
     head: Annotated[
-        Path | None, typer.Option("--head", help="The head in use: what it was trained on is not new.")
+        Path | None,
+        typer.Option("--head", help="What it saw is not new; default: data/clip_head.npz, if there."),
     ] = None,
     labels: FolderOption = LABELLED_FOLDER,
-    lang: LangOption = "en",
+    say: Speaker,
     json: JsonOption = False,
 ) -> None:
     """Count labels, compare with the targets, and check that journal and folder agree."""
-    from clipfast.retrieval.head import LinearHead
-
-    say = Speaker.of(lang)
-    with in_language(lang):
-        trained_on = () if head is None else LinearHead.load(head).trained_on
-        found = _store(labels, say).stats(trained_on)
+    found = _stats(_store(labels, say), head)
     checks = _totals(say, found)
     checks.append(Check(say("check_label_retrain"), not found.retrain, str(found.new)))
     if json:
@@ -129,22 +126,21 @@ def stats(
 
 
 @app.command()
+@takes_language()
 def undo(
     *,
     labels: FolderOption = LABELLED_FOLDER,
     who: WhoOption = None,
-    lang: LangOption = "en",
+    say: Speaker,
     json: JsonOption = False,
 ) -> None:
     """Take the last label, rename, merge or skip back; again for the one before."""
     from clipfast.retrieval.journal import Added, Moved
     from clipfast.retrieval.labels import Labeller
 
-    say = Speaker.of(lang)
-    with in_language(lang):
-        store = _store(labels, say)
-        last, event = store.undo(by=Labeller(who=who))
-        found = store.stats()
+    store = _store(labels, say)
+    last, event = store.undo(by=Labeller(who=who))
+    found = _stats(store)
     moved = [target for _, target in event.moves if not (labels / target).is_file()]
     checks = [shares_check(say, "check_label_moved", len(event.moves), moved), *_totals(say, found)]
     if json:
@@ -159,55 +155,41 @@ def undo(
 
 
 @app.command()
+@takes_language()
 def rename(
     label: Annotated[str, typer.Argument(help="The label.")],
     new: Annotated[str, typer.Argument(help="Its new name; must be free.")],
     *,
     labels: FolderOption = LABELLED_FOLDER,
     who: WhoOption = None,
-    lang: LangOption = "en",
+    say: Speaker,
     json: JsonOption = False,
 ) -> None:
     """Give a label another name; the evaluation set beside the folder follows."""
     from clipfast.retrieval.labels import Labeller
 
-    say = Speaker.of(lang)
-    with in_language(lang):
-        store = _store(labels, say)
-        event = store.rename(label, new, by=Labeller(who=who))
-        _report_move(say, store, event, json=json)
+    store = _store(labels, say)
+    event = store.rename(label, new, by=Labeller(who=who))
+    _report_move(say, store, event, json=json)
 
 
 @app.command()
+@takes_language()
 def merge(
     label: Annotated[str, typer.Argument(help="The label whose patches move.")],
     into: Annotated[str, typer.Argument(help="The label that takes them.")],
     *,
     labels: FolderOption = LABELLED_FOLDER,
     who: WhoOption = None,
-    lang: LangOption = "en",
+    say: Speaker,
     json: JsonOption = False,
 ) -> None:
     """Put all patches of a label into another."""
     from clipfast.retrieval.labels import Labeller
 
-    say = Speaker.of(lang)
-    with in_language(lang):
-        store = _store(labels, say)
-        event = store.merge(label, into, by=Labeller(who=who))
-        _report_move(say, store, event, json=json)
-
-
-def _region(crop: str | None, at: str | None, size: int) -> Region:
-    if crop is not None and at is not None:
-        raise typer.BadParameter("--crop and --at say the same thing twice; give one of them")
-    if crop is not None:
-        left, top, right, bottom = numbers(crop, count=4, what="x1,y1,x2,y2 in pixels")
-        return Region(box=(left, top, right, bottom))
-    if at is not None:
-        x, y = numbers(at, count=2, what="x,y in pixels")
-        return Region(coords=(x, y), size=size)
-    return Region()
+    store = _store(labels, say)
+    event = store.merge(label, into, by=Labeller(who=who))
+    _report_move(say, store, event, json=json)
 
 
 def _store(labels: Path, say: Speaker) -> LabelStore:
@@ -220,6 +202,15 @@ def _store(labels: Path, say: Speaker) -> LabelStore:
     return store
 
 
+def _stats(store: LabelStore, head: Path | None = None) -> LabelStats:
+    """Count; what a head was trained on, the named one or that of `head train`, is not new."""
+    from clipfast.retrieval.head import LinearHead
+
+    if head is None and not DEFAULT_HEAD.is_file():
+        return store.stats()
+    return store.stats(LinearHead.load(head or DEFAULT_HEAD).trained_on)
+
+
 def _total(store: LabelStore) -> int:
     from clipfast.retrieval.labelstats import label_counts
 
@@ -229,19 +220,46 @@ def _total(store: LabelStore) -> int:
 def _report_move(say: Speaker, store: LabelStore, event: Moved, *, json: bool) -> None:
     from clipfast.retrieval.heldout import find_eval_set
 
-    found, held = store.stats(), find_eval_set(store.root) if event.edits else None
+    found, held = _stats(store), find_eval_set(store.root) if event.edits else None
     lost = [target for _, target in event.moves if not (store.root / target).is_file()]
     checks = [shares_check(say, "check_label_moved", len(event.moves), lost), *_totals(say, found)]
     version = None if held is None else held.version
+    behind = _left_behind(store.root, event.labels[0])
     if json:
         edits = len(event.edits)
         moved = {"labels": event.labels, "moves": event.moves, "eval_samples": edits, "eval_version": version}
+        moved |= {"left_behind": behind}
         print_json({**moved, **_summary(found), "checks": checks})
         return
     out.print(say("label_moved", one=event.labels[0], other=event.labels[1], count=len(event.moves)))
     if version is not None:
         out.print(say("label_eval_moved", count=len(event.edits), version=version), style="yellow")
+    for what in behind:
+        out.print(say(f"label_behind_{what}", one=event.labels[0], other=event.labels[1]), style="yellow")
     _finish(say, found, checks)
+
+
+def _left_behind(root: Path, label: str) -> list[str]:
+    """Say which of bank and head, at their usual places beside the folder, and rules still know a label's old name."""
+    from clipfast.cli.head import DEFAULT_HEAD
+    from clipfast.retrieval import FabricBank
+    from clipfast.retrieval.default import DEFAULT_BANK
+    from clipfast.retrieval.evalset import eval_set_beside
+    from clipfast.retrieval.head import LinearHead
+    from clipfast.retrieval.rules import load_rules
+
+    data = eval_set_beside(root).parent
+    names: dict[str, Callable[[], Collection[str]]] = {
+        "bank": lambda: FabricBank.load(data / DEFAULT_BANK.name).references.names,
+        "head": lambda: [str(name) for name in LinearHead.load(data / DEFAULT_HEAD.name).classes],
+        "rules": lambda: {name for key, rule in load_rules().rules.items() for name in (key, *rule.members)},
+    }
+    found = []
+    for what, known in names.items():
+        with suppress(ClipfastError):  # none there, or one that other commands complain of
+            if label in known():
+                found.append(what)
+    return found
 
 
 def _totals(say: Speaker, found: LabelStats) -> list[Check]:
@@ -265,7 +283,7 @@ def _finish(say: Speaker, found: LabelStats, checks: list[Check]) -> None:
     out.print(say("label_new", count=found.new))
     if found.by_hand:
         out.print(say("label_by_hand", count=found.by_hand))
-    out.print(say("label_waiting", uncertain=found.waiting[0], random=found.waiting[1]))
+    out.print(say("label_waiting", **found.waiting))
     if (share := found.by_chance) is not None:
         out.print(say("label_by_chance", share=share.estimate, low=share.low, high=share.high))
     if found.retrain:
@@ -300,6 +318,6 @@ def _summary(found: LabelStats) -> dict[str, Any]:
         "missing": found.missing,
         "changed": found.changed,
         "by_hand": found.by_hand,
-        "waiting": {"uncertain": found.waiting[0], "random": found.waiting[1]},
+        "waiting": found.waiting,
         "by_chance": found.by_chance,
     }

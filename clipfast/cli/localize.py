@@ -85,7 +85,9 @@ def localize(
     ] = BoxFormatName.auto,
     paths: Annotated[str, typer.Option("--paths", help="Which maps.")] = "standard,vv_qk,vv_vv,vv_mixed",
     iou: Annotated[str, typer.Option("--iou", help="IoU thresholds of mAP.")] = "0.1,0.3,0.5",
-    out_dir: Annotated[Path, typer.Option("--out", help="Where results go.")] = Path("localize"),
+    out_dir: Annotated[
+        Path, typer.Option("--out", help="Where results go; those of an earlier run there are replaced.")
+    ] = Path("localize"),
     split: Annotated[str | None, typer.Option("--split", help="Part of the data set.")] = None,
     classes: Annotated[str | None, typer.Option("--classes", help="Only these, with commas between.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many images.")] = None,

@@ -14,12 +14,14 @@ from rich.table import Table
 from clipfast.cli.clip_options import ClipOptions
 from clipfast.cli.console import note, out, print_json, progress_bar
 from clipfast.datasets.box_samples import BoxFormat, BoxSet, read_boxes
-from clipfast.datasets.box_splits import split_by_source
+from clipfast.datasets.box_splits import several_sources, split_by_source
 from clipfast.errors import DataError, MissingExtraError
 from clipfast.provenance import Provenance, digest
+from clipfast.report.fonts import NO_CHINESE_FONT
 from clipfast.report.localise_figures import FigureWriter
-from clipfast.report.localise_report import LocaliseReport
+from clipfast.report.localise_report import KIND, LocaliseReport
 from clipfast.report.plots import require_matplotlib
+from clipfast.report.result_files import replacing_results
 from clipfast.report.tables import number
 from clipfast.storage import sha256_file
 from clipfast.surgery.diagnosis import diagnose
@@ -32,6 +34,7 @@ from clipfast.surgery.predictions import read_predictions, records_of_prediction
 from clipfast.surgery.proposals import require_skimage
 from clipfast.surgery.refine import BoxRefiner
 from clipfast.surgery.refine_training import fit_refiners
+from clipfast.surgery.texts import asked_labels
 from clipfast.surgery.tuning import tune
 from clipfast.types import TokenEncoder
 
@@ -96,7 +99,8 @@ class LocalizeRun:
         """Do it all.
 
         Raises:
-            DataError: As the readers and the evaluation say; training images that are scored too.
+            DataError: As the readers and the evaluation say; training images that are scored too; a folder that holds
+                results of another kind.
             MissingExtraError: Figures are wanted and matplotlib is not installed, or regions and not scikit-image.
         """
         if self.predictions is not None and (self.tune_limit is not None or self.refine is not None):
@@ -107,6 +111,14 @@ class LocalizeRun:
             require_skimage()
         if self.figures != 0 and self.predictions is None:
             require_matplotlib()  # before the work, not after it
+        with replacing_results(self.out, KIND) as results:
+            finished = replace(self, out=results.aside).work(options, clip_options)
+        for sentence in results.sentences():
+            note(sentence)
+        return replace(finished, files=results.placed(finished.files))
+
+    def work(self, options: LocaliseOptions, clip_options: ClipOptions) -> Finished:
+        """Read, tune, learn, evaluate, and write to `out`, which is new."""
         # Half of the sources is the half of all images, whatever the limit; a split of its own needs no more than that.
         halves = self.tune_limit is not None and self._split_to_tune_on() is None
         data = self._read(self.split, None if halves else self.limit)
@@ -114,6 +126,10 @@ class LocalizeRun:
             note(f"annotations: {sentence}")
         if self.predictions is not None:
             return self._score_predictions(data, options)
+        if options.maps.rivals == "texts":
+            again = asked_labels(options.texts(data.classes), options.maps.labels)
+            if again:
+                note(f"classes already, so nothing changes by them as labels: {', '.join(again)}")
         with clip_options.load() as clip:
             tuning = None
             if self.tune_limit is not None:
@@ -137,9 +153,10 @@ class LocalizeRun:
         """Return training images, images to be scored, and where the former come from."""
         split = self._split_to_tune_on()
         if split is None:
+            half = "about half of the sources" if several_sources(data) else "half of the images, all of one source"
             training, data = split_by_source(data, _TUNED_SHARE, seed)
             data = replace(data, samples=data.samples[: self.limit])
-            source = f"about half of the sources, drawn with seed {seed}; the rest is scored"
+            source = f"{half}, drawn with seed {seed}; the rest is scored"
         elif split == data.split:
             raise DataError(f"tuning must not see what is scored; both are the split {split!r}.")
         else:
@@ -209,6 +226,8 @@ class LocalizeRun:
             )
         if figures is not None:
             figures.finish()
+            if figures.unnamed:
+                note(NO_CHINESE_FONT)
         model = {
             "name": clip.name,
             "fingerprint": clip.fingerprint(),
@@ -242,8 +261,11 @@ class LocalizeRun:
             data={"samples": digest([*records.ids, *records.digests]), **(sources or {})},
             model=model,
         )
-        findings = diagnose(records, scores, options)
+        for sentence in records.unread.sentences():
+            note(sentence)
+        data = replace(data, report=data.report.joined(records.unread))
         known = learned or Learned()
+        findings = diagnose(records, scores, options, tuned=known.tuning is not None)
         report = LocaliseReport(
             data, options, records, scores, findings, provenance, tuning=known.tuning, refining=known.refining
         )

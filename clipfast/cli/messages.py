@@ -9,13 +9,17 @@ from typing import Annotated
 
 import typer
 
+from clipfast.cli.bank_messages import BANK_MESSAGES
+from clipfast.cli.option_groups import Decorator, takes
 from clipfast.errors import ClipfastError
+from clipfast.report.fonts import NO_CHINESE_FONT
 from clipfast.retrieval.rules import Language, require_language
 
-__all__ = ["HINTS", "MESSAGES", "LangOption", "RecommendLangOption", "Speaker", "in_language"]
+__all__ = ["HINTS", "MESSAGES", "Speaker", "in_language", "takes_language"]
 
 # key: (English, Chinese)
 MESSAGES: dict[str, tuple[str, str]] = {
+    **BANK_MESSAGES,
     "class_distribution": ("Class Distribution:", "类别分布："),
     "class_samples": ("  {name}: {count} samples", "  {name}：{count} 个样本"),
     "total_samples": ("Total: {samples} samples, {classes} classes", "合计：{samples} 个样本，{classes} 个类别"),
@@ -94,6 +98,18 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "The evaluation set followed: {count} samples; its version is now {version}.",
         "评估集已同步更新：{count} 个样本；新版本为 {version}。",
     ),
+    "label_behind_bank": (
+        "The bank still says {one}: rename its folder of photos to {other}, then clipfast bank build",
+        "向量库中仍为 {one}：请把照片文件夹改名为 {other}，再运行 clipfast bank build",
+    ),
+    "label_behind_head": (
+        "The head still says {one}: clipfast head train, then clipfast fuse fit --head",
+        "线性头中仍为 {one}：请运行 clipfast head train，再运行 clipfast fuse fit --head",
+    ),
+    "label_behind_rules": (
+        "The rules 'fine' know {one}; for {other}, write it into rules of your own (--rules FILE)",
+        "规则 fine 中为 {one}；如需 {other}，请写入自己的规则文件（--rules 文件）",
+    ),
     "label_none_waits": ("Nothing waits for a label.", "没有等待标注的图块。"),
     "label_waits": ("{shown} of {total} that wait for a label:", "{total} 个等待标注，显示 {shown} 个："),
     "label_skipped": ("Skipped: {item}", "已跳过：{item}"),
@@ -103,12 +119,13 @@ MESSAGES: dict[str, tuple[str, str]] = {
     ),
     "label_random": ("picked by chance", "随机抽取"),
     "label_uncertain": ("uncertain", "置信度低"),
+    "label_none_of_these": ("none of these", "以上皆非"),
     "label_held": ("   Of the evaluation set, never trained on: {count}", "   属于评估集、不用于训练：{count}"),
     "label_new": ("   Not trained on yet: {count}", "   尚未用于训练：{count}"),
     "label_by_hand": ("   Put there by hand: {count}", "   手动放入：{count}"),
     "label_waiting": (
-        "   Waiting: {uncertain} uncertain, {random} picked by chance",
-        "   等待标注：低置信度 {uncertain} 个，随机抽取 {random} 个",
+        "   Waiting: {uncertain} uncertain, {none_of_these} none of these, {random} picked by chance",
+        "   等待标注：低置信度 {uncertain} 个，以上皆非 {none_of_these} 个，随机抽取 {random} 个",
     ),
     "label_by_chance": (
         "   First answer right on those picked by chance: {share:.1%} ({low:.1%} to {high:.1%})",
@@ -144,8 +161,8 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "column_phase": ("Phase", "阶段"),
     "column_latency": ("p50 / p95 ms", "p50 / p95 毫秒"),
     "gain": (
-        "{better} less {than}: {gain:+.1%} ({low:+.1%} to {high:+.1%}), McNemar p = {p:.3g}",
-        "{better} 相对 {than}：{gain:+.1%}（{low:+.1%} 至 {high:+.1%}），McNemar p = {p:.3g}",
+        "{better} less {than}: {gain:+z.1%} ({low:+z.1%} to {high:+z.1%}), McNemar p = {p:.3g}",
+        "{better} 相对 {than}：{gain:+z.1%}（{low:+z.1%} 至 {high:+z.1%}），McNemar p = {p:.3g}",
     ),
     "per_class": ("Right at the first place, by fabric ({phase}):", "各面料 Top@1（{phase}）："),
     "class_line": ("  {name}: {right} of {total}", "  {name}：{total} 个中 {right} 个"),
@@ -163,7 +180,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "check_top3": ("Top@3 above 90 %", "Top@3 准确率高于 90 %"),
     "check_errors": ("No errors", "无错误"),
     "check_better": ("{better} is better than {than}", "{better} 优于 {than}"),
-    "fit_curve": ("Weight of the rules on {count} validation patches:", "规则权重 α（{count} 个验证图块）："),
+    "fit_curve": ("Weight of the rules on {count} validation patches:", "规则权重 alpha（{count} 个验证图块）："),
     "fit_chosen": (
         "Chosen: alpha = {alpha:g}{share}; temperatures {rules:.3g} (rules), {bank:.3g} (bank)",
         "选定：alpha = {alpha:g}{share}；温度 {rules:.3g}（规则）、{bank:.3g}（向量库）",
@@ -232,9 +249,9 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "Top@1：现用 {before:.1%}，候选 {after:.1%}",
     ),
     "models_gain": (
-        "Gain: {gain:+.1%} ({low:+.1%} to {high:+.1%}, {share:.1%} interval); of {photos} photos {better} better, "
+        "Gain: {gain:+z.1%} ({low:+z.1%} to {high:+z.1%}, {share:.1%} interval); of {photos} photos {better} better, "
         "{worse} worse",
-        "提升：{gain:+.1%}（{low:+.1%} 至 {high:+.1%}，{share:.1%} 区间）；"
+        "提升：{gain:+z.1%}（{low:+z.1%} 至 {high:+z.1%}，{share:.1%} 区间）；"
         "{photos} 张照片中 {better} 张变好，{worse} 张变差",
     ),
     "models_lead": (
@@ -250,8 +267,17 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "column_who": ("Who", "操作者"),
     "column_what": ("What", "操作"),
     "column_version": ("Version", "版本"),
+    "action_compare": ("compare", "比较"),
+    "action_promote": ("promote", "启用"),
+    "action_rollback": ("rollback", "回退"),
+    "action_retire": ("retire", "停用"),
     "column_gain": ("Gain", "提升"),
     "saved_plot": ("Saved the curve over alpha -> {path}", "已保存 α 曲线图 -> {path}"),
+    "no_chinese_font": (
+        NO_CHINESE_FONT,
+        "未找到含中文字形的字体，图中的中文改用英文或编号。请安装字体（如 fonts-noto-cjk），"
+        "或设置 CLIPFAST_FONT=字体文件",
+    ),
     "column_fabric": ("Fabric", "面料"),
     "column_score": ("Score", "得分"),
     "column_notes": ("Notes", "说明"),
@@ -268,6 +294,7 @@ HINTS: dict[str, str] = {
     "It was changed": "评估集中的图像已被修改",
     "of the evaluation set is in the bank": "评估图像同时在向量库中，结果不可信",
     "of the evaluation set was trained on": "线性头使用过评估图像训练，结果不可信",
+    "of the evaluation set was fitted on": "拟合融合权重时用过评估图像，结果不可信，请重新拟合",
     "No bank at": "找不到面料向量库，请先运行 clipfast bank build",
     "No head at": "找不到线性头，请先运行 clipfast head train",
     "No evaluation set at": "找不到评估集，请先运行 clipfast evalset make",
@@ -295,8 +322,9 @@ HINTS: dict[str, str] = {
     "asks about": "待标注项的照片已不存在",
     "was asked about": "待标注项的照片已被修改",
     "which is frozen": "图块属于已冻结的评估集，不能移动",
-    "was changed after it was written": "标注日志已被修改，校验和不符",
-    "is held by another process": "另一个进程正在写入标注，请稍候",
+    "was changed after it was written, or a line before it was": "标注日志已被修改，校验和不符",
+    "was changed after it was written": "文件写入后被修改，校验和不符，请重新生成",
+    "is held by another process": "另一个进程正在写入，请稍候",
     "No photo at": "找不到照片",
 }
 
@@ -307,35 +335,34 @@ def _known_language(lang: str) -> str:
     return lang
 
 
-LangOption = Annotated[str, typer.Option("--lang", callback=_known_language, help="Language of messages: en or zh.")]
-RecommendLangOption = Annotated[
-    str, typer.Option("--lang", callback=_known_language, help="Language of names and notes: zh or en.")
-]
-
-
 @dataclass(frozen=True, slots=True)
 class Speaker:
     """Says what the table holds, in one language."""
 
     lang: Language = "en"
 
-    @classmethod
-    def of(cls, lang: str) -> Speaker:
-        """Make one for a language that the command line gave."""
-        return cls(require_language(lang))
-
     def __call__(self, key: str, /, **values: object) -> str:
         """Return a message with its values put in."""
         return MESSAGES[key][0 if self.lang == "en" else 1].format(**values)
 
 
+def takes_language(default: Language = "en") -> Decorator:
+    """Give a command `--lang`, and hand over its argument `say`; errors of the command come in that language too."""
+    option = typer.Option("--lang", callback=_known_language, help="Language of messages and names: en or zh.")
+    return takes("say", _speaker, {"lang": (Annotated[str, option], default)}, around=in_language)
+
+
+def _speaker(*, lang: str) -> Speaker:
+    return Speaker(require_language(lang))
+
+
 @contextmanager
-def in_language(lang: str) -> Iterator[None]:
-    """Put a hint in Chinese before an error's sentence, where one is asked for and known."""
+def in_language(say: Speaker) -> Iterator[None]:
+    """Put a hint in Chinese before an error's sentence, where that language is spoken and a hint is known."""
     try:
         yield
     except ClipfastError as error:
         hint = next((said for words, said in HINTS.items() if words in str(error)), None)
-        if lang != "zh" or hint is None:
+        if say.lang != "zh" or hint is None:
             raise
         raise type(error)(f"{hint}。{error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +14,10 @@ from clipfast.cli.bank_summary import Check, show_checks
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, out, print_json, progress_bar
 from clipfast.cli.head import DEFAULT_FOLDER
-from clipfast.cli.messages import LangOption, Speaker, in_language
-from clipfast.cli.workflow_options import RULE, RulesOption
+from clipfast.cli.messages import Speaker, takes_language
+from clipfast.cli.option_groups import takes
+from clipfast.cli.voice_options import RulesOption
+from clipfast.cli.workflow_options import RULE
 from clipfast.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 DEFAULT_EVAL_SET = Path("data/eval_set.jsonl")
-RETRAIN_AFTER = 20
 
 FolderOption = Annotated[
     Path | None, typer.Option("--models", help="Folder of versions; default: CLIPFAST_MODELS, else data/models.")
@@ -34,12 +36,41 @@ EvalOption = Annotated[Path, typer.Option("--eval-set", help="The frozen evaluat
 KindOption = Annotated[
     str | None, typer.Option("--kind", help="head, bank or alpha; default: what the file says it is.")
 ]
-SamplesOption = Annotated[
-    int | None,
-    typer.Option("--samples", min=0, help="Labelled samples there are now; default: those in data/patches/labeled."),
-]
+LabelsOption = Annotated[Path, typer.Option("--labels", help="Labelled patches, counted: <fabric_id>/<patch>.")]
 NoteOption = Annotated[str | None, typer.Option("--note", help="Why; goes into the history.")]
 CandidateArgument = Annotated[str, typer.Argument(help="A file (head, bank, or fitted weights), or a version's name.")]
+
+
+@dataclass(frozen=True, slots=True)
+class LookOptions:
+    """How a candidate is measured, and where that is written down.
+
+    Attributes:
+        models: Folder of versions.
+        eval_set: File of the evaluation set.
+        kind: What the candidate is; None: what its file says.
+        rules: Which rules answer with it.
+        labels: Folder of labelled patches, whose number goes into the history.
+    """
+
+    models: Path | None
+    eval_set: Path
+    kind: str | None
+    rules: str
+    labels: Path
+
+
+_takes_look_options = takes(
+    "look",
+    LookOptions,
+    {
+        "models": (FolderOption, None),
+        "eval_set": (EvalOption, DEFAULT_EVAL_SET),
+        "kind": (KindOption, None),
+        "rules": (RulesOption, "fine"),
+        "labels": (LabelsOption, DEFAULT_FOLDER),
+    },
+)
 
 
 @app.callback()
@@ -48,20 +79,18 @@ def _group() -> None:
 
 
 @app.command("list")
+@takes_language()
 def show(
     *,
     models: FolderOption = None,
-    samples: SamplesOption = None,
-    lang: LangOption = "en",
+    labels: LabelsOption = DEFAULT_FOLDER,
+    say: Speaker,
     json: JsonOption = False,
 ) -> None:
     """List what is in use, and all that happened."""
-    say = Speaker.of(lang)
-    with in_language(lang):
-        registry = _registry(models)
-        events, current = registry.history(), registry.current()
-    labelled = _labelled(samples)
-    due = None if labelled is None else _due(events, labelled)
+    registry = _registry(models)
+    events, current = registry.history(), registry.current()
+    due = _due(registry, labels)
     if json:
         print_json(
             {
@@ -85,58 +114,52 @@ def show(
 
 
 @app.command()
+@takes_language()
 @takes_clip_options()
+@_takes_look_options
 def compare(
     candidate: CandidateArgument,
     *,
-    models: FolderOption = None,
-    eval_set: EvalOption = DEFAULT_EVAL_SET,
-    kind: KindOption = None,
-    rules: RulesOption = "fine",
-    samples: SamplesOption = None,
-    lang: LangOption = "en",
+    say: Speaker,
+    look: LookOptions,
     clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
     """Measure a candidate against what is in use. Each look at an evaluation set is counted; 52 may be taken."""
-    say = Speaker.of(lang)
-    with in_language(lang), clip_options.load() as clip:
-        registry = _registry(models)
-        what, file = _candidate(registry, candidate, kind)
-        gain, version = _looked(say, registry, clip, (what, file, rules), eval_set, _labelled(samples))
+    with clip_options.load() as clip:
+        registry = _registry(look.models)
+        what, file = _candidate(registry, candidate, look.kind)
+        gain, version = _looked(say, registry, clip, (what, file), look)
     _report(say, gain, {"candidate": file.as_posix(), "kind": what, "eval_version": version}, json=json)
 
 
 @app.command()
+@takes_language()
 @takes_clip_options()
+@_takes_look_options
 def promote(
     candidate: CandidateArgument,
     *,
-    models: FolderOption = None,
-    eval_set: EvalOption = DEFAULT_EVAL_SET,
-    kind: KindOption = None,
-    rules: RulesOption = "fine",
-    samples: SamplesOption = None,
     because: Annotated[
         str | None,
         typer.Option("--because", help="Promote without a proven gain, for this reason; it goes into the history."),
     ] = None,
-    lang: LangOption = "en",
+    say: Speaker,
+    look: LookOptions,
     clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
     """Put a candidate to use, if it is proven to be better. The first bank needs no proof."""
-    say = Speaker.of(lang)
     gain: Gain | None = None
     version: str | None = None
-    with in_language(lang), clip_options.load() as clip:
-        registry = _registry(models)
-        what, file = _candidate(registry, candidate, kind)
-        _require_readable(clip, what, file)
-        labelled = _labelled(samples)
+    with clip_options.load() as clip:
+        registry = _registry(look.models)
+        what, file = _candidate(registry, candidate, look.kind)
+        _require_useful(registry, clip, (what, file), look.rules)
         if _has_present(registry, what) and because is None:
-            gain, version = _looked(say, registry, clip, (what, file, rules), eval_set, labelled)
-        promoted = registry.promote(what, file, gain=gain, eval_version=version, note=because, samples=labelled)
+            gain, version = _looked(say, registry, clip, (what, file), look)
+        samples = _labelled(look.labels)
+        promoted = registry.promote(what, file, gain=gain, eval_version=version, note=because, samples=samples)
     summary = {"promoted": promoted, "kind": what, "eval_version": version, "note": because}
     if not json:
         out.print(say("models_promoted", version=promoted))
@@ -144,32 +167,29 @@ def promote(
 
 
 @app.command()
+@takes_language()
 def rollback(
     kind: Annotated[str, typer.Argument(help="head, bank or alpha.")],
     *,
-    to: Annotated[str | None, typer.Option("--to", help="A version; default: what was in use before.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="A version, or none; default: what was in use before.")] = None,
     models: FolderOption = None,
     note: NoteOption = None,
-    lang: LangOption = "en",
+    say: Speaker,
     json: JsonOption = False,
 ) -> None:
-    """Go back to what was in use before."""
-    say = Speaker.of(lang)
-    with in_language(lang):
-        version = _registry(models).rollback(_kind(kind), to=to, note=note)
+    """Go back to what was in use before; a head or weights may also be taken out of use: --to none."""
+    version = _registry(models).rollback(_kind(kind), to=to, note=note)
     if json:
         print_json({"kind": kind, "version": version})
         return
     out.print(say("models_back", version=version))
 
 
-def _labelled(samples: int | None) -> int | None:
-    """Return how many samples are labelled, so that retraining can suggest itself; None where there is no folder."""
-    from clipfast.datasets.folders import scan_fabrics
+def _labelled(folder: Path) -> int | None:
+    """Return how many samples are labelled; None where there is no folder."""
+    from clipfast.retrieval.labelstats import label_counts
 
-    if samples is not None or not DEFAULT_FOLDER.is_dir():
-        return samples
-    return sum(len(paths) for paths in scan_fabrics(DEFAULT_FOLDER).fabrics.values())
+    return sum(label_counts(folder).values()) if folder.is_dir() else None
 
 
 def _registry(folder: Path | None) -> Registry:
@@ -219,35 +239,30 @@ def _has_present(registry: Registry, kind: Kind) -> bool:
     return bank
 
 
-def _require_readable(clip: Clip, kind: Kind, file: Path) -> None:
-    """Refuse a file that could not be used, before it is put to use."""
-    from clipfast.retrieval import FabricBank
-    from clipfast.retrieval.fused import FittedFusion
-    from clipfast.retrieval.head import LinearHead
+def _require_useful(registry: Registry, clip: Clip, candidate: tuple[Kind, Path], rules: str) -> None:
+    """Refuse a file that could not be used with the others in use, before it is put to use."""
+    from clipfast.cli.voice_options import rules_named
+    from clipfast.retrieval.live import promoted_voices
 
-    if kind == "bank":
-        FabricBank.load(file, clip)
-    elif kind == "head":
-        LinearHead.load(file, clip)
-    else:
-        FittedFusion.load(file)
+    _has_present(registry, candidate[0])
+    promoted_voices(registry, clip, rules_named(rules), candidate=candidate)
 
 
 def _looked(
     say: Speaker,
     registry: Registry,
     clip: Clip,
-    candidate: tuple[Kind, Path, str],
-    eval_set: Path,
-    samples: int | None,
+    candidate: tuple[Kind, Path],
+    look: LookOptions,
 ) -> tuple[Gain, str]:
-    from clipfast.cli.workflow_options import rules_named, with_useful_rules
+    from clipfast.cli.voice_options import rules_named, with_useful_rules
     from clipfast.retrieval.evalset import EvalSet
     from clipfast.retrieval.live import measure_gain, promoted_voices, with_candidate
+    from clipfast.retrieval.registry import Setting
 
-    kind, file, rules = candidate
-    held = EvalSet.load(eval_set)
-    present = with_useful_rules(say, promoted_voices(registry, clip, rules_named(rules)), held)
+    kind, file = candidate
+    held = EvalSet.load(look.eval_set)
+    present = with_useful_rules(say, promoted_voices(registry, clip, rules_named(look.rules)), held)
     other = with_candidate(present, kind, file, clip)
 
     with progress_bar(say("asking")) as progress:
@@ -255,8 +270,9 @@ def _looked(
             kind,
             file,
             held.version,
-            lambda look: measure_gain(present, other, held, look=look, progress=progress),
-            samples=samples,
+            lambda number: measure_gain(present, other, held, look=number, progress=progress),
+            samples=_labelled(look.labels),
+            setting=Setting(None if present.rules is None else present.rules.sha256, held.pictures),
         )
     return gain, held.version
 
@@ -289,10 +305,17 @@ def _checks(say: Speaker, gain: Gain) -> list[Check]:
     ]
 
 
-def _due(events: list[Event], samples: int) -> dict[str, Any]:
-    """Say whether enough was labelled since the last head that was compared or promoted."""
-    at = [event.samples for event in events if event.kind == "head" and event.samples is not None]
-    new = samples - (at[-1] if at else 0)
+def _due(registry: Registry, labels: Path) -> dict[str, Any] | None:
+    """Say how many labels the last head that was compared or promoted has not seen; None where there is no folder."""
+    from clipfast.retrieval.head import LinearHead
+    from clipfast.retrieval.labelstats import RETRAIN_AFTER, new_since
+
+    if not labels.is_dir():
+        return None
+    heads = [
+        event.version for event in registry.history() if event.kind == "head" and event.action in ("compare", "promote")
+    ]
+    new = new_since(labels, LinearHead.load(registry.file(heads[-1])).trained_on if heads else ())
     return {"new": new, "wanted": RETRAIN_AFTER, "due": new >= RETRAIN_AFTER}
 
 
@@ -305,6 +328,6 @@ def _table(say: Speaker, events: list[Event]) -> Table:
         shown = event.note or ""
         if gain is not None:
             low, high = gain.interval.low, gain.interval.high
-            shown = f"{gain.interval.estimate:+.1%} ({low:+.1%} … {high:+.1%}) {shown}".strip()
-        table.add_row(event.when[:16].replace("T", " "), event.who, event.action, event.version, shown)
+            shown = f"{gain.interval.estimate:+z.1%} ({low:+z.1%} … {high:+z.1%}) {shown}".strip()
+        table.add_row(event.when[:16].replace("T", " "), event.who, say(f"action_{event.action}"), event.version, shown)
     return table

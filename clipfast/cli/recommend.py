@@ -8,22 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from clipfast.cli.bank_options import BankFile
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json
-from clipfast.cli.messages import RecommendLangOption, Speaker, in_language
-from clipfast.cli.workflow_options import (
-    AcceptOption,
-    AlphaOption,
-    FusionOption,
-    HeadOption,
-    ModelsOption,
-    RulesOption,
-    numbers,
-    open_voices,
-)
-from clipfast.retrieval.crops import PATCH_SIZE, Region
-from clipfast.retrieval.default import DEFAULT_BANK
+from clipfast.cli.messages import Speaker, takes_language
+from clipfast.cli.region_options import takes_region
+from clipfast.cli.voice_options import VoiceOptions, takes_voice_options
+from clipfast.retrieval.answers import UNCERTAIN
+from clipfast.retrieval.crops import Region
 
 if TYPE_CHECKING:
     from clipfast.retrieval.answers import Answer
@@ -34,42 +25,26 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-def _box(text: str | None) -> str | None:
-    if text is not None:
-        numbers(text, count=4, what="x1,y1,x2,y2 in pixels")
-    return text
-
-
-def _point(text: str | None) -> str | None:
-    if text is not None:
-        numbers(text, count=2, what="x,y in pixels")
-    return text
-
-
 @app.command()
+@takes_language("zh")
 @takes_clip_options()
+@takes_voice_options()
+@takes_region()
 def recommend(
     image: Annotated[Path, typer.Argument(help="The photo.")],
     *,
-    bank_path: BankFile = DEFAULT_BANK,
-    head_path: HeadOption = None,
-    rules: RulesOption = "fine",
-    alpha: AlphaOption = None,
-    fusion: FusionOption = None,
-    models: ModelsOption = None,
     topk: Annotated[int, typer.Option("--topk", min=1, help="How many fabrics.")] = 5,
-    crop: Annotated[str | None, typer.Option("--crop", callback=_box, help="Only this box: x1,y1,x2,y2.")] = None,
-    at: Annotated[str | None, typer.Option("--at", callback=_point, help="Only around this point: x,y.")] = None,
-    size: Annotated[int, typer.Option("--size", min=1, help="With --at: pixels along each side.")] = PATCH_SIZE,
-    accept_precision: AcceptOption = False,
     labels: Annotated[
-        Path | None, typer.Option("--labels", help="Folder of labels: let this wait there for a label if it is unsure.")
+        Path | None,
+        typer.Option("--labels", help="Folder of labels: let this wait there if it is unsure or none of these."),
     ] = None,
     ask_below: Annotated[
         float | None,
         typer.Option("--ask-below", min=0, max=1, help="With --labels: below this confidence; default: 0.5."),
     ] = None,
-    lang: RecommendLangOption = "zh",
+    say: Speaker,
+    region: Region,
+    voice_options: VoiceOptions,
     clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
@@ -78,38 +53,25 @@ def recommend(
     from clipfast.retrieval.fusion import fuse_with_clip
     from clipfast.retrieval.recommend import recommend_fabrics_localized
 
-    if crop is not None and at is not None:
-        raise typer.BadParameter("--crop and --at say the same thing twice; give one of them")
     if ask_below is not None and labels is None:
         raise typer.BadParameter("--ask-below needs --labels, the folder where it is to wait")
-    say, region = Speaker.of(lang), _region(crop, at, size)
-    with in_language(lang):
-        patch = region.cut(image)
-        with clip_options.load() as clip:
-            voices = open_voices(
-                clip,
-                bank=bank_path,
-                head=head_path,
-                rules=rules,
-                alpha=alpha,
-                fusion=fusion,
-                accept_precision=accept_precision,
-                models=models,
-            )
-            attributes = extract_attributes(patch)
-            base: list[Recommendation] = []
-            if voices.rules is not None:
-                count = len(voices.rules.rules)
-                base = recommend_fabrics_localized(attributes, say.lang, top_k=count, rules_source=voices.rules)
-            results = fuse_with_clip(patch, base, say.lang, voices.fusion.alpha, topk, voices=voices)
-        queued = None
-        if labels is not None:
-            queued = _enqueue(labels, image, region, results, ask_below=ask_below, model=voices.bank.model.name)
+    patch = region.cut(image)
+    with clip_options.load() as clip:
+        voices = voice_options.open(clip)
+        attributes = extract_attributes(patch)
+        base: list[Recommendation] = []
+        if voices.rules is not None:
+            count = len(voices.rules.rules)
+            base = recommend_fabrics_localized(attributes, say.lang, top_k=count, rules_source=voices.rules)
+        results = fuse_with_clip(patch, base, say.lang, voices.fusion.alpha, topk, voices=voices)
+    queued = None
+    if labels is not None:
+        queued = _enqueue(labels, image, region, results, ask_below=ask_below, model=voices.bank.model.name)
     if json:
         print_json(
             {
                 "image": image.as_posix(),
-                "lang": lang,
+                "lang": say.lang,
                 "alpha": voices.fusion.alpha if base else None,
                 "fusion": voices.fusion,
                 "attributes": attributes.as_dict()["visual"],
@@ -127,26 +89,14 @@ def recommend(
         note(say("label_queued", item=queued.id, why=say(f"label_{queued.picked}")))
 
 
-def _region(crop: str | None, at: str | None, size: int) -> Region:
-    if crop is not None:
-        left, top, right, bottom = numbers(crop, count=4, what="four numbers")
-        return Region(box=(left, top, right, bottom))
-    if at is not None:
-        x, y = numbers(at, count=2, what="two numbers")
-        return Region(coords=(x, y), size=size)
-    return Region()
-
-
 def _enqueue(
     labels: Path, image: Path, region: Region, results: Answer[Recommendation], *, ask_below: float | None, model: str
 ) -> QueueItem | None:
-    """Let a crop wait for a label if its answer is unsure, or by chance."""
-    from clipfast.retrieval.labelqueue import DEFAULT_THRESHOLD
+    """Let a crop wait for a label if its answer is unsure or none of these, or by chance."""
     from clipfast.retrieval.labels import LabelStore, SeenCrop
 
-    answers = tuple((result.name, min(result.score, 1.0)) for result in results)  # sums of shares may round above 1
-    seen = SeenCrop(image, region, confidence=min(results.confidence, 1.0), answers=answers, model=model)
-    items = LabelStore(labels).enqueue([seen], threshold=DEFAULT_THRESHOLD if ask_below is None else ask_below)
+    seen = SeenCrop.of(image, region, results, model=model)
+    items = LabelStore(labels).enqueue([seen], threshold=UNCERTAIN if ask_below is None else ask_below)
     return items[0] if items else None
 
 
@@ -176,5 +126,5 @@ def _show(say: Speaker, found: FabricAttributes, results: Answer[Recommendation]
     table.add_column(say("column_score"), justify="right")
     table.add_column(say("column_notes"))
     for place, result in enumerate(results, start=1):
-        table.add_row(str(place), result.display_name, f"{result.score:.3f}", result.notes)
+        table.add_row(str(place), result.display_name, f"{result.score:z.3f}", result.notes)
     out.print(table)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from clipfast.datasets.box_records import BoxLog
 from clipfast.datasets.folders import IMAGE_SUFFIXES
-from clipfast.errors import DataError
+from clipfast.errors import DataError, ImageError
 
 __all__ = ["image_size_hw", "inside", "list_by_stem", "read_bounded", "require_folder"]
 
@@ -78,12 +78,12 @@ def image_size_hw(path: Path) -> tuple[int, int]:
     """Return the size of an image as it is stored, from its header: no turn by EXIF.
 
     Raises:
-        DataError: The file is no image that can be read.
+        ImageError: The file is no image that can be read; readers count it and leave it out.
     """
     try:
         with Image.open(path) as image:
             return image.height, image.width
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(
+        raise ImageError(
             f"{path} cannot be read as an image: {error}. Replace it, or leave it out of the split."
         ) from error

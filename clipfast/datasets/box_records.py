@@ -25,6 +25,7 @@ PROBLEMS = {
     "other_class": "were of classes not asked for and were left out",
     "no_annotation": "images had no annotation file and were left out: nobody said that they are empty",
     "same_name": "images have the name of another but for folder or suffix and were left out",
+    "unreadable": "images cannot be read and were left out",
     "no_image": "annotations named an image that is not there and were left out",
     "size_differs": "annotations gave another image size than the file has; the file's was taken",
     "no_boxes": "images have an annotation without a box that counts; they stay",
@@ -71,6 +72,17 @@ class BoxReport:
             f"{count} {PROBLEMS[kind]} ({'; '.join(self.examples[kind])}{', ...' if count > _NAMED else ''})"
             for kind, count in self.counts.items()
         ]
+
+    def joined(self, other: BoxReport) -> BoxReport:
+        """Return what both count.
+
+        >>> BoxReport({"unreadable": 1}, {"unreadable": ("a",)}).joined(BoxReport()).counts
+        {'unreadable': 1}
+        """
+        kinds = [kind for kind in PROBLEMS if kind in self.counts or kind in other.counts]
+        counts = {kind: self.counts.get(kind, 0) + other.counts.get(kind, 0) for kind in kinds}
+        examples = {kind: (*self.examples.get(kind, ()), *other.examples.get(kind, ()))[:_NAMED] for kind in kinds}
+        return BoxReport(counts, examples)
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 from clipfast.datasets.box_records import PROBLEMS, BoxReport, BoxSample, BoxSet
 from clipfast.datasets.coco import find_coco, read_coco
 from clipfast.datasets.fabric_boxes import read_fabricworld
+from clipfast.datasets.fabricworld.checks import require_whole
 from clipfast.datasets.voc import find_voc, read_voc
 from clipfast.datasets.yolo import find_yolo, read_yolo
 from clipfast.errors import DataError
@@ -49,6 +50,7 @@ def read_boxes(
 
     Raises:
         DataError: A folder, split or class that is not there, an annotation that cannot be read, an unknown format.
+        ShapeError: A limit that is no whole number of 1 or more.
 
     >>> found = read_boxes("fabricworld", "", limit=2)
     >>> len(found), next(iter(found)).boxes.shape[1]
@@ -56,8 +58,8 @@ def read_boxes(
     """
     if format not in {*FORMATS, "auto", "fabricworld"}:
         raise DataError(f"format must be one of auto, {', '.join(FORMATS)}, fabricworld; got {format!r}.")
-    if limit is not None and limit < 1:
-        raise DataError(f"limit must be at least 1; got {limit}.")
+    if limit is not None:
+        require_whole("limit", limit, 1)
     if format == "fabricworld":
         return read_fabricworld(split=split, classes=classes, limit=limit)
     place = Path(folder)

@@ -10,7 +10,7 @@ import numpy as np
 from clipfast.datasets.box_records import BoxSet
 from clipfast.errors import DataError
 
-__all__ = ["split_by_source"]
+__all__ = ["several_sources", "split_by_source"]
 
 
 def split_by_source(data: BoxSet, share: float, seed: int) -> tuple[BoxSet, BoxSet]:
@@ -29,10 +29,8 @@ def split_by_source(data: BoxSet, share: float, seed: int) -> tuple[BoxSet, BoxS
     """
     if len(data) < 2 or not 0 < share < 1:
         raise DataError(f"a split needs two images or more and a share in (0, 1); got {len(data)} and {share}.")
-    sources: dict[str, list[int]] = {}
-    for at, sample in enumerate(data.samples):
-        sources.setdefault(re.sub(r"[-_ ]*\d+$", "", sample.id), []).append(at)
-    parts = list(sources.values()) if len(sources) > 1 else [[at] for at in range(len(data))]
+    sources = _sources(data)
+    parts = sources if len(sources) > 1 else [[at] for at in range(len(data))]
     order = np.random.default_rng(seed).permutation(len(parts)).tolist()
     training: set[int] = set()
     for number in order[:-1]:
@@ -44,3 +42,16 @@ def split_by_source(data: BoxSet, share: float, seed: int) -> tuple[BoxSet, BoxS
         for wanted in (True, False)
     ]
     return sides[0], sides[1]
+
+
+def several_sources(data: BoxSet) -> bool:
+    """Whether `split_by_source` draws whole sources; if not, all images are of one and it draws single images."""
+    return len(_sources(data)) > 1
+
+
+def _sources(data: BoxSet) -> list[list[int]]:
+    """Return the numbers of the images of each source."""
+    found: dict[str, list[int]] = {}
+    for at, sample in enumerate(data.samples):
+        found.setdefault(re.sub(r"[-_ ]*\d+$", "", sample.id), []).append(at)
+    return list(found.values())

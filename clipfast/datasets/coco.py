@@ -11,7 +11,7 @@ import numpy as np
 
 from clipfast.datasets.box_files import image_size_hw, inside, read_bounded, require_folder
 from clipfast.datasets.box_records import BoxLog, BoxSample, BoxSet, clean_boxes, known_classes
-from clipfast.errors import DataError
+from clipfast.errors import DataError, ImageError
 
 __all__ = ["find_coco", "read_coco"]
 
@@ -100,13 +100,18 @@ def read_coco(
             continue
         # Two images that differ in their suffix only keep it in their ids.
         key = (name.with_suffix("") if stems[name.with_suffix("")] == 1 else name).as_posix()
-        sample = _sample(key, path, by_image.get(image.id, []), names)
+        try:
+            sample = _sample(key, path, by_image.get(image.id, []), names)
+        except ImageError as error:
+            log.add("unreadable", f"{key}: {error}")
+            continue
         if (image.height, image.width) not in ((0, 0), sample.size_hw):
             height, width = sample.size_hw
             log.add("size_differs", f"{key}: {image.width} x {image.height}, file {width} x {height}")
         samples.append(clean_boxes(sample, log, wanted))
     if not samples:
-        raise DataError(f"{source} must name images that lie in {root}; found none of {len(held.images)}.")
+        said = "".join(f" {sentence}." for sentence in log.report().sentences())
+        raise DataError(f"{source} must name images that lie in {root}; found none of {len(held.images)}.{said}")
     return BoxSet("coco", split, kept, samples, log.report())
 
 

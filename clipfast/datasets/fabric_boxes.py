@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
 
 from clipfast.datasets.box_records import BoxLog, BoxSample, BoxSet, clean_boxes, known_classes
-from clipfast.datasets.fabricworld import Wishes, detection_samples
+from clipfast.datasets.fabricworld import COLOURS, SHAPES, Wishes, detection_samples
+from clipfast.datasets.fabricworld.checks import require_pictures, require_whole
+from clipfast.datasets.fabricworld.scene import SIZES
 from clipfast.errors import DataError
 
-__all__ = ["SPLIT_SEEDS", "FabricBoxes", "read_fabricworld"]
+__all__ = ["FABRICWORLD_CLASSES", "SPLIT_SEEDS", "FabricBoxes", "read_fabricworld"]
+
+# Every object that may be drawn: what pictures show must not decide it, or it would depend on how many are read.
+FABRICWORLD_CLASSES = tuple(sorted(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES))
 
 # Far from the seeds that the embedded model was trained on (those from 0) and chosen by (those from 500,000,000).
 SPLIT_SEEDS = {"train": 700_000_000, "val": 800_000_000, "test": 900_000_000}
@@ -64,26 +69,24 @@ def read_fabricworld(
 
     Args:
         split: A key of `SPLIT_SEEDS`, "test" if None; no picture is in two of them.
-        classes: Colours and shapes to keep ("red star"); None keeps all that occur.
+        classes: Colours and shapes to keep ("red star"), of `FABRICWORLD_CLASSES`; None keeps all.
         limit: How many pictures, 100 if None.
         size: Pixels along each side.
 
     Raises:
-        DataError: An unknown split, a class that does not occur, or a limit that is not positive.
+        DataError: An unknown split or class.
+        ShapeError: A limit or a size that is not whole, or out of range.
     """
     part = split or "test"
     if part not in SPLIT_SEEDS:
         raise DataError(f"split must be one of {', '.join(SPLIT_SEEDS)}; got {split!r}.")
-    count = _USUAL if limit is None else limit
-    if count < 1:
-        raise DataError(f"limit must be at least 1; got {limit}.")
-    # Colours, shapes and boxes do not depend on the size, so the names are read off small pictures.
-    small = replace(FabricBoxes(SPLIT_SEEDS[part], count), size=32)
-    found = sorted({name for sample in small for name in sample.labels})
-    kept = known_classes(classes, found, "fabricworld")
+    count = _USUAL if limit is None else require_pictures("limit", limit, 1)
+    require_whole("size", size, *SIZES)
+    kept = known_classes(classes, FABRICWORLD_CLASSES, "fabricworld")
     wanted = None if classes is None else frozenset(kept)
     log = BoxLog()
     if wanted is not None:
-        for sample in small:
+        # Colours, shapes and boxes do not depend on the size, so what is left out is counted in small pictures.
+        for sample in FabricBoxes(SPLIT_SEEDS[part], count, size=32):
             clean_boxes(sample, log, wanted)
     return BoxSet("fabricworld", part, kept, FabricBoxes(SPLIT_SEEDS[part], count, wanted, size), log.report())

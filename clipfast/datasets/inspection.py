@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -20,6 +21,7 @@ GOOD = "good"
 """The label of intact images."""
 
 _MOST_PIXELS = 89_478_485
+_ORIENTATION_TAG, _SIDEWAYS = 0x0112, (5, 6, 7, 8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +72,9 @@ class InspectionClass:
         return [int(sample.is_anomalous) for sample in self.test]
 
 
-def mask_of(sample: InspectionSample, size_hw: tuple[int, int]) -> Pixels:
+def mask_of(
+    sample: InspectionSample, size_hw: tuple[int, int], *, exif: Literal["apply", "ignore"] = "apply"
+) -> Pixels:
     """Return where a sample is damaged, 0 or 1, at a size: (h, w) uint8.
 
     Every value above 0 counts as damaged (VisA numbers its defects). Scaling takes the nearest pixel, so masks stay
@@ -79,9 +83,12 @@ def mask_of(sample: InspectionSample, size_hw: tuple[int, int]) -> Pixels:
     Args:
         sample: Of a data set that was read with masks.
         size_hw: Usually that of the pixel maps.
+        exif: Whether the image is seen as the camera's orientation says, so that its mask must have that size, or as it
+            is stored. A mask's own orientation is never read.
 
     Raises:
-        DataError: A damaged image without mask, a file that is no mask, or one of another size than its image.
+        DataError: A damaged image without mask, a file that is no mask, an array that is not (h, w) of integers or
+            bool, or a mask of another size than its image.
         ShapeError: `size_hw` is not positive.
     """
     if min(size_hw) < 1:
@@ -90,7 +97,13 @@ def mask_of(sample: InspectionSample, size_hw: tuple[int, int]) -> Pixels:
         if sample.is_anomalous:
             raise DataError(f"{sample.key} is damaged, and its mask was not read. Read the data set with masks=True.")
         return np.zeros(size_hw, np.uint8)
-    found = _read_mask(sample) if isinstance(sample.mask, Path) else sample.mask
+    found = _read_mask(sample.mask) if isinstance(sample.mask, Path) else _checked(sample)
+    name, wanted = _mask_name(sample), _image_size(sample, exif)
+    if wanted is not None and found.shape != wanted[::-1]:
+        raise DataError(
+            f"{name} must have the size of its image, {wanted[0]} x {wanted[1]}; got {found.shape[1]} x "
+            f"{found.shape[0]}. Mask and image do not belong together."
+        )
     rows = ((np.arange(size_hw[0]) + 0.5) * found.shape[0] / size_hw[0]).astype(np.int64)
     columns = ((np.arange(size_hw[1]) + 0.5) * found.shape[1] / size_hw[1]).astype(np.int64)
     scaled: Pixels = (found[rows[:, None], columns] > 0).astype(np.uint8)
@@ -121,8 +134,7 @@ def fabricworld_classes(
         name = english_name(fabric)
         if name not in FABRICS:
             raise DataError(f"fabrics must be of {', '.join(FABRICS)}; got {fabric!r}.")
-        asked = wishes or Wishes()
-        product = Wishes(name, asked.colour, 0, asked.defects, asked.camera, asked.bolt, asked.size)
+        product = replace(wishes or Wishes(), fabric=name)
         (bolt,) = piece_seeds(seed, name, 1)
         samples = []
         for number, piece in enumerate(anomaly_samples(bolt, good=train + good, each=each, wishes=product)):
@@ -133,8 +145,7 @@ def fabricworld_classes(
     return classes
 
 
-def _read_mask(sample: InspectionSample) -> Pixels:
-    path = Path(str(sample.mask))
+def _read_mask(path: Path) -> Pixels:
     try:
         with Image.open(path) as image:
             size = image.size
@@ -143,22 +154,43 @@ def _read_mask(sample: InspectionSample) -> Pixels:
             values = np.asarray(image.convert("I") if image.mode.startswith("I") else image.convert("L"))
     except (OSError, SyntaxError, UnidentifiedImageError) as error:
         raise DataError(f"{path} cannot be read as a mask: {error}. Check or replace it.") from error
-    wanted = _image_size(sample)
-    if wanted is not None and size != wanted:
+    found: Pixels = (values > 0).astype(np.uint8)
+    return found
+
+
+def _checked(sample: InspectionSample) -> Pixels:
+    """A mask that is an array; shares and scores are refused, because no threshold is meant."""
+    values = np.asarray(sample.mask)
+    if values.ndim != 2 or not values.size or values.dtype.kind not in "bui":
         raise DataError(
-            f"{path} must have the size of its image, {wanted[0]} x {wanted[1]}; got {size[0]} x {size[1]}. "
-            "Mask and image do not belong together."
+            f"{_mask_name(sample)} must be (h, w) of integers or bool; got {values.shape} of {values.dtype}. "
+            "Compare it with a threshold, or take one channel."
         )
     found: Pixels = (values > 0).astype(np.uint8)
     return found
 
 
-def _image_size(sample: InspectionSample) -> tuple[int, int] | None:
-    """Width and height of the image file, from its header."""
-    if not isinstance(sample.image, Path):
+def _mask_name(sample: InspectionSample) -> str:
+    return str(sample.mask) if isinstance(sample.mask, Path) else f"the mask of {sample.key}"
+
+
+def _image_size(sample: InspectionSample, exif: Literal["apply", "ignore"]) -> tuple[int, int] | None:
+    """Width and height of the image, of a file from its header; None where only decoding would tell."""
+    if isinstance(sample.image, np.ndarray):
+        return sample.image.shape[1], sample.image.shape[0]
+    if isinstance(sample.image, Image.Image):
+        return _upright(sample.image, exif)
+    if not isinstance(sample.image, str | Path):
         return None
     try:
         with Image.open(sample.image) as image:
-            return image.size
+            return _upright(image, exif)
     except (OSError, SyntaxError) as error:
         raise DataError(f"{sample.image} cannot be read as an image: {error}. Check or replace it.") from error
+
+
+def _upright(image: Image.Image, exif: Literal["apply", "ignore"]) -> tuple[int, int]:
+    if exif == "ignore":
+        return image.size
+    turn = image.getexif().get(_ORIENTATION_TAG, 1)
+    return (image.height, image.width) if turn in _SIDEWAYS else image.size

@@ -29,7 +29,8 @@ def read_simulated_textiles(root: str | os.PathLike[str], *, train: int = 500) -
         train: How many nominal images, by name, are there to choose a support from; the others are tested.
 
     Returns:
-        Two classes, "local" and "global"; both have the same nominal images.
+        Two classes, "local" and "global"; both have the same nominal images, so they are not independent and neither
+        may teach the other.
 
     Raises:
         DataError: A folder is missing, or fewer nominal images than asked for.
@@ -99,7 +100,7 @@ def _tiles(path: Path, mask: Path, tile: int) -> list[InspectionSample]:
             pixels = np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError) as error:
         raise DataError(f"{path} cannot be read as an image: {error}. Check or replace it.") from error
-    damage = mask_of(InspectionSample(path.name, path, "defect", mask), pixels.shape[:2])
+    damage = mask_of(InspectionSample(path.name, path, "defect", mask), pixels.shape[:2], exif="ignore")
     found = []
     for top in range(0, pixels.shape[0] - tile + 1, tile):
         for left in range(0, pixels.shape[1] - tile + 1, tile):

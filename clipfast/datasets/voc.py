@@ -17,7 +17,7 @@ import numpy as np
 
 from clipfast.datasets.box_files import image_size_hw, inside, list_by_stem, read_bounded, require_folder
 from clipfast.datasets.box_records import BoxLog, BoxSample, BoxSet, clean_boxes, known_classes
-from clipfast.errors import DataError
+from clipfast.errors import DataError, ImageError
 
 __all__ = ["VocLayout", "find_voc", "parse_voc", "read_voc"]
 
@@ -83,7 +83,7 @@ def read_voc(
     Args:
         folder: The data set, or a folder above it: `Annotations` and `JPEGImages*` are looked for.
         split: Name of a list in `ImageSets/Main`, or of a folder with images and XML side by side; None takes all.
-        classes: Names of the classes to keep; None keeps all that occur.
+        classes: Names of the classes to keep; None keeps all that occur in the split, beyond the limit too.
         limit: At most so many images, the first by id.
 
     Raises:
@@ -121,20 +121,34 @@ def _read(
     log = BoxLog()
     images, annotations = list_by_stem(layout.images, log=log), list_by_stem([layout.annotations], _XML)
     raw: list[BoxSample] = []
+    occurring: set[str] = set()
     for name in sorted(images.keys() | annotations.keys()) if ids is None else ids:
         if limit is not None and len(raw) >= limit:
-            break
-        if name not in images:
+            # VOC lists its classes nowhere; they must not depend on how many images are read.
+            occurring |= _class_names(annotations[name]) if name in images and name in annotations else set()
+        elif name not in images:
             log.add("no_image", name)
         elif name not in annotations:
             log.add("no_annotation", name)
         else:
-            raw.append(_annotated(name, images[name], annotations[name], log))
+            occurring |= _class_names(annotations[name])
+            try:
+                raw.append(_annotated(name, images[name], annotations[name], log))
+            except ImageError as error:
+                log.add("unreadable", f"{name}: {error}")
     if not raw:
-        raise DataError(f"{layout.root} must hold images with an XML of the same name; got none in split {split!r}.")
-    kept = known_classes(classes, sorted({label for sample in raw for label in sample.labels}), layout.root)
+        said = "".join(f" {sentence}." for sentence in log.report().sentences())
+        raise DataError(
+            f"{layout.root} must hold images with an XML of the same name; got none in split {split!r}.{said}"
+        )
+    kept = known_classes(classes, sorted(occurring), layout.root)
     samples = [clean_boxes(sample, log, None if classes is None else frozenset(kept)) for sample in raw]
     return BoxSet("voc", split, kept, samples, log.report())
+
+
+def _class_names(annotation: Path) -> set[str]:
+    tree = _tree(read_bounded(annotation, _LARGEST_XML), annotation)
+    return {(item.findtext("name") or "").strip() for item in tree.findall("object")} - {""}
 
 
 def _annotated(name: str, image: Path, annotation: Path, log: BoxLog) -> BoxSample:

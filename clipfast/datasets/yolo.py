@@ -14,7 +14,7 @@ import numpy as np
 from clipfast.datasets.box_files import image_size_hw, inside, list_by_stem, read_bounded, require_folder
 from clipfast.datasets.box_records import BoxLog, BoxSample, BoxSet, Doubles, clean_boxes, known_classes
 from clipfast.datasets.yolo_names import Described, read_description
-from clipfast.errors import DataError
+from clipfast.errors import DataError, ImageError
 
 __all__ = ["find_yolo", "read_yolo"]
 
@@ -59,9 +59,15 @@ def read_yolo(
         if label is None:
             log.add("no_annotation", key)
             continue
-        raw.append(_annotated(key, image, label, names))
+        try:
+            raw.append(_annotated(key, image, label, names))
+        except ImageError as error:
+            log.add("unreadable", f"{key}: {error}")
     if not raw:
-        raise DataError(f"{folder} must hold an image with a text file of its name; got none for split {split!r}.")
+        said = "".join(f" {sentence}." for sentence in log.report().sentences())
+        raise DataError(
+            f"{folder} must hold an image with a text file of its name; got none for split {split!r}.{said}"
+        )
     kept = known_classes(classes, names, folder)
     wanted = None if classes is None else frozenset(kept)
     return BoxSet("yolo", split, kept, [clean_boxes(sample, log, wanted) for sample in raw], log.report())
@@ -118,8 +124,8 @@ def _annotated(key: str, image: Path, label: Path, names: tuple[str, ...]) -> Bo
     if numbers and max(numbers) >= len(names):
         had = f"the names {', '.join(names)}" if names else "no names"
         raise DataError(
-            f"{label} must have classes with a name; got class {max(numbers)} and {had}. "
-            "Write classes.txt, one name a line, or pass the names as classes."
+            f"{label} must have classes with a name; got class {max(numbers)} and {had}. Write classes.txt, one name "
+            "a line, or name the classes 0, 1, ... in order: --classes car,truck,bus (classes= in Python)."
         )
     size_hw = image_size_hw(image)
     boxes = shares * np.array([size_hw[1], size_hw[0], size_hw[1], size_hw[0]])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -11,14 +11,17 @@ import numpy as np
 
 from clipfast.diagnostics.mismatch import NoiseEstimate, noise_of_pairs, pair_ranks
 from clipfast.diagnostics.pairs import PairDistributions, pair_distributions
+from clipfast.diagnostics.predictions import Doubles
 from clipfast.diagnostics.records import CaptionRecord, read_records
 from clipfast.errors import DataError, ShapeError, UndefinedMetricError
+from clipfast.metrics.intervals import Interval
 from clipfast.types import Floats, ImageEncoder, TextEncoder
 
 __all__ = [
     "CaptionDiagnosis",
     "Captions",
     "PairEncoder",
+    "PairGroup",
     "Suspect",
     "diagnose_captions",
     "encode_captions",
@@ -26,6 +29,7 @@ __all__ = [
 ]
 
 _MOST_SUSPECTS = 100
+_MOST_GROUPS = 20
 
 
 class PairEncoder(ImageEncoder, TextEncoder, Protocol):
@@ -40,11 +44,15 @@ class Captions:
         ids: Unique names, n.
         texts: Captions, n.
         images: Paths of images, "" where there is none, n.
+        keywords: The word of each caption that is to be found in the image, "" where none is named, n.
+        columns: Names to group by, n each, "" where unknown: split and the user's own.
     """
 
     ids: tuple[str, ...]
     texts: tuple[str, ...]
     images: tuple[str, ...]
+    keywords: tuple[str, ...]
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read_captions(path: Path) -> Captions:
@@ -57,10 +65,17 @@ def read_captions(path: Path) -> Captions:
     if header is not None:
         raise DataError(f"{path}, line 1: captions have no classes. Remove that line.")
     records = [record for _, record in lines]
+    own = sorted({name for record in records for name in record.groups})
+    if "split" in own:
+        raise DataError(f"{path}: groups may not be named 'split'; it has a field of its own.")
+    columns = {"split": tuple(record.split or "" for record in records)}
+    columns |= {name: tuple(record.groups.get(name, "") for record in records) for name in own}
     return Captions(
         tuple(str(record.id) for record in records),
         tuple(record.text for record in records),
         tuple(record.image or "" for record in records),
+        tuple(record.keyword or "" for record in records),
+        {name: column for name, column in columns.items() if any(column)},
     )
 
 
@@ -110,6 +125,23 @@ class Suspect:
 
 
 @dataclass(frozen=True, slots=True)
+class PairGroup:
+    """Mismatched pairs of one group.
+
+    Attributes:
+        column: What is grouped by.
+        name: Of the group; "" holds pairs without a name.
+        pairs: How many.
+        ratio: Estimated share of mismatched ones.
+    """
+
+    column: str
+    name: str
+    pairs: int
+    ratio: Interval
+
+
+@dataclass(frozen=True, slots=True)
 class CaptionDiagnosis:
     """What was found about pairs.
 
@@ -117,7 +149,8 @@ class CaptionDiagnosis:
         count: Pairs.
         distributions: Cosines of matching and shuffled pairs.
         noise: Estimated share of mismatched pairs.
-        suspects: The worst pairs, at most 100; at least as many as are estimated to be mismatched, of these 100.
+        suspects: The worst pairs, at most 100, of which a tenth or more of the wrong pairs fit as well.
+        groups: Mismatches by group, of each column the 20 largest groups, most mismatched first.
         sentences: The result in words.
     """
 
@@ -125,6 +158,7 @@ class CaptionDiagnosis:
     distributions: PairDistributions
     noise: NoiseEstimate
     suspects: tuple[Suspect, ...]
+    groups: tuple[PairGroup, ...]
     sentences: tuple[str, ...]
 
 
@@ -151,14 +185,24 @@ def diagnose_captions(captions: Captions, image_rows: Floats, text_rows: Floats,
         for i in order.tolist()
         if ranks[i] > 0.1
     )
-    return CaptionDiagnosis(count, spread, noise, suspects, _sentences(count, spread, noise))
+    groups = tuple(group for name, column in captions.columns.items() for group in _by_group(name, column, ranks))
+    return CaptionDiagnosis(count, spread, noise, suspects, groups, _sentences(count, spread, noise))
+
+
+def _by_group(column: str, names: Sequence[str], ranks: Doubles) -> list[PairGroup]:
+    found, which, sizes = np.unique(np.array(names), return_inverse=True, return_counts=True)
+    largest = np.argsort(-sizes, kind="stable")[:_MOST_GROUPS].tolist()
+    groups = [
+        PairGroup(column, str(found[at]), int(sizes[at]), noise_of_pairs(ranks[which == at]).ratio) for at in largest
+    ]
+    return sorted(groups, key=lambda group: -group.ratio.estimate)
 
 
 def _sentences(count: int, spread: PairDistributions, noise: NoiseEstimate) -> tuple[str, ...]:
     ratio = noise.ratio
     said = [
         f"{count:,} pairs: a matching pair is closer than a shuffled one with probability {spread.auc:.3f} "
-        f"(d' {spread.d_prime:.2f}, overlap {100 * spread.overlap:.0f} %).",
+        f"(d' {spread.d_prime:z.2f}, overlap {100 * spread.overlap:.0f} %).",
         f"Estimated share of mismatched pairs: {100 * ratio.estimate:.1f} % [{100 * ratio.low:.1f}, "
         f"{100 * ratio.high:.1f}].",
     ]

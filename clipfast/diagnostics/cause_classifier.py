@@ -18,9 +18,10 @@ from clipfast.errors import DataError, UndefinedMetricError
 from clipfast.metrics.intervals import Interval, wilson_interval
 from clipfast.metrics.temperature import apply_temperature, fit_temperature
 
-__all__ = ["CauseClassifier"]
+__all__ = ["FEWEST", "CauseClassifier"]
 
-_FEWEST = 10  # samples of each cause
+FEWEST = 10
+"""Samples of a cause from which it is learned."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,9 +61,9 @@ class CauseClassifier:
         if strangers:
             raise DataError(f"settled samples must be among the judged; number {strangers[0]} is not.")
         counts = {cause: sum(name == cause for name in settled.values()) for cause in sorted(set(settled.values()))}
-        kept = tuple(cause for cause, count in counts.items() if count >= _FEWEST)
+        kept = tuple(cause for cause, count in counts.items() if count >= FEWEST)
         if len(kept) < 2:
-            raise DataError(f"a classifier needs two causes with {_FEWEST} samples each or more; got {counts}.")
+            raise DataError(f"a classifier needs two causes with {FEWEST} samples each or more; got {counts}.")
         pairs = [(place[row], kept.index(cause)) for row, cause in settled.items() if cause in kept]
         values = features.values[[at for at, _ in pairs]]
         labels = np.array([number for _, number in pairs], np.int64)

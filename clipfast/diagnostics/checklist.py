@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
+from clipfast.diagnostics import answers
+from clipfast.diagnostics.answers import Answer, Said
 from clipfast.diagnostics.diagnosis import Diagnosis
-from clipfast.diagnostics.groups import GroupTable
 from clipfast.diagnostics.review import NOISE_RULE
-from clipfast.metrics.intervals import Interval
 
-__all__ = ["Answer", "CheckItem", "checklist"]
-
-Answer: TypeAlias = Literal["yes", "no", "figure", "open"]
-
-_LOW_ACCURACY = 0.9
-_SURE_GAP = 0.05
+__all__ = ["CheckItem", "checklist"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,275 +35,14 @@ def checklist(found: Diagnosis) -> tuple[CheckItem, ...]:
     return tuple(CheckItem(part, question, *answer(found)) for part, question, answer in _BOXES)
 
 
-Said: TypeAlias = tuple[Answer, str]
+def _figure(answer: Callable[[Diagnosis], Said]) -> Callable[[Diagnosis], Said]:
+    """Give the numbers of an answer where the procedure asks for a figure and not for yes or no."""
 
+    def said(found: Diagnosis) -> Said:
+        known, text = answer(found)
+        return ("open" if known == "open" else "figure"), text
 
-def share(interval: Interval | None) -> str:
-    """Write a share with its interval.
-
-    >>> share(Interval(0.5, 0.4, 0.6, 0.95, "wilson"))
-    '50.0 % [40.0, 60.0]'
-    """
-    if interval is None:
-        return "unknown"
-    return f"{100 * interval.estimate:.1f} % [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
-
-
-def _open(found: Diagnosis, *fields: str) -> Said:
-    lacking = [name for name in fields if name in found.missing] or list(fields)
-    return "open", f"The data have no {' and no '.join(lacking)}."
-
-
-def _groups(found: Diagnosis) -> Said:
-    tables = [table for table in found.groups if table.groups > 1]
-    if not found.wrong:
-        return "no", "No judged sample is wrong."
-    if not tables:
-        return _open(found, "domain", "question_type", "template")
-    worst = max(tables, key=lambda table: table.share_in_worse)
-    if worst.share_in_worse == 0:
-        return "no", f"No group of {', '.join(table.column for table in tables)} is worse than the others."
-    names = ", ".join(_named(worst))
-    return (
-        "yes",
-        f"{100 * worst.share_in_worse:.0f} % of the errors lie in groups of {worst.column} that are worse: {names}.",
-    )
-
-
-def _named(table: GroupTable) -> list[str]:
-    return [f"{row.name or '(none)'} ({share(row.error_rate)})" for row in table.rows if row.worse][:4]
-
-
-def _review(found: Diagnosis) -> Said:
-    if found.review is None or found.review.noise_of_wrong is None:
-        hint = "Nobody has looked yet: clipfast diagnose review export, fill in, then --review."
-        if found.label_noise is not None:
-            hint += f" Without looking, the estimated share of wrong labels is {share(found.label_noise.ratio)} of all."
-        return "open", hint
-    result = found.review
-    tail = "" if result.sure else f" The interval holds 20 %: look at {result.more} more to be sure."
-    text = f"{share(result.noise_of_wrong)} of the wrong samples looked at are mismatched or wrongly labelled.{tail}"
-    return ("yes" if result.noise_first else "no"), text
-
-
-def _training(found: Diagnosis) -> Said:
-    if found.train_accuracy is None:
-        return _open(found, "split")
-    train, test = found.train_accuracy, found.accuracy
-    text = f"Training {share(train)}, judged {share(test)}."
-    if train.high < test.low:
-        return "no", f"{text} Training samples are worse than new ones: look at the training labels."
-    if train.low > test.high:
-        return "yes", f"{text} Training is good and new samples are worse: generalisation."
-    if train.high < _LOW_ACCURACY:
-        return "no", f"{text} Training samples fail as well: noise or capacity, not generalisation."
-    return "no", f"{text} The two do not differ clearly."
-
-
-def _domains(found: Diagnosis) -> Said:
-    drops = [drop for drop in found.drops if drop.known != "train"]
-    if not drops:
-        return _open(found, "domain", "image embeddings")
-    said = [
-        f"{drop.known} {share(drop.known_accuracy)}, {drop.new} {share(drop.new_accuracy)}: "
-        f"{100 * drop.drop:+.1f} points lost{'' if drop.apart else ', not clearly'}"
-        for drop in drops
-    ]
-    return ("yes" if any(drop.apart and drop.drop > 0 for drop in drops) else "no"), "; ".join(said) + "."
-
-
-def _sure(found: Diagnosis) -> Said:
-    row = found.calibration.overall
-    gap = row.confidence - row.accuracy
-    temperature = found.calibration.temperature
-    text = (
-        f"ECE {row.ece.estimate:.3f} [{row.ece.low:.3f}, {row.ece.high:.3f}], MCE {row.mce:.3f}, ACE {row.ace:.3f}; "
-        f"mean confidence {row.confidence:.3f}, accuracy {row.accuracy:.3f}"
-        + (f"; best temperature {temperature:.2f}." if temperature is not None else "; no temperature is best.")
-    )
-    if abs(gap) < _SURE_GAP and row.ece.estimate < 2 * _SURE_GAP:
-        return "yes", text
-    return "no", f"{text} It is too {'sure' if gap > 0 else 'unsure'}." if abs(gap) >= _SURE_GAP else text
-
-
-def _flat(found: Diagnosis) -> Said:
-    right, wrong = found.entropy
-    where = (
-        ""
-        if found.localisation is None or found.localisation.mean_entropy is None
-        else (f" Mean entropy of the attention is {found.localisation.mean_entropy:.2f}.")
-    )
-    if wrong is None:
-        return "no", f"No judged sample is wrong; mean predictive entropy {right or 0:.2f}.{where}"
-    text = f"Mean predictive entropy (of 1) {wrong:.2f} where wrong, {_plain(right)} where right.{where}"
-    return ("yes" if wrong > 0.6 else "no"), text
-
-
-def _looked(found: Diagnosis) -> Said:
-    place = found.localisation
-    if place is None or place.pointing is None:
-        return _open(found, "attention", "boxes")
-    text = (
-        f"The peak lies in the answer in {share(place.pointing)}; where right {share(place.pointing_if_right)}, where "
-        f"wrong {share(place.pointing_if_wrong)}. Mean IoU of attention and answer {place.mean_iou or 0:.2f}, IoU of "
-        f"at least 0.5 in {share(place.iou_half)}; {100 * (place.mean_inside or 0):.0f} % of the attention is inside."
-    )
-    before, after = place.pointing_if_right, place.pointing_if_wrong
-    elsewhere = after is not None and (after.high < 0.5 or (before is not None and after.high < before.low))
-    return ("yes" if elsewhere else "no"), text
-
-
-def _pairs(found: Diagnosis) -> Said:
-    if found.pairs is None:
-        return _open(found, "image embeddings", "text embeddings")
-    pairs = found.pairs
-    text = (
-        f"Matching pairs {pairs.mean_matching:.3f}, shuffled {pairs.mean_shuffled:.3f}: AUC {pairs.auc:.3f}, d' "
-        f"{pairs.d_prime:.2f}, overlap {100 * pairs.overlap:.0f} %."
-    )
-    if found.pair_noise is not None:
-        text += f" Estimated share of mismatched pairs: {share(found.pair_noise.ratio)}."
-    return ("yes" if pairs.auc < 0.8 else "no"), text
-
-
-def _clusters(found: Diagnosis) -> Said:
-    same = found.agreement
-    if same is None:
-        return _open(found, "image embeddings", "text embeddings")
-    parts = [
-        f"{name} {value:.2f}"
-        for name, value in (
-            ("images with labels: NMI", same.image_nmi),
-            ("ARI", same.image_ari),
-            ("texts with labels: NMI", same.text_nmi),
-            ("images with texts: NMI", same.image_text_nmi),
-        )
-        if value is not None
-    ]
-    return "figure", f"{same.clusters} clusters; {', '.join(parts)}."
-
-
-def _context(found: Diagnosis) -> Said:
-    without, full = found.modalities.no_context, found.modalities.full
-    if without is None:
-        return _open(found, "no_context_probs")
-    text = f"Accuracy {share(full)} with, {share(without)} without the words around the keyword."
-    return ("yes" if without.high < full.low else "no"), text
-
-
-def _top_k(found: Diagnosis) -> Said:
-    top = found.top_k
-    listed = ", ".join(f"top-{k} {share(part)}" for k, part in zip(top.ks, top.inclusion, strict=True))
-    rescued = top.rescued[-1]
-    if rescued is None:
-        return "no", f"{listed}. No judged sample is wrong."
-    text = f"{listed}. Of the wrong ones, {share(rescued)} have the label among the first {top.ks[-1]}."
-    return ("yes" if rescued.low > 0.5 else "no"), text
-
-
-def _choice(found: Diagnosis) -> Said:
-    place = found.localisation
-    if place is None or place.choice_accuracy is None:
-        return _open(found, "candidates")
-    return "figure", f"The right box is chosen in {share(place.choice_accuracy)}."
-
-
-def _ablation(found: Diagnosis) -> Said:
-    parts = found.modalities
-    if parts.image_only is None and parts.text_only is None:
-        return _open(found, "image_only_probs", "text_only_probs")
-    text = f"With both {share(parts.full)}, image alone {share(parts.image_only)}, text alone {share(parts.text_only)}."
-    if parts.single_suffices is not None:
-        text += f" One of them alone suffices in {share(parts.single_suffices)}."
-    alone = [part for part in (parts.image_only, parts.text_only) if part is not None]
-    return ("yes" if any(part.high >= parts.full.low for part in alone) else "no"), text
-
-
-def _coverage(found: Diagnosis) -> Said:
-    table = found.frequency
-    if table is None:
-        return _open(found, "split")
-    bands = "; ".join(
-        f"{low}-{high} training samples: {share(part)}"
-        for (low, high), part in zip(table.bounds, table.accuracy, strict=True)
-    )
-    rising = len(table.accuracy) > 1 and table.accuracy[0].high < table.accuracy[-1].low
-    return ("yes" if rising else "no"), f"By {table.column}: {bands}."
-
-
-def _losses(found: Diagnosis) -> Said:
-    rows = {row.feature: row for row in found.features}
-    if "loss_rank" not in rows:
-        return _open(found, "loss")
-    parts = [
-        f"{rows[name].meaning}: {_plain(rows[name].right)} where right, {_plain(rows[name].wrong)} where wrong"
-        for name in ("loss_rank", "loss_jump")
-        if name in rows
-    ]
-    return "figure", f"Medians; {'; '.join(parts)}."
-
-
-def _plain(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.2f}"
-
-
-def _types(found: Diagnosis) -> Said:
-    table = next((table for table in found.groups if table.column == "question_type"), None)
-    if table is None:
-        return _open(found, "question_type")
-    rows = [
-        f"{row.name or '(none)'}: accuracy {100 - 100 * row.error_rate.estimate:.1f} %"
-        + (f", macro F1 {row.macro_f1.estimate:.3f}" if row.macro_f1 else "")
-        for row in table.rows[:6]
-    ]
-    return "figure", "; ".join(rows) + "."
-
-
-def _noise(found: Diagnosis) -> Said:
-    if found.review is not None and found.review.noise_of_all is not None:
-        rest = "" if found.review.right_looked_at else " at least, as no right sample was looked at"
-        return "figure", f"{share(found.review.noise_of_all)} of all judged samples by people's verdicts{rest}."
-    if found.label_noise is None:
-        return "open", "The model is sure in fewer than 20 samples: look at some, clipfast diagnose review export."
-    parts = ", ".join(f"{name} {share(part)}" for name, part in found.label_noise.parts.items())
-    return "figure", f"Wrong labels, estimated without looking: {share(found.label_noise.ratio)} ({parts})."
-
-
-def _rule_noise(found: Diagnosis) -> Said:
-    answer, text = _review(found)
-    if answer == "yes":
-        return "yes", f"{text} Clean the data first."
-    return answer, text
-
-
-def _rule_generalisation(found: Diagnosis) -> Said:
-    train, domains = _training(found), _domains(found)
-    if "yes" in {train[0], domains[0]}:
-        return "yes", "Accuracy is lost on new samples: cross-dataset test, then pretraining or augmentation."
-    if {train[0], domains[0]} == {"open"}:
-        return "open", f"{train[1]} {domains[1]}"
-    return "no", "No clear loss from training to new samples."
-
-
-def _rule_alignment(found: Diagnosis) -> Said:
-    answer, text = _looked(found)
-    return (
-        answer,
-        text if answer != "yes" else "Attention misses the answer where it is wrong: localisation probe next.",
-    )
-
-
-def _rule_ambiguity(found: Diagnosis) -> Said:
-    answer, text = _top_k(found)
-    return answer, text if answer != "yes" else f"{text} Ambiguity: more context, or several labels."
-
-
-def _design(_: Diagnosis) -> Said:
-    return "figure", (
-        "Intervals: Wilson for shares, bootstrap over samples elsewhere; groups corrected for their number. "
-        "Experiments (clipfast.diagnostics.experiments) change one factor at a time, repeat over seeds, and correct "
-        "by Holm."
-    )
+    return said
 
 
 _STEP, _GAP, _AMBIGUOUS, _PLACE = "Step by step", "Semantic gap", "Ambiguity", "Space and relations"
@@ -318,33 +51,37 @@ _LOST, _NEW, _NOISE, _DESIGN, _LIST, _RULES = (
 )  # fmt: skip
 
 _BOXES: tuple[tuple[str, str, Callable[[Diagnosis], Said]], ...] = (
-    (_STEP, "1. Do errors gather in groups?", _groups),
-    (_STEP, f"2. Are {NOISE_RULE:.0%} or more of the wrong samples mismatched, when people look?", _review),
-    (_STEP, "3. Is it good on training samples and worse on new ones?", _training),
-    (_STEP, "4. Does it get worse in new domains?", _domains),
-    (_STEP, "5a. Does its confidence tell how often it is right?", _sure),
-    (_STEP, "5b. Is it unsure where it is wrong, with flat probabilities or spread attention?", _flat),
-    (_STEP, "5c. Does it look at the wrong place?", _looked),
-    (_GAP, "Do matching images and texts lie too close to shuffled ones?", _pairs),
-    (_GAP, "Do clusters of images and texts agree with the classes?", _clusters),
-    (_AMBIGUOUS, "Does it need the words around the keyword?", _context),
-    (_AMBIGUOUS, "Is the right answer among the first few when the first is wrong?", _top_k),
-    (_PLACE, "Does the attention miss the answer's box?", _looked),
-    (_PLACE, "Does it find the right box among candidates?", _choice),
-    (_LOST, "Does image or text alone do as well as both?", _ablation),
-    (_NEW, "How large is the gap from training to new samples?", _training),
-    (_NEW, "Is accuracy lower where training samples are few?", _coverage),
-    (_NOISE, "Are losses extreme, or do they jump?", _losses),
-    (_NOISE, "What share of the data is mismatched?", _noise),
-    (_DESIGN, "Are conclusions safe?", _design),
-    (_LIST, "Accuracy and F1 by type of question", _types),
-    (_LIST, "Localisation and attention-box IoU", _looked),
-    (_LIST, "Top-k inclusion", _top_k),
-    (_LIST, "Calibration and predictive entropy", _sure),
-    (_LIST, "Drop from training to new domains", _domains),
-    (_LIST, "Noise ratio", _noise),
-    (_RULES, "Mismatch above 20 %: clean the data?", _rule_noise),
-    (_RULES, "Good in training, bad on new data: pretrain or augment?", _rule_generalisation),
-    (_RULES, "Attention and IoU low: spatial alignment?", _rule_alignment),
-    (_RULES, "Right answer in the first few but not first: ambiguity?", _rule_ambiguity),
+    (_STEP, "1. Do errors gather in groups?", answers.answer_groups),
+    (
+        _STEP,
+        f"2. Are {100 * NOISE_RULE:.0f} % or more of the wrong samples mismatched, when people look?",
+        answers.answer_review,
+    ),
+    (_STEP, "3. Is it good on training samples and worse on new ones?", answers.answer_training),
+    (_STEP, "4. Does it get worse in new domains?", answers.answer_domains),
+    (_STEP, "5a. Is its confidence off: surer, or less sure, than it is right?", answers.answer_unsure),
+    (_STEP, "5b. Is it unsure where it is wrong, with flat probabilities or spread attention?", answers.answer_flat),
+    (_STEP, "5c. Does it look at the wrong place?", answers.answer_looked),
+    (_GAP, "Do matching images and texts lie too close to shuffled ones?", answers.answer_pairs),
+    (_GAP, "Do clusters of images and texts agree with the classes?", answers.answer_clusters),
+    (_AMBIGUOUS, "Does it need the words around the keyword?", answers.answer_context),
+    (_AMBIGUOUS, "Is the right answer among the first few when the first is wrong?", answers.answer_top_k),
+    (_PLACE, "Does the attention miss the answer's box?", answers.answer_looked),
+    (_PLACE, "Does it find the right box among candidates?", answers.answer_choice),
+    (_LOST, "Does image or text alone do as well as both?", answers.answer_ablation),
+    (_NEW, "How large is the gap from training to new samples?", _figure(answers.answer_training)),
+    (_NEW, "Is accuracy lower where training samples are few?", answers.answer_coverage),
+    (_NOISE, "Are losses extreme, or do they jump?", answers.answer_losses),
+    (_NOISE, "What share of the data is mismatched?", answers.answer_noise),
+    (_DESIGN, "Are conclusions safe?", answers.answer_design),
+    (_LIST, "Accuracy and F1 by type of question", answers.answer_types),
+    (_LIST, "Localisation and attention-box IoU", _figure(answers.answer_looked)),
+    (_LIST, "Top-k inclusion", _figure(answers.answer_top_k)),
+    (_LIST, "Calibration and predictive entropy", answers.answer_calibration),
+    (_LIST, "Drop from training to new domains", _figure(answers.answer_domains)),
+    (_LIST, "Noise ratio", answers.answer_noise),
+    (_RULES, "Mismatch above 20 %: clean the data?", answers.answer_rule_noise),
+    (_RULES, "Good in training, bad on new data: pretrain or augment?", answers.answer_rule_generalisation),
+    (_RULES, "Attention and IoU low: spatial alignment?", answers.answer_rule_alignment),
+    (_RULES, "Right answer in the first few but not first: ambiguity?", answers.answer_rule_ambiguity),
 )

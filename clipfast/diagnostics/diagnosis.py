@@ -10,8 +10,10 @@ import numpy as np
 from clipfast.diagnostics.clusters import Agreement, ErrorCluster, cluster_agreement, error_clusters
 from clipfast.diagnostics.features import FEATURES, Features, Measured, sample_features
 from clipfast.diagnostics.groups import FrequencyTable, GroupTable, accuracy_by_frequency, grouped_errors
+from clipfast.diagnostics.learned import LearnedCauses, learn_causes
 from clipfast.diagnostics.localisation import Localisation, localisation, measure_attention
-from clipfast.diagnostics.mismatch import NoiseEstimate, noise_of_labels, noise_of_pairs, pair_ranks
+from clipfast.diagnostics.mismatch import NoiseEstimate, noise_of_labels, noise_of_pairs
+from clipfast.diagnostics.modalities import Modalities, measure_modalities
 from clipfast.diagnostics.ood import DistanceScore, Drop, NoveltyScores, domain_drop, novelty
 from clipfast.diagnostics.pairs import PairDistributions, pair_distributions
 from clipfast.diagnostics.predictions import Bools, Predictions
@@ -22,7 +24,7 @@ from clipfast.diagnostics.uncertainty import Calibration, TopK, calibration, top
 from clipfast.errors import DataError, UndefinedMetricError
 from clipfast.metrics.intervals import Interval, wilson_interval
 
-__all__ = ["DiagnoseOptions", "Diagnosis", "FeatureRow", "Modalities", "diagnose"]
+__all__ = ["DiagnoseOptions", "Diagnosis", "FeatureRow", "diagnose"]
 
 _FEW = 30
 
@@ -44,25 +46,6 @@ class DiagnoseOptions:
     novelty: DistanceScore = "mahalanobis"
     false_positive_rate: float = 0.05
     seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Modalities:
-    """Accuracy with parts of the input taken away, over the judged samples that have the figure; None where unknown.
-
-    Attributes:
-        full: With everything, on all judged samples.
-        image_only: Without the text.
-        text_only: Without the image.
-        no_context: Without the words around the keyword.
-        single_suffices: Share of samples that image or text alone answers rightly.
-    """
-
-    full: Interval
-    image_only: Interval | None
-    text_only: Interval | None
-    no_context: Interval | None
-    single_suffices: Interval | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +83,7 @@ class Diagnosis:
         label_noise: Estimated share of wrong labels.
         pair_noise: Estimated share of mismatched pairs.
         review: What people found.
+        learned: What a classifier made of their verdicts; None where they are too few.
         features: Medians of the features.
         of_samples: Features of every judged sample.
         triage: Causes and priorities.
@@ -127,6 +111,7 @@ class Diagnosis:
     label_noise: NoiseEstimate | None
     pair_noise: NoiseEstimate | None
     review: ReviewResult | None
+    learned: LearnedCauses | None
     features: tuple[FeatureRow, ...]
     of_samples: Features
     triage: Triage
@@ -165,8 +150,12 @@ def diagnose(
     tick()
     features = sample_features(predictions, Measured(attention, far), seed=chosen.seed)
     tick()
+    table = chosen.rules or default_rules()
     review, settled = (None, None) if verdicts is None else apply_verdicts(predictions, verdicts)
-    found = triage(predictions, features, chosen.rules or default_rules(), settled)
+    learned = None
+    if settled is not None:
+        learned, settled = learn_causes(features, right[features.rows], table, settled)
+    found = triage(predictions, features, table, settled)
     tick()
     columns = [name for name in predictions.columns if name != "split"]
     groups = [grouped_errors(predictions, name, seed=chosen.seed) for name in ["class", *columns]]
@@ -177,7 +166,7 @@ def diagnose(
     clusters = error_clusters(predictions, seed=chosen.seed)
     agreement = cluster_agreement(predictions, seed=chosen.seed)
     tick()
-    pairs, pair_noise = _pairs(predictions, chosen.seed)
+    pairs, pair_noise = _pairs(predictions, features, chosen.seed)
     tick()
     known_noise = noise_of_labels(predictions.labels[features.rows], predictions.probs[features.rows], _fair(features))
     both = train.any() and not train.all()
@@ -199,10 +188,11 @@ def diagnose(
         novelty=far,
         drops=_drops(predictions, far),
         localisation=localisation(predictions, attention),
-        modalities=_modalities(predictions),
+        modalities=measure_modalities(predictions),
         label_noise=known_noise,
         pair_noise=pair_noise,
         review=review,
+        learned=learned,
         features=_feature_rows(features, right[features.rows]),
         of_samples=features,
         triage=found,
@@ -236,7 +226,9 @@ def _fair(features: Features) -> Bools:
     return fair
 
 
-def _pairs(predictions: Predictions, seed: int) -> tuple[PairDistributions | None, NoiseEstimate | None]:
+def _pairs(
+    predictions: Predictions, features: Features, seed: int
+) -> tuple[PairDistributions | None, NoiseEstimate | None]:
     rows = np.flatnonzero(predictions.judged)
     images, texts = predictions.image_rows, predictions.text_rows
     if images is None or texts is None or images.shape != texts.shape or len(rows) < 3:
@@ -245,7 +237,7 @@ def _pairs(predictions: Predictions, seed: int) -> tuple[PairDistributions | Non
         found = pair_distributions(images[rows], texts[rows], seed=seed)
     except UndefinedMetricError:  # one text for all: there are no wrong pairs
         return None, None
-    return found, noise_of_pairs(pair_ranks(images[rows], texts[rows], seed=seed))
+    return found, noise_of_pairs(features.column("pair_rank"))
 
 
 def _entropies(features: Features, right: Bools) -> tuple[float | None, float | None]:
@@ -259,33 +251,16 @@ def _drops(predictions: Predictions, far: NoveltyScores | None) -> tuple[Drop, .
     right, judged, train = predictions.right, predictions.judged, predictions.in_training
     found = [domain_drop(right, train, judged & ~train, ("train", "judged"))]
     if far is not None:
-        found.append(domain_drop(right, judged & ~far.new, judged & far.new, ("like the training data", "unlike it")))
+        found.append(
+            domain_drop(
+                right, judged & ~far.new, judged & far.new, ("samples like the training data", "samples unlike it")
+            )
+        )
     if "domain" in predictions.columns and train.any() and not train.all():
         domain = predictions.columns["domain"]
         seen = np.isin(domain, np.unique(domain[train]))
         found.append(domain_drop(right, judged & seen, judged & ~seen, ("domains trained on", "other domains")))
     return tuple(drop for drop in found if drop is not None)
-
-
-def _modalities(predictions: Predictions) -> Modalities:
-    judged, labels = predictions.judged, predictions.labels
-    hits: dict[str, Bools] = {}
-    shares: dict[str, Interval | None] = {}
-    known = judged.copy()
-    for name in ("image_only", "text_only", "no_context"):
-        given = getattr(predictions, name)
-        shares[name] = None
-        if given is None:
-            continue
-        there = judged & ~np.isnan(given[:, 0])
-        hits[name] = there & (np.nan_to_num(given, nan=-1).argmax(axis=1) == labels)
-        shares[name] = wilson_interval(int(hits[name].sum()), int(there.sum())) if there.any() else None
-        known &= there if name != "no_context" else known
-    single = None
-    if "image_only" in hits and "text_only" in hits and known.any():
-        single = wilson_interval(int((known & (hits["image_only"] | hits["text_only"])).sum()), int(known.sum()))
-    full = wilson_interval(int((judged & predictions.right).sum()), int(judged.sum()))
-    return Modalities(full, shares["image_only"], shares["text_only"], shares["no_context"], single)
 
 
 def _feature_rows(features: Features, right: Bools) -> tuple[FeatureRow, ...]:
@@ -304,7 +279,7 @@ def _warnings(predictions: Predictions) -> tuple[str, ...]:
     found = []
     if int(judged.sum()) < _FEW:
         found.append(
-            f"Only {int(judged.sum())} samples are judged: intervals are wide, and what is usual cannot be told. "
+            f"Only {_counted(int(judged.sum()), 'judged')}: intervals are wide, and what is usual cannot be told. "
             f"Take {_FEW} or more, better some hundreds."
         )
     if wrong == 0:
@@ -315,8 +290,12 @@ def _warnings(predictions: Predictions) -> tuple[str, ...]:
             "same order, and that labels and classes name the same things."
         )
     elif wrong < 10:
-        found.append(f"Only {wrong} samples are wrong: shares of causes are guesses.")
+        found.append(f"Only {_counted(wrong, 'wrong')}: shares of causes are guesses.")
     train = predictions.in_training
     if train.all():
         found.append("All samples are of the training split: nothing can be said of new samples.")
     return tuple(found)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"1 sample is {what}" if count == 1 else f"{count} samples are {what}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
 from clipfast.diagnostics.predictions import Bools, Doubles, Predictions
-from clipfast.errors import ShapeError
+from clipfast.diagnostics.uncertainty import energy
+from clipfast.errors import DataError, ShapeError
 from clipfast.metrics.intervals import Interval, wilson_interval
 from clipfast.types import Floats, Ints
 
@@ -26,12 +27,13 @@ __all__ = [
     "threshold_at",
 ]
 
-DistanceScore: TypeAlias = Literal["knn", "mahalanobis"]
+DistanceScore: TypeAlias = Literal["knn", "mahalanobis", "energy"]
 
 _NEIGHBOURS = 10
 _MOST_REFERENCES = 4096
 _CHUNK = 2048
 _PER_CLASS = 5  # references
+_FEWEST = 20  # training samples
 
 
 def k_nearest(rows: Floats, references: Floats, k: int, *, own: Ints | None = None) -> tuple[Ints, Floats]:
@@ -125,7 +127,7 @@ def shrunk_covariance(centred: Doubles) -> Doubles:
     return shrunk
 
 
-_SCORES: Mapping[DistanceScore, Callable[[Floats, Floats, Ints], Doubles]] = MappingProxyType(
+_DISTANCES: Mapping[str, Callable[[Floats, Floats, Ints], Doubles]] = MappingProxyType(
     {
         "knn": lambda rows, references, _: knn_distance(rows, references, k=min(_NEIGHBOURS, len(references))),
         "mahalanobis": _mahalanobis,
@@ -180,7 +182,9 @@ def novelty(
     """Score how far each sample's image (else its text) is from the training samples.
 
     Half of the training samples (of many, 4,096) are references; the other half, which the references do not know,
-    gives the threshold. None without embeddings or with fewer than 20 training samples.
+    gives the threshold. None without embeddings or with fewer than 20 training samples. "energy" needs the scores
+    that the probabilities were made of instead of embeddings; all training samples give its threshold, and as the model
+    has seen them, more new samples are above it than the rate says.
 
     Mahalanobis distance is the default: it counts each direction by how much the training data vary along it, so it
     sees a shift along one in which they hardly do (a lamp, a camera). Cosines to neighbours are ruled by the directions
@@ -188,16 +192,26 @@ def novelty(
 
     Raises:
         ShapeError: The method or the rate is unknown.
+        DataError: "energy" is asked for, and a sample has no scores.
     """
-    rows = predictions.image_rows if predictions.image_rows is not None else predictions.text_rows
+    known = get_args(DistanceScore)
+    if method not in known:
+        raise ShapeError(f"method must be one of {', '.join(known)}; got {method!r}.")
     train = np.flatnonzero(predictions.in_training)
-    if method not in _SCORES:
-        raise ShapeError(f"method must be one of {', '.join(_SCORES)}; got {method!r}.")
-    if rows is None or len(train) < 20 or not predictions.judged.any():
+    if len(train) < _FEWEST or not predictions.judged.any():
         return None
-    shuffled = np.random.default_rng(seed).permutation(train)[: 2 * _MOST_REFERENCES]
-    references, held = shuffled[: len(shuffled) // 2], shuffled[len(shuffled) // 2 :]
-    scores = _SCORES[method](rows, rows[references], predictions.labels[references])
+    if method == "energy":
+        if predictions.logits is None or np.isnan(predictions.logits).any():
+            raise DataError("novelty by energy needs `scores` (logits) of every sample; `probs` have no energy.")
+        scores, held, references = energy(predictions.logits), train, len(train)
+    else:
+        rows = predictions.image_rows if predictions.image_rows is not None else predictions.text_rows
+        if rows is None:
+            return None
+        shuffled = np.random.default_rng(seed).permutation(train)[: 2 * _MOST_REFERENCES]
+        references = len(shuffled) // 2
+        first, held = shuffled[:references], shuffled[references:]
+        scores = _DISTANCES[method](rows, rows[first], predictions.labels[first])
     usual = np.sort(scores[held])
     return NoveltyScores(
         method=method,
@@ -205,7 +219,7 @@ def novelty(
         ranks=np.searchsorted(usual, scores, side="left") / len(usual),
         threshold=threshold_at(usual, false_positive_rate),
         false_positive_rate=false_positive_rate,
-        references=len(references),
+        references=references,
     )
 
 

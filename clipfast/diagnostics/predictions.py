@@ -55,6 +55,7 @@ class Predictions:
         image_only: Probabilities without the text, (n, c) float64, NaN where unknown.
         text_only: Probabilities without the image, likewise.
         no_context: Probabilities without the words around the keyword, likewise.
+        logits: What `probs` were made of, where scores were given, (n, c) float64, NaN where unknown; for the energy.
         image_rows: Embeddings of the images, unit rows (n, e) float32.
         text_rows: Embeddings of the texts, unit rows (n, e) float32.
     """
@@ -74,6 +75,7 @@ class Predictions:
     image_only: Doubles | None = None
     text_only: Doubles | None = None
     no_context: Doubles | None = None
+    logits: Doubles | None = None
     image_rows: Floats | None = None
     text_rows: Floats | None = None
 
@@ -88,7 +90,7 @@ class Predictions:
             raise ShapeError(f"labels must be in 0 ... {width - 1}; got {self.labels.min()} ... {self.labels.max()}.")
         if not np.allclose(self.probs.sum(axis=1), 1, atol=1e-6) or (self.probs < 0).any():
             raise ShapeError("rows of probs must be probabilities that sum to 1. Divide each row by its sum.")
-        for name in ("image_only", "text_only", "no_context"):
+        for name in ("image_only", "text_only", "no_context", "logits"):
             given = getattr(self, name)
             if given is not None and given.shape != (count, width):
                 raise ShapeError(f"{name} must be ({count}, {width}); got {given.shape}.")
@@ -117,9 +119,13 @@ class Predictions:
 
     @property
     def in_training(self) -> Bools:
-        """Which samples the model was trained on, as far as the data say, (n,) bool."""
+        """Which samples the model was trained on, as far as the data say, (n,) bool; "Train" is "train"."""
         split = self.columns.get("split")
-        return np.zeros(len(self), bool) if split is None else np.isin(split, sorted(TRAIN_SPLITS))
+        if split is None:
+            return np.zeros(len(self), bool)
+        names, which = np.unique(split, return_inverse=True)
+        found: Bools = np.array([name.strip().lower() in TRAIN_SPLITS for name in names.tolist()], bool)[which]
+        return found
 
     @property
     def judged(self) -> Bools:

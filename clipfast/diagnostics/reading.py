@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,12 @@ def read_predictions(path: Path, *, embeddings: Path | None = None) -> Predictio
     reader = _Reader(path, lines, _classes(path, header, lines))
     ids = tuple(str(record.id) for _, record in lines)
     image_rows, text_rows = read_embeddings(embeddings, ids) if embeddings else (None, None)
+    probs, logits = reader.own_probs()
     return Predictions(
         ids=ids,
         classes=tuple(reader.numbers),
         labels=reader.labels(),
-        probs=reader.own_probs(),
+        probs=probs,
         texts=reader.names(lambda record: record.text),
         images=reader.names(lambda record: record.image),
         columns=reader.columns(),
@@ -55,6 +57,7 @@ def read_predictions(path: Path, *, embeddings: Path | None = None) -> Predictio
         image_only=reader.other_probs("image_only_probs"),
         text_only=reader.other_probs("text_only_probs"),
         no_context=reader.other_probs("no_context_probs"),
+        logits=logits,
         image_rows=image_rows,
         text_rows=text_rows,
     )
@@ -68,27 +71,40 @@ def read_embeddings(path: Path, ids: Sequence[str]) -> tuple[Floats | None, Floa
     """
     if not path.is_file():
         raise DataError(f"No file at {path}. Write a .npz with ids, and image or text.")
-    if path.stat().st_size > _MAX_EMBEDDING_BYTES:
-        raise DataError(f"{path} is larger than {_MAX_EMBEDDING_BYTES >> 30} GB. Take fewer samples.")
+    try:
+        with zipfile.ZipFile(path) as members:
+            size = sum(member.file_size for member in members.infolist())
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not a readable .npz of plain arrays ({error}).") from error
+    if size > _MAX_EMBEDDING_BYTES:
+        raise DataError(f"{path} holds more than {_MAX_EMBEDDING_BYTES >> 30} GB. Take fewer samples.")
     try:
         with np.load(path, allow_pickle=False) as archive:
             held = {name: np.asarray(archive[name]) for name in ("ids", "image", "text") if name in archive.files}
-    except (ValueError, OSError, KeyError, EOFError) as error:
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a readable .npz of plain arrays ({error}).") from error
     if "ids" not in held or len(held) < 2:
         raise DataError(f"{path} must hold `ids` and `image` or `text`; it holds {sorted(held) or 'none of them'}.")
-    place = {name: row for row, name in enumerate(held["ids"].astype(str).tolist())}
+    named = held["ids"].astype(str).ravel().tolist()
+    place = {name: row for row, name in enumerate(named)}
+    if len(place) != len(named):
+        twice = next(name for row, name in enumerate(named) if place[name] != row)
+        raise DataError(f"{path}: ids must be unique; {twice!r} is there more than once. Keep one row an id.")
     lacking = [name for name in ids if name not in place]
     if lacking:
         raise DataError(f"{path} lacks {len(lacking)} of {len(ids)} ids, such as {lacking[0]!r}. Embed every sample.")
     order = np.array([place[name] for name in ids], np.int64)
-    image, text = (_unit(path, name, held[name], order) if name in held else None for name in ("image", "text"))
+    for name in held.keys() - {"ids"}:
+        rows = held[name]
+        if rows.ndim != 2 or rows.dtype.kind != "f" or len(rows) != len(named) or not np.isfinite(rows).all():
+            raise DataError(
+                f"{path}: {name} must be finite floats ({len(named)}, e), one row an id; got {rows.dtype} {rows.shape}."
+            )
+    image, text = (_unit(held[name], order) if name in held else None for name in ("image", "text"))
     return image, text
 
 
-def _unit(path: Path, name: str, rows: NDArray[Any], order: Ints) -> Floats:
-    if rows.ndim != 2 or rows.dtype.kind != "f" or len(rows) <= int(order.max()) or not np.isfinite(rows).all():
-        raise DataError(f"{path}: {name} must be finite floats (n, e), one row an id; got {rows.dtype} {rows.shape}.")
+def _unit(rows: NDArray[Any], order: Ints) -> Floats:
     picked = rows[order].astype(np.float32)
     norms = np.linalg.norm(picked, axis=1, keepdims=True)
     unit: Floats = picked / np.maximum(norms, np.finfo(np.float32).tiny)
@@ -136,7 +152,14 @@ class _Reader:
         found = np.empty(len(self.lines), np.int64)
         for at, (number, record) in enumerate(self.lines):
             label = record.label
-            known = label if isinstance(label, int) else self.numbers.get(label, -1)
+            known = self.numbers.get(str(label), -1)
+            if isinstance(label, int):
+                if known not in {-1, label}:
+                    raise self.fail(
+                        number, f"label {label} can be read in two ways: as the class named {str(label)!r} and as "
+                        f'class number {label}. Write the name, "label": "{label}".'
+                    )  # fmt: skip
+                known = label
             if not 0 <= known < len(self.numbers):
                 names = ", ".join(list(self.numbers)[:8])
                 raise self.fail(
@@ -147,7 +170,8 @@ class _Reader:
             found[at] = known
         return found
 
-    def own_probs(self) -> Doubles:
+    def own_probs(self) -> tuple[Doubles, Doubles | None]:
+        """Return probabilities, and the scores that they were made of where scores were given."""
         values = np.zeros((len(self.lines), len(self.numbers)))
         scored = np.zeros(len(self.lines), bool)
         for at, (number, record) in enumerate(self.lines):
@@ -158,11 +182,16 @@ class _Reader:
             row = record.probs if record.probs is not None else record.scores
             assert row is not None  # noqa: S101  # said above; for the type checker
             values[at] = self.row(number, row, fill=-np.inf if scored[at] else 0.0)
+            if scored[at] and not np.isfinite(values[at].max()):
+                raise self.fail(
+                    number, "scores must hold a finite number for one class at least. Give logits by class."
+                )
+        logits: Doubles | None = None
         if scored.any():
-            logits = values[scored] - values[scored].max(axis=1, keepdims=True)
-            weights = np.exp(logits)
+            logits = np.where(scored[:, None], values, np.nan)
+            weights = np.exp(values[scored] - values[scored].max(axis=1, keepdims=True))
             values[scored] = weights / weights.sum(axis=1, keepdims=True)
-        return self.summing_to_1(values, np.arange(len(values)), "probs")
+        return self.summing_to_1(values, np.arange(len(values)), "probs"), logits
 
     def other_probs(self, name: str) -> Doubles | None:
         rows = [(at, number, getattr(record, name)) for at, (number, record) in enumerate(self.lines)]
@@ -264,9 +293,9 @@ class _Reader:
             not isinstance(one, np.ndarray)
             or one.ndim != 2
             or one.dtype.kind not in "iuf"
-            or not 0 < one.size <= _MAX_GRID**2
+            or not 2 <= one.size <= _MAX_GRID**2
         ):
-            raise self.fail(number, f"attention must be (gh, gw) numbers, at most {_MAX_GRID} x {_MAX_GRID}.")
+            raise self.fail(number, f"attention must be (gh, gw) numbers, 2 to {_MAX_GRID} x {_MAX_GRID} of them.")
         if not np.isfinite(one).all() or (one < 0).any() or one.sum() <= 0:
             raise self.fail(
                 number, "attention must be finite, at least 0, and not 0 everywhere. Shift or clip the map."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
@@ -14,6 +15,7 @@ __all__ = ["MAX_LINES", "MAX_LINE_BYTES", "CaptionRecord", "Header", "Prediction
 
 MAX_LINES = 2_000_000
 MAX_LINE_BYTES = 16 << 20
+_HEADER = re.compile(rb'\s*\{\s*"classes"\s*:')
 
 Box: TypeAlias = tuple[float, float, float, float]
 Row: TypeAlias = list[float] | dict[str, float]
@@ -119,7 +121,7 @@ def read_records(path: Path, kind: type[_R]) -> tuple[Header | None, list[tuple[
     found: list[tuple[int, _R]] = []
     first_line: dict[str, int] = {}
     for number, line in _lines(path):
-        if not found and header is None and line.lstrip()[:12].startswith(b'{"classes"'):
+        if not found and header is None and _HEADER.match(line):
             header = _decoded(msgspec.json.Decoder(Header), line, path, number)
             continue
         record = _decoded(decoder, line, path, number)

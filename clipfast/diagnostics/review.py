@@ -21,6 +21,7 @@ from clipfast.storage import atomic_write
 from clipfast.types import Ints
 
 __all__ = [
+    "MODEL_AT_FAULT",
     "NOISE_RULE",
     "VERDICTS",
     "ReviewItem",
@@ -47,6 +48,10 @@ VERDICTS: Mapping[str, Cause | None] = MappingProxyType(
 )
 """What a reviewer may say, and the cause that it settles."""
 
+MODEL_AT_FAULT = -2
+"""Of a sample that is "fine": neither noise nor ambiguity nor a missing modality, but which fault, nobody said."""
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets compute
 _MAX_BYTES = 256 << 20
 _COLUMNS = ("id", "stratum", "image", "text", "label", "predicted", "confidence", "cause", "verdict", "note")
 
@@ -125,7 +130,7 @@ def write_review(
             "",
             "",
         ]
-        writer.writerow([cells[0], *(f"'{cell}" if cell[:1] in {"=", "+", "-", "@"} else cell for cell in cells[1:])])
+        writer.writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells])
     with atomic_write(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8-sig")  # so that Excel shows Chinese
 
@@ -137,14 +142,14 @@ def read_verdicts(path: Path, predictions: Predictions) -> dict[int, str]:
         Verdict by sample number.
 
     Raises:
-        DataError: The file is missing or too large, lacks a column, names an unknown sample or verdict, or names a
-            sample twice.
+        DataError: The file is missing or too large, lacks a column, names an unknown sample or verdict, one that is
+            not judged, or one twice.
     """
     if not path.is_file():
         raise DataError(f"No file at {path}. Write one with: clipfast diagnose review export")
     if path.stat().st_size > _MAX_BYTES:
         raise DataError(f"{path} is larger than {_MAX_BYTES >> 20} MB; verdicts are a short list.")
-    row_of = {name: row for row, name in enumerate(predictions.ids)}
+    row_of, judged = {name: row for row, name in enumerate(predictions.ids)}, predictions.judged
     found: dict[int, str] = {}
     try:
         reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")))
@@ -155,12 +160,19 @@ def read_verdicts(path: Path, predictions: Predictions) -> dict[int, str]:
         raise DataError(f"{path} must have the columns id and verdict; it has {reader.fieldnames}.")
     for number, line in enumerate(lines, start=2):
         name, verdict = line["id"] or "", (line["verdict"] or "").strip().lower()
+        if name not in row_of and name.startswith(tuple(f"'{sign}" for sign in _FORMULA)):
+            name = name[1:]  # as `write_review` wrote it
         if not verdict:
             continue
         if verdict not in VERDICTS:
             raise DataError(f"{path}, line {number}: verdict must be one of {', '.join(VERDICTS)}; got {verdict!r}.")
         if name not in row_of:
             raise DataError(f"{path}, line {number}: there is no sample {name!r} among the predictions.")
+        if not judged[row_of[name]]:
+            raise DataError(
+                f"{path}, line {number}: sample {name!r} is of the training split, which is not judged. Remove the "
+                "line."
+            )
         if row_of[name] in found:
             raise DataError(f"{path}, line {number}: sample {name!r} has a verdict already. Keep one.")
         found[row_of[name]] = verdict
@@ -206,7 +218,7 @@ def apply_verdicts(predictions: Predictions, verdicts: Mapping[int, str]) -> tup
     tally = {stratum: [0, 0] for stratum in (False, True)}  # noisy, looked at; by whether the answer is right
     for row, verdict in verdicts.items():
         cause = VERDICTS[verdict]
-        settled[row] = CAUSES.index(cause) if cause is not None else (-2 if verdict == "fine" else -1)
+        settled[row] = CAUSES.index(cause) if cause is not None else (MODEL_AT_FAULT if verdict == "fine" else -1)
         if verdict != "unsure":
             tally[bool(right[row])][0] += cause == "noise"
             tally[bool(right[row])][1] += 1

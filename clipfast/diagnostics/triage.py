@@ -8,6 +8,7 @@ import numpy as np
 
 from clipfast.diagnostics.features import Features
 from clipfast.diagnostics.predictions import Bools, Doubles, Predictions
+from clipfast.diagnostics.review import MODEL_AT_FAULT
 from clipfast.diagnostics.rules import CANNOT_TELL, CAUSES, RuleTable
 from clipfast.metrics.intervals import Interval, wilson_interval
 from clipfast.types import Ints
@@ -107,7 +108,7 @@ def triage(predictions: Predictions, features: Features, table: RuleTable, settl
         features: Of the judged ones.
         table: Rules.
         settled: Causes that people have settled, (n,) int64 by sample: a number of `CAUSES`, -1 nothing said, -2 the
-            labels and inputs are fine, so neither noise, ambiguity nor a missing modality.
+            labels and inputs are fine, so neither noise, ambiguity nor a missing modality (`MODEL_AT_FAULT`).
 
     Returns:
         Causes and findings; without a wrong sample, findings of 0 samples.
@@ -137,7 +138,7 @@ def triage(predictions: Predictions, features: Features, table: RuleTable, settl
 def _with_reviews(table: RuleTable, causes: Ints, weights: Doubles, settled: Ints) -> tuple[Ints, Doubles]:
     """Let people's word stand above the rules'."""
     mended, causes = weights.copy(), causes.copy()
-    fine = np.flatnonzero(settled == -2)
+    fine = np.flatnonzero(settled == MODEL_AT_FAULT)
     for name in ("noise", "ambiguity", "missing modality"):
         mended[fine, CAUSES.index(name)] = 0.0
     if len(fine):

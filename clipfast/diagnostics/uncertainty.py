@@ -86,11 +86,13 @@ class TopK:
         ks: The numbers k.
         inclusion: Share of judged samples, with interval, for each k.
         rescued: Share of wrong samples whose label is among the largest k; None if nothing is wrong.
+        by_chance: What `rescued` would be if the other classes stood in random order: (k - 1) / (c - 1).
     """
 
     ks: tuple[int, ...]
     inclusion: tuple[Interval, ...]
     rescued: tuple[Interval | None, ...]
+    by_chance: tuple[float, ...]
 
 
 def top_k_inclusion(predictions: Predictions, ks: tuple[int, ...] = (1, 3, 5)) -> TopK:
@@ -103,6 +105,7 @@ def top_k_inclusion(predictions: Predictions, ks: tuple[int, ...] = (1, 3, 5)) -
         kept,
         tuple(wilson_interval(int((ranks <= k).sum()), len(ranks)) for k in kept),
         tuple(wilson_interval(int(((ranks > 1) & (ranks <= k)).sum()), wrong) if wrong else None for k in kept),
+        tuple((k - 1) / (len(predictions.classes) - 1) for k in kept),
     )
 
 

@@ -83,12 +83,14 @@ def zero_shot_predictions(
         raise DataError(f"splits must be as many as samples, {len(ids)}; got {len(splits)}.")
     images = np.concatenate(rows)
     truth = np.array(labels, np.int64)
+    logits = (images @ names.T).astype(np.float64) / chosen.temperature
     return Predictions(
         ids=tuple(ids),
         classes=tuple(classes),
         labels=truth,
-        probs=apply_temperature((images @ names.T).astype(np.float64), chosen.temperature),
+        probs=apply_temperature(logits, 1.0),
         columns={} if splits is None else {"split": np.array(list(splits), dtype=np.str_)},
+        logits=logits,
         image_rows=images,
         text_rows=names[truth],
     )

@@ -210,7 +210,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if reason:
             sys.stderr.write(f"{name}: {reason}\n")
     if all(reasons.values()):
-        sys.stderr.write("Nothing was checked: this machine cannot run a GPU provider.\n")
+        sys.stderr.write(
+            "Nothing was checked; this is not yet run on a GPU: no GPU provider can run on this machine.\n"
+        )
         return 2
     rows: list[Timing] = []
     try:

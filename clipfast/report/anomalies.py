@@ -59,7 +59,7 @@ class ScoreWriter:
         panels = [small, overlay(small, np.clip(at_size(heat[None], small.shape[:2])[0], 0, 1))]
         save_png(
             self._folder / "overlays" / f"{name}.png",
-            contact_sheet(panels, ["image", f"{verdict} {scores.image[0]:.4g}"], columns=2),
+            contact_sheet(panels, ["image", f"{verdict} {scores.image[0]:z.4g}"], columns=2),
         )
         mask = at_size(scores.pixel, shown.shape[:2])[0] > self._decision.pixel_threshold
         save_png(self._folder / "masks" / f"{name}.png", mask.astype(np.uint8) * 255)

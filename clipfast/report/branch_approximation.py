@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from clipfast.anomaly.grid_branches import read_cell_branches
-from clipfast.anomaly.grid_directory import GridDirectory
-from clipfast.anomaly.grid_plan import Cell
-from clipfast.anomaly.grid_records import LEVELS, CellResult, GridResults, LevelResult, Task
+from clipfast.anomaly.grid.branches import read_cell_branches
+from clipfast.anomaly.grid.directory import GridDirectory
+from clipfast.anomaly.grid.plan import Cell
+from clipfast.anomaly.grid.records import LEVELS, CellResult, GridResults, LevelResult, Task
 from clipfast.anomaly.owner_metrics import approximate_branch_aurocs
 
 __all__ = ["Approximation", "approximations"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET  # elements are built here, nothing is parsed
 
-from clipfast.anomaly.grid_records import Task
+from clipfast.anomaly.grid.records import Task
 from clipfast.report.branch_rows import BranchRow, WeakShare
 from clipfast.report.branch_tests import ModeTest
 from clipfast.report.svg import dumbbell_chart, save_svg, share_chart

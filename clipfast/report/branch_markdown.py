@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from clipfast.anomaly.grid_records import GridResults, Spread, Task
+from clipfast.anomaly.grid.records import GridResults, Spread, Task
 from clipfast.anomaly.modes import MODES
 from clipfast.report.branch_approximation import Approximation
 from clipfast.report.branch_rows import PREFIXES, BranchRow, WeakShare
@@ -14,6 +14,7 @@ from clipfast.report.branch_sentences import (
     approximation_sentence,
     mode_sentences,
     share_sentence,
+    sharing_sentences,
     test_sentence,
 )
 from clipfast.report.branch_tests import BranchTest, Ends, ImageIntervals, ModeTest, TaskFigures
@@ -81,6 +82,8 @@ def _head(found: BranchFindings) -> str:
 def _findings(found: BranchFindings) -> str:
     shares = [share_sentence(share) for share in found.shares if share.by == "all"]
     lines = [*shares, *map(test_sentence, found.tests), *mode_sentences(found.modes)]
+    if lines:
+        lines += [sentence for each in found.results for sentence in sharing_sentences(each.dataset, each.classes)]
     if found.approximations:
         lines.append(approximation_sentence(found.approximations))
     if not lines:
@@ -268,7 +271,8 @@ def _reasons(results: GridResults) -> Iterable[str]:
                 )
     for each in results.classes:
         if each.empty_masks:
-            yield f"{results.dataset} {each.name}: {each.empty_masks} damaged images whose mask holds nothing"
+            empty = f"{each.empty_masks} damaged images whose mask holds nothing at the size of maps"
+            yield f"{results.dataset} {each.name}: {empty}"
 
 
 def _chart(found: BranchFindings, name: str) -> str:
@@ -278,7 +282,7 @@ def _chart(found: BranchFindings, name: str) -> str:
 def _spread(spread: Spread | None, interval: ImageIntervals | None = None, mode: str = "") -> str:
     if spread is None:
         return "-"
-    shown = _hundred(spread.mean) + ("" if spread.std is None else f" ± {100 * spread.std:.1f}")
+    shown = _hundred(spread.mean) + ("" if spread.std is None else f" ± {100 * spread.std:z.1f}")
     if interval is not None and mode in interval.modes:
         _, low, high = interval.modes[mode]
         shown += f" [{_hundred(low)}, {_hundred(high)}]"
@@ -299,11 +303,11 @@ def _points(value: float, low: float | None, high: float | None) -> str:
 
 
 def _hundred(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}"
+    return "-" if share is None else f"{100 * share:z.1f}"
 
 
 def _signed(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:+.1f}"
+    return "-" if share is None else f"{100 * share:+z.1f}"
 
 
 def _of(count: int, rows: int) -> str:

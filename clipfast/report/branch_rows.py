@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from clipfast.anomaly.grid_records import LEVELS, CellResult, GridResults, Spread, SummaryRow, Task
+from clipfast.anomaly.grid.records import LEVELS, CellResult, GridResults, Spread, SummaryRow, Task
 from clipfast.anomaly.modes import MODES
 
 __all__ = ["PREFIXES", "BranchRow", "WeakShare", "Weaker", "branch_rows", "judging_modes", "weak_shares"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clipfast.anomaly.grid_records import LEVELS, ClassRecord, GridResults, Task
+from clipfast.anomaly.grid.records import LEVELS, ClassRecord, GridResults, Task
 from clipfast.datasets.inspection import GOOD
 from clipfast.errors import UndefinedMetricError
 from clipfast.metrics import holm_adjusted
@@ -37,6 +37,7 @@ __all__ = [
 Ends = tuple[float, float | None, float | None]
 """A figure with the ends of its 95 % interval; without them where there are too few units."""
 
+_ROUNDING = 1e-12  # means of the same figures in another order
 _OPTIONS = BootstrapOptions(method="percentile", resamples=2000)
 
 
@@ -54,8 +55,12 @@ class BranchTest:
         low: Lower end of its interval over classes; None for fewer than two classes.
         high: Upper end.
         p_value: Of the permutation test; None for fewer than two classes.
-        p_holm: Adjusted over the tests of the report.
+        p_holm: Adjusted over the tests of its family in which anything differs: the comparisons of branches, or the
+            modes beside the memory. 1 where nothing differs, None without a p-value.
         classes: How many.
+        differing: In how many of them the two figures differ.
+        least: The smallest adjusted p-value that so many classes and tests allow, were all signs to agree; None where
+            nothing differs or is tested.
     """
 
     name: str
@@ -69,6 +74,8 @@ class BranchTest:
     p_value: float | None
     p_holm: float | None
     classes: int
+    differing: int
+    least: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +218,8 @@ def mode_tests(results: Iterable[GridResults], *, seed: int) -> list[ModeTest]:
                     task,
                     mode,
                     float(np.mean([mine[key] for key in shared])),
-                    sum(each > 1e-12 for each in ahead),
-                    sum(each < -1e-12 for each in ahead),
+                    sum(each > _ROUNDING for each in ahead),
+                    sum(each < -_ROUNDING for each in ahead),
                     _tested(names, values[0], values[1], seed),
                 )
             )
@@ -283,20 +290,32 @@ def _tested(
 ) -> BranchTest:
     keys = sorted(first)
     one, other = np.array([first[key] for key in keys]), np.array([second[key] for key in keys])
+    other = np.where(np.abs(one - other) < _ROUNDING, one, other)
     low = high = p_value = None
     if len(keys) > 1:
         between = bootstrap_interval(np.mean, one - other, seed=seed, options=_OPTIONS)
         low, high = between.low, between.high
         p_value = permutation_test(one, other, seed=seed).p_value
     means = float(one.mean()), float(other.mean())
-    return BranchTest(*names, *means, float((one - other).mean()), low, high, p_value, None, len(keys))
+    difference, differing = float((one - other).mean()), int(np.count_nonzero(one - other))
+    return BranchTest(*names, *means, difference, low, high, p_value, None, len(keys), differing, None)
 
 
 def _with_holm(tests: Sequence[BranchTest]) -> list[BranchTest]:
-    tested = [at for at, test in enumerate(tests) if test.p_value is not None]
-    adjusted = list(tests)
-    if tested:
-        values = holm_adjusted([tests[at].p_value or 0.0 for at in tested]).tolist()
-        for at, value in zip(tested, values, strict=True):
-            adjusted[at] = replace(tests[at], p_holm=value)
+    """Adjust the tests in which anything differs: two names of one thing are no hypothesis, and cost the others none.
+
+    Which tests these are depends on the sizes of the differences alone, and permuting signs keeps these.
+    """
+    family = [test.p_value for test in tests if test.p_value is not None and test.differing]
+    values = iter(holm_adjusted(family).tolist())
+    first = len(family) * min((2.0 ** (1 - test.differing) for test in tests if test.differing), default=1.0)
+    adjusted = []
+    for test in tests:
+        if test.p_value is None:
+            adjusted.append(test)
+        elif not test.differing:
+            adjusted.append(replace(test, p_holm=1.0))
+        else:
+            least = min(1.0, max(first, 2.0 ** (1 - test.differing)))  # Holm's first step binds all others
+            adjusted.append(replace(test, p_holm=next(values), least=least))
     return adjusted

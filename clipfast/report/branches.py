@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from clipfast.anomaly.grid import TIMINGS_NAME
-from clipfast.anomaly.grid_records import GridResults
+from clipfast.anomaly.grid.records import GridResults
 from clipfast.anomaly.modes import MODES
 from clipfast.errors import ArtifactError, DataError
 from clipfast.report.branch_approximation import approximations

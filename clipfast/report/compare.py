@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,7 +56,7 @@ class ComparisonOfRuns:
         rows: Every figure that both have.
         only_first: Figures that only the first has, `system/metric`.
         only_second: Figures that only the second has.
-        settings: Settings that differ: name, first, second.
+        settings: Settings that differ: name ("maps.geometry"), first, second.
     """
 
     kind: str
@@ -115,9 +115,11 @@ def compare_results(
             for metric in shared
             if metrics is None or metric in metrics
         ]
-    if not rows:
+    found = {row.metric for row in rows}
+    if not rows or (metrics is not None and set(metrics) - found):
+        strangers = "" if metrics is None else f"; got {', '.join(name for name in metrics if name not in found)}"
         known = sorted({metric for each in first.series.values() for metric in each})
-        raise DataError(f"the two must share a metric; metrics of {first.folder} are {', '.join(known)}.")
+        raise DataError(f"the two must share a metric; metrics of {first.folder} are {', '.join(known)}{strangers}.")
     names = [
         {f"{system}/{metric}" for system, each in run.series.items() for metric in each} for run in (first, second)
     ]
@@ -195,6 +197,15 @@ def _with_holm(rows: list[ComparedMetric]) -> list[ComparedMetric]:
 
 
 def _different_settings(first: ResultDirectory, second: ResultDirectory) -> tuple[tuple[str, Any, Any], ...]:
-    one, other = first.content.get("settings") or {}, second.content.get("settings") or {}
+    one, other = (dict(_leaves(run.content.get("settings") or {})) for run in (first, second))
     names = sorted(set(one) | set(other))
     return tuple((name, one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name))
+
+
+def _leaves(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each setting by its name with dots: of nested ones, only what differs is worth a line."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value

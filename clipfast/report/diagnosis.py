@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from clipfast.diagnostics.checklist import CheckItem, checklist, share
+from clipfast.diagnostics.answers import share
+from clipfast.diagnostics.checklist import CheckItem, checklist
 from clipfast.diagnostics.diagnosis import Diagnosis
 from clipfast.diagnostics.features import FEATURES
+from clipfast.diagnostics.learned import LearnedCauses
 from clipfast.diagnostics.predictions import Predictions
 from clipfast.errors import ImageError
 from clipfast.report.page import Page
@@ -45,7 +47,19 @@ def summary_sentences(found: Diagnosis) -> tuple[str, ...]:
         said.append(f"Estimated share of wrong labels: {share(found.label_noise.ratio)}.")
     if found.review is not None and found.review.noise_of_wrong is not None:
         said.append(f"People found {share(found.review.noise_of_wrong)} of the wrong samples mismatched.")
+    if found.learned is not None:
+        said.append(_of_learned(found.learned))
     return (lead, *said, *found.warnings)
+
+
+def _of_learned(learned: LearnedCauses) -> str:
+    text = (
+        f"A classifier of {learned.verdicts:,} verdicts tells {share(learned.accuracy)} of them rightly, each without "
+        f"having seen it; the rules tell {share(learned.rules_accuracy)}."
+    )
+    if not learned.used:
+        return f"{text} The rules decide."
+    return f"{text} It decides on {learned.told:,} wrong samples that nobody looked at, the rules on the others."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,7 +188,7 @@ class DiagnosisReport:
     def _groups(self) -> list[tuple[str, list[list[str]]]]:
         return [
             (
-                f"{table.column} ({table.groups:,} groups)",
+                f"{table.column} ({table.groups:,} group{'' if table.groups == 1 else 's'})",
                 [
                     [
                         row.name or "(none)", f"{row.samples:,}", f"{row.errors:,}", share(row.error_rate),
@@ -197,6 +211,7 @@ class DiagnosisReport:
     def _plots(self, page: Page) -> None:
         found = self.found
         page.heading("Calibration")
+        page.paragraph("Share of right answers (upwards) by confidence; bars that reach the line are as sure as right.")
         table = found.calibration.table
         page.chart(
             reliability_diagram(
@@ -205,7 +220,8 @@ class DiagnosisReport:
             )
         )  # fmt: skip
         rows = [
-            [row.name or "(none)", f"{row.samples:,}", f"{row.ece.estimate:.3f}", f"{row.mce:.3f}", f"{row.ace:.3f}",
+            [row.name or "(none)", f"{row.samples:,}",
+             f"{row.ece.estimate:.3f} [{row.ece.low:.3f}, {row.ece.high:.3f}]", f"{row.mce:.3f}", f"{row.ace:.3f}",
              f"{row.confidence:.3f}", f"{row.accuracy:.3f}"]
             for row in (found.calibration.overall, *found.calibration.by_group)
         ]  # fmt: skip
@@ -216,11 +232,10 @@ class DiagnosisReport:
                 histogram(found.pairs.edges, found.pairs.matching, found.pairs.shuffled, ("matching", "shuffled"))
             )
         parts = found.modalities
-        shown = [
-            (name, part)
+        shown = [("everything", parts.full)] + [
+            (name, part.without)
             for name, part in (
-                ("everything", parts.full), ("image only", parts.image_only), ("text only", parts.text_only),
-                ("without context", parts.no_context),
+                ("image only", parts.image_only), ("text only", parts.text_only), ("without context", parts.no_context),
             )
             if part is not None
         ]  # fmt: skip

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from clipfast.errors import ShapeError
+from clipfast.report.fonts import caption_font
 from clipfast.storage import atomic_write
 from clipfast.types import Floats, Pixels
 
@@ -74,7 +75,7 @@ def contact_sheet(tiles: Sequence[Pixels], captions: Sequence[str], *, columns: 
     rows = -(-len(tiles) // columns)
     cell_h, cell_w = h + _CAPTION + _MARGIN, w + _MARGIN
     sheet = Image.new("RGB", (columns * cell_w + _MARGIN, rows * cell_h + _MARGIN), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    draw, font = ImageDraw.Draw(sheet), caption_font(captions, 13)
     for i, (tile, caption) in enumerate(zip(tiles, captions, strict=True)):
         x, y = _MARGIN + (i % columns) * cell_w, _MARGIN + (i // columns) * cell_h
         sheet.paste(Image.fromarray(tile), (x, y))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clipfast.report.fonts import drawable
 from clipfast.report.images import contact_sheet, draw_boxes, overlay, save_png
 from clipfast.report.plots import LocalisationPanel, localisation_figure, require_matplotlib
 from clipfast.storage import atomic_write
@@ -31,6 +32,7 @@ class FigureWriter:
 
     Attributes:
         written: Files, in the order they were written.
+        unnamed: Whether a class was drawn as a number, because no font at hand can draw its name.
     """
 
     def __init__(self, folder: Path, classes: Sequence[str], count: int | None) -> None:
@@ -41,6 +43,7 @@ class FigureWriter:
         """
         require_matplotlib()
         self.written: list[Path] = []
+        self.unnamed = False
         self._folder, self._classes, self._count = folder, tuple(classes), count
         self._seen = 0
         self._tiles: list[Pixels] = []
@@ -78,7 +81,7 @@ class FigureWriter:
         boxes, scores, labels = record.found[path]
         mine = np.array(labels, dtype=object) == name
         return LocalisationPanel(
-            f"{_shown(record.id, 'image')}: {self._caption(name)} ({path})",
+            f"{record.id if drawable(record.id) else 'image'}: {self._caption(name)} ({path})",
             maps.pixels,
             maps.heat(path, self._classes.index(name)),
             (left, top, right, bottom),
@@ -88,7 +91,10 @@ class FigureWriter:
         )
 
     def _caption(self, name: str) -> str:
-        return _shown(name, f"class {self._classes.index(name)}")
+        if drawable(name):
+            return name
+        self.unnamed = True
+        return f"class {self._classes.index(name)}"
 
     def _add_tiles(self, maps: SampleMaps, record: SampleRecord, name: str) -> None:
         mine = np.array(record.truth_labels, dtype=object) == name
@@ -104,8 +110,3 @@ class FigureWriter:
         with atomic_write(path) as temporary:
             temporary.write_bytes(data)
         self.written.append(path)
-
-
-def _shown(name: str, otherwise: str) -> str:
-    """Return a name that the fonts at hand can draw: they have Latin letters only."""
-    return name if name.isascii() else otherwise

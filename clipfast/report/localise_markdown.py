@@ -100,9 +100,10 @@ def _precision(results: Json) -> Iterator[str]:
 
 
 def _by_class(results: Json) -> Iterator[str]:
-    names = results["data"]["classes"]
+    classes = results["data"]["classes"]
     middle = {path: each["thresholds"][len(each["thresholds"]) // 2] for path, each in results["paths"].items()}
     iou = next(iter(middle.values()))["iou"]
+    names = [name for name in classes if any(row["by_class"].get(name) is not None for row in middle.values())]
     yield f"Average precision by class at IoU {iou:g} (all thresholds are in `map_results.json`):"
     yield markdown_table(
         ["class", *middle],
@@ -110,6 +111,8 @@ def _by_class(results: Json) -> Iterator[str]:
     )
     if len(names) > _MOST_CLASSES:
         yield f"({len(names) - _MOST_CLASSES} further classes are left out here.)"
+    if len(names) < len(classes):
+        yield f"({len(classes) - len(names)} classes have no ground truth that counts in these images.)"
 
 
 def _fit(results: Json) -> Iterator[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.errors import DataError, MissingExtraError, ShapeError
+from clipfast.report.fonts import NO_CHINESE_FONT, chinese_font, needs_chinese
 from clipfast.types import Floats, Pixels
 
 if TYPE_CHECKING:
@@ -64,12 +66,6 @@ class Curve:
     y: Sequence[float]
 
 
-_CHINESE = (
-    "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei",
-    "Microsoft YaHei", "SimHei", "PingFang SC", "Heiti SC", "Droid Sans Fallback", "AR PL UMing CN",
-)  # fmt: skip
-
-
 def curve_figure(
     curves: Sequence[Curve], *, title: str, x_label: str, y_label: str, mark: float | None = None
 ) -> bytes:
@@ -77,7 +73,7 @@ def curve_figure(
 
     Args:
         curves: At least one, each of two points or more.
-        title: Above the figure; Chinese needs one of the usual Chinese fonts, and is an error without.
+        title: Above the figure; Chinese needs a font for it, see `clipfast.report.fonts`, and is an error without.
         x_label: Below.
         y_label: At the left.
         mark: Where an upright line stands, or None.
@@ -90,13 +86,12 @@ def curve_figure(
     if not curves or any(len(curve.x) != len(curve.y) or len(curve.x) < 2 for curve in curves):
         raise ShapeError("there must be a curve, and each must have as many x as y, two at least.")
     require_matplotlib()
-    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     texts = [title, x_label, y_label, *(curve.name for curve in curves)]
     encoded = io.BytesIO()
-    with rc_context({"font.family": fonts_for("".join(texts))}):
+    with _fonts_for("".join(texts)):
         figure = Figure(figsize=(7, 4), dpi=110, layout="tight")
         axis = figure.subplots()
         for curve in curves:
@@ -109,27 +104,6 @@ def curve_figure(
         canvas: Any = FigureCanvasAgg(figure)  # its print_png has no annotations
         canvas.print_png(encoded, metadata={"Software": "clipfast"})
     return encoded.getvalue()
-
-
-def fonts_for(text: str) -> list[str]:
-    """Return the font families that a text needs: a Chinese one beside the usual where it holds Chinese.
-
-    Raises:
-        DataError: It needs one and none is installed.
-    """
-    require_matplotlib()
-    from matplotlib import font_manager
-
-    if not any("\u2e80" <= letter <= "\u9fff" or "\uff00" <= letter <= "\uffef" for letter in text):
-        return ["DejaVu Sans"]
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    found = [name for name in _CHINESE if name in installed]
-    if not found:
-        raise DataError(
-            "A figure with Chinese text needs a Chinese font, and none is installed. Install one, such as the package "
-            "fonts-noto-cjk, or take --lang en."
-        )
-    return ["DejaVu Sans", found[0]]
 
 
 def require_matplotlib() -> None:
@@ -157,6 +131,7 @@ def localisation_figure(panels: Sequence[LocalisationPanel], *, dpi: int = 80) -
     Raises:
         MissingExtraError: matplotlib is not installed.
         ShapeError: There is no panel, or a map does not cover its image.
+        DataError: A title needs a font with Chinese glyphs, and there is none.
     """
     if not panels or any(panel.heat.shape != panel.pixels.shape[:2] for panel in panels):
         raise ShapeError("there must be a panel, and every heat map must have the size of its pixels.")
@@ -165,16 +140,35 @@ def localisation_figure(panels: Sequence[LocalisationPanel], *, dpi: int = 80) -
     from matplotlib.figure import Figure
 
     rows = [_HEADING + _COLUMN * min(max(_tallness(panel), _FLATTEST), _TALLEST) for panel in panels]
-    figure = Figure(figsize=(3 * _COLUMN + 0.9, sum(rows)), dpi=dpi)
-    axes = figure.subplots(len(panels), 3, squeeze=False, width_ratios=_WIDTHS, height_ratios=rows)
-    for row, panel in zip(axes, panels, strict=True):
-        _draw(row, panel)
-    top = 1 - _HEADING / sum(rows)
-    figure.subplots_adjust(left=0.01, right=0.99, top=top, bottom=0.01, wspace=0.12, hspace=_HEADING / max(rows))
     encoded = io.BytesIO()
-    canvas: Any = FigureCanvasAgg(figure)  # its print_png has no annotations
-    canvas.print_png(encoded, metadata={"Software": "clipfast"})
+    with _fonts_for("".join(panel.title for panel in panels)):
+        figure = Figure(figsize=(3 * _COLUMN + 0.9, sum(rows)), dpi=dpi)
+        axes = figure.subplots(len(panels), 3, squeeze=False, width_ratios=_WIDTHS, height_ratios=rows)
+        for row, panel in zip(axes, panels, strict=True):
+            _draw(row, panel)
+        top = 1 - _HEADING / sum(rows)
+        figure.subplots_adjust(left=0.01, right=0.99, top=top, bottom=0.01, wspace=0.12, hspace=_HEADING / max(rows))
+        canvas: Any = FigureCanvasAgg(figure)  # its print_png has no annotations
+        canvas.print_png(encoded, metadata={"Software": "clipfast"})
     return encoded.getvalue()
+
+
+@contextmanager
+def _fonts_for(text: str) -> Iterator[None]:
+    """Draw with the usual font, and where the text holds Chinese with a Chinese one for what that lacks."""
+    from matplotlib import font_manager, rc_context
+
+    families = ["DejaVu Sans"]
+    if needs_chinese(text):
+        path = chinese_font()
+        if path is None:
+            raise DataError(f"A figure has Chinese text. {NO_CHINESE_FONT}")
+        families.append(f"clipfast {path}")  # a name of its own: families of one name may be several files
+        known = font_manager.fontManager.ttflist
+        if families[-1] not in {font.name for font in known}:
+            known.append(font_manager.FontEntry(fname=str(path), name=families[-1], weight=400))
+    with rc_context({"font.family": families}):
+        yield
 
 
 def _draw(row: Sequence[Axes], panel: LocalisationPanel) -> None:
@@ -190,7 +184,7 @@ def _draw(row: Sequence[Axes], panel: LocalisationPanel) -> None:
     _outline(row[2], panel.truths, _TRUTH, "solid")
     _outline(row[2], panel.found, _FOUND, "dashed")
     for box, score in zip(panel.found, panel.scores, strict=True):
-        row[2].text(box[0], box[1], f"{score:.2f}", color=_FOUND, fontsize=6, va="bottom", clip_on=True)
+        row[2].text(box[0], box[1], f"{score:z.2f}", color=_FOUND, fontsize=6, va="bottom", clip_on=True)
 
 
 def _outline(axis: Any, boxes: Doubles, colour: str, style: str) -> None:

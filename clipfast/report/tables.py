@@ -20,12 +20,12 @@ def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *,
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Return a number, or a dash for one that does not exist.
+    """Return a number, or a dash for one that does not exist; what rounds to zero has no sign.
 
-    >>> number(0.12345), number(None)
-    ('0.123', '-')
+    >>> number(0.12345), number(None), number(-0.0001)
+    ('0.123', '-', '0.000')
     """
-    return "-" if value is None else f"{value:.{digits}f}"
+    return "-" if value is None else f"{value:z.{digits}f}"
 
 
 def percent(value: float | None) -> str:
@@ -34,7 +34,7 @@ def percent(value: float | None) -> str:
     >>> percent(0.2501)
     '25.0 %'
     """
-    return "-" if value is None else f"{100 * value:.1f} %"
+    return "-" if value is None else f"{100 * value:z.1f} %"
 
 
 def with_ends(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:

@@ -36,7 +36,7 @@ class Sidecar(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         model: Which model's answer was looked at.
         confidence: Its calibrated probability, in [0, 1].
         answer: What it took the patch for.
-        picked: Why the patch came to be labelled: `uncertain`, `random`, or None where somebody chose it.
+        picked: Why the patch was asked about: `uncertain`, `none_of_these`, `random`; None where somebody chose it.
     """
 
     source: str | None = None

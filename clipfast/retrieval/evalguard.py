@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clipfast.retrieval.crops import read_sidecar
+from clipfast.retrieval.crops import crop_patch, read_sidecar
 from clipfast.retrieval.evalset import EvalSet
 from clipfast.retrieval.looks import Look, copies_between, look_of
 
@@ -19,18 +19,18 @@ class EvalGuard:
 
     Attributes:
         eval_set: The set.
-        digests: Checksums of its pictures.
+        digests: Checksums of its pictures, of the patches cut from them and the photos they were cut from.
         photos: Its pictures' files and the photos that they were cut from, absolute.
     """
 
     eval_set: EvalSet
     digests: frozenset[str] = field(init=False)
     photos: frozenset[Path] = field(init=False)
-    _looks: list[Look] | None = field(default=None, init=False)
+    _looks: list[tuple[Look, str]] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         files = {self.eval_set.file(sample) for sample in self.eval_set.samples}
-        self.digests = frozenset(sample.sha256 for sample in self.eval_set.samples)
+        self.digests = self.eval_set.pictures
         self.photos = frozenset(files | {photo for path in files if (photo := _source(path)) is not None})
 
     def holds(self, sha256: str, photo: Path | None) -> bool:
@@ -38,14 +38,28 @@ class EvalGuard:
         return sha256 in self.digests or (photo is not None and photo in self.photos)
 
     def copies(self, looks: Sequence[Look]) -> list[tuple[int, str]]:
-        """Return which pictures nearly repeat one of the set: their places, and the set's image.
+        """Return which pictures nearly repeat one of the set, or its whole photo: their places, and the set's image.
 
         Raises:
             DataError: A picture of the set was moved or changed.
         """
         if self._looks is None:
-            self._looks = [look_of(self.eval_set.crop(sample)) for sample in self.eval_set.samples]
-        return [(pair.one, self.eval_set.samples[pair.other].image) for pair in copies_between(looks, self._looks)]
+            self._looks = self._measured()
+        found = copies_between(looks, [look for look, _ in self._looks])
+        return list(dict.fromkeys((pair.one, self._looks[pair.other][1]) for pair in found))
+
+    def _measured(self) -> list[tuple[Look, str]]:
+        """Look at what is asked about, and once at each whole photo that it is only a part of."""
+        looks: list[tuple[Look, str]] = []
+        whole: set[str] = set()
+        for sample in self.eval_set.samples:
+            picture = self.eval_set.picture(sample)
+            crop = crop_patch(picture, sample.coords, sample.size)
+            looks.append((look_of(crop), sample.image))
+            if crop.size != picture.size and sample.image not in whole:
+                whole.add(sample.image)
+                looks.append((look_of(picture), sample.image))
+        return looks
 
 
 def _source(path: Path) -> Path | None:

@@ -13,7 +13,7 @@ import msgspec
 
 from clipfast.artifact import Sha256
 from clipfast.errors import DataError
-from clipfast.retrieval.crops import PATCH_SIZE, crop_patch
+from clipfast.retrieval.crops import PATCH_SIZE, crop_patch, read_sidecar
 from clipfast.retrieval.encode import Skipped
 from clipfast.retrieval.grouping import photo_groups, stratified_split
 from clipfast.retrieval.labelled import SeenPatch, list_patches, look_at_patches, read_picture
@@ -41,6 +41,9 @@ class EvalSample(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         label: Its fabric.
         sha256: Checksum of the picture's file.
         size: Pixels along each side of what is cut out around `coords`; the line leaves out the usual 224.
+        related: Checksums of further files that show it: the labelled patch of a photo, the photo of a patch.
+        group: The same number for samples that are not independent: of one photo, or nearly the same picture. The line
+            of one that stands alone leaves it out.
     """
 
     image: str
@@ -48,6 +51,13 @@ class EvalSample(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     label: Annotated[str, msgspec.Meta(min_length=1)]
     sha256: Sha256
     size: Annotated[int, msgspec.Meta(ge=1)] = PATCH_SIZE
+    related: tuple[Sha256, ...] = ()
+    group: int | None = None
+
+    @property
+    def digests(self) -> frozenset[str]:
+        """Checksums of all files that show it."""
+        return frozenset((self.sha256, *self.related))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +112,25 @@ class EvalSet:
             digest.update(f"{sample.sha256} {sample.coords} {sample.size} {sample.label}\n".encode())
         return digest.hexdigest()[:12]
 
+    @property
+    def pictures(self) -> frozenset[str]:
+        """Checksums of all files that show its samples, whatever their labels and order are."""
+        return frozenset().union(*(sample.digests for sample in self.samples))
+
+    def groups(self) -> list[int]:
+        """Number what is independent, in the order of the samples: those of one photo have one number.
+
+        Known from the samples' groups and files, and from side-cars, which lines of older sets have to do with.
+        """
+        files = [self.file(sample) for sample in self.samples]
+        sidecars = [read_sidecar(file) for file in files]
+        photos = [None if car is None else car.photo(file) for car, file in zip(sidecars, files, strict=True)]
+        first: dict[int, int] = {}
+        known = [(at, sample.group) for at, sample in enumerate(self.samples) if sample.group is not None]
+        pairs = [(first.setdefault(group, at), at) for at, group in known]
+        found: list[int] = photo_groups(photos, [sample.sha256 for sample in self.samples], (), also=pairs).tolist()
+        return found
+
     def file(self, sample: EvalSample) -> Path:
         """Return where a sample's picture is, absolute."""
         return Path(os.path.normpath(self.root.absolute() / sample.image))
@@ -114,6 +143,15 @@ class EvalSet:
             ImageError: It cannot be read.
             ShapeError: Its coordinates are outside of it.
         """
+        return crop_patch(self.picture(sample), sample.coords, sample.size)
+
+    def picture(self, sample: EvalSample) -> Image.Image:
+        """Read a sample's whole picture.
+
+        Raises:
+            DataError: The picture is gone, or is not the one that was put into the set.
+            ImageError: It cannot be read.
+        """
         path = self.file(sample)
         try:
             sha256, image = read_picture(path)
@@ -121,7 +159,7 @@ class EvalSet:
             raise DataError(f"{self._moved(sample)} ({error.strerror}). {_MOVED}") from error
         if sha256 != sample.sha256:
             raise DataError(f"{self._changed(sample)}. {_CHANGED}")
-        return crop_patch(image, sample.coords, sample.size)
+        return image
 
     def verify(self) -> None:
         """Check that every picture is there and is the one that was put into the set.
@@ -232,8 +270,9 @@ def make_eval_set(
             f"Label more, 5-10 of each class.{first}"
         )
     root = Path(folder).absolute().parent
-    samples = [_sample(seen[row], root) for row in chosen]
     sizes = {int(group): int((groups == group).sum()) for group in set(groups.tolist())}
+    together = [int(group) if sizes[int(group)] > 1 else None for group in groups]
+    samples = [_sample(seen[row], root, together[row]) for row in chosen]
     report = SplitReport(
         counts={
             name: (labels.count(name), sum(seen[row].patch.label == name for row in chosen))
@@ -261,10 +300,11 @@ def eval_set_beside(folder: str | os.PathLike[str]) -> Path:
     return above / EVAL_SET_NAME
 
 
-def _sample(item: SeenPatch, root: Path) -> EvalSample:
+def _sample(item: SeenPatch, root: Path, group: int | None) -> EvalSample:
     sidecar, photo = item.patch.sidecar, item.patch.photo
-    if photo is not None and photo.is_file() and sidecar is not None and sidecar.coords is not None:
-        image, sha256, (x, y) = photo, sha256_file(photo), sidecar.coords
+    source = sha256_file(photo) if photo is not None and photo.is_file() else None
+    if photo is not None and source is not None and sidecar is not None and sidecar.coords is not None:
+        image, sha256, (x, y) = photo, source, sidecar.coords
         size = sidecar.size or max(item.size_hw)
     else:
         image, sha256 = item.patch.path.absolute(), item.sha256
@@ -275,6 +315,8 @@ def _sample(item: SeenPatch, root: Path) -> EvalSample:
         label=item.patch.label,
         sha256=sha256,
         size=max(size, PATCH_SIZE) if image == item.patch.path.absolute() else size,
+        group=group,
+        related=tuple(sorted({item.sha256, source or item.sha256} - {sha256})),
     )
 
 

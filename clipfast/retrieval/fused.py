@@ -12,11 +12,12 @@ import msgspec
 import numpy as np
 
 from clipfast import learning
+from clipfast.artifact import Sha256
 from clipfast.errors import ArtifactError, DataError
 from clipfast.retrieval.attributes import extract_attributes
 from clipfast.retrieval.confidence import Judge, answer_features, fit_confidence, fit_openset, openset_views
 from clipfast.retrieval.evalset import EvalSet
-from clipfast.retrieval.fusion import Fusion, Voices, entries_of, require_share
+from clipfast.retrieval.fusion import Fit, Fusion, Voices, entries_of, require_share
 from clipfast.retrieval.grouping import photo_groups
 from clipfast.retrieval.head import LinearHead
 from clipfast.retrieval.heldout import leave_out
@@ -29,7 +30,7 @@ from clipfast.types import Floats, Ints
 
 __all__ = ["CurvePoint", "FittedFusion", "default_fusion_path", "fit_fusion", "with_alpha"]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _MAX_BYTES = 16 << 20
 _ALPHAS = tuple(round(step / 20, 2) for step in range(21))
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -73,6 +74,9 @@ class FittedFusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         in_bank: Patches that were left out because the bank holds them: they would find themselves.
         not_held_out: Patches that were left out because no head could be made without them.
         rules: Name of the rules.
+        rules_sha256: Checksum of what they say, `RuleSet.sha256`.
+        head_sha256: Of the head, `LinearHead.sha256`; None where there was none.
+        fitted_on: Checksums of the patches and of their photos; they cannot be evaluated on.
         fingerprint: Of the bank's model.
         eval_version: Of the evaluation set that was left out; None where there was none.
         judge: Confidence and none-of-these of answers with these weights, fitted on the same patches.
@@ -88,6 +92,9 @@ class FittedFusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     in_bank: int
     not_held_out: int
     rules: str
+    rules_sha256: Sha256
+    head_sha256: Sha256 | None
+    fitted_on: tuple[Sha256, ...]
     fingerprint: str
     eval_version: str | None
     judge: Judge
@@ -148,6 +155,8 @@ def default_fusion_path() -> Path:
 def with_alpha(voices: Voices, alpha: float | Literal["fit"], fitted: FittedFusion | None = None) -> Voices:
     """Return the voices with another α; `fit` takes all of what was fitted, here or in `default_fusion_path`.
 
+    What was fitted says how sure an answer is only with its own α, head and rules, see `Voices.fit`.
+
     Raises:
         ShapeError: `alpha` is outside [0, 1].
         ArtifactError: Nothing was fitted, or it was fitted with another model or other rules.
@@ -165,7 +174,19 @@ def with_alpha(voices: Voices, alpha: float | Literal["fit"], fitted: FittedFusi
         raise ArtifactError(
             f"The weights were fitted with the rules {found.rules}; these are {voices.rules.name}. Fit them again."
         )
-    return replace(voices, fusion=found.fusion(), judge=found.judge)
+    judge = found.judge
+    if _others_weigh(voices, found):
+        judge = msgspec.structs.replace(judge, confidence=None)
+    fit = Fit(found.fusion(), voices.head, voices.rules, frozenset(found.fitted_on))
+    return replace(voices, fusion=fit.fusion, judge=judge, fit=fit)
+
+
+def _others_weigh(voices: Voices, found: FittedFusion) -> bool:
+    """Whether a voice that has weight is missing, or another than at the fit: the confidence is not of its answers."""
+    rules = None if voices.rules is None else voices.rules.sha256
+    head = None if voices.head is None else voices.head.sha256
+    share = (1 - found.alpha) * (found.fusion().head_share if head or found.head_sha256 else 0.0)
+    return (found.alpha > 0 and rules != found.rules_sha256) or (share > 0 and head != found.head_sha256)
 
 
 def fit_fusion(
@@ -222,6 +243,7 @@ def fit_fusion(
         excluded=count - len(kept),
         in_bank=len(kept) - len(fresh),
         not_held_out=len(fresh) - len(held),
+        fitted_on=rows.digests(fresh),
         eval_version=None if exclude is None else exclude.version,
     )
 
@@ -251,6 +273,9 @@ def _fit(voices: Voices, found: _Validation, rules: RuleSet) -> FittedFusion:
         in_bank=0,
         not_held_out=0,
         rules=rules.name,
+        rules_sha256=rules.sha256,
+        head_sha256=None if voices.head is None else voices.head.sha256,
+        fitted_on=(),
         fingerprint=voices.bank.model.fingerprint,
         eval_version=None,
         judge=_judge(probs, (best.alpha, best_share), truth, found),

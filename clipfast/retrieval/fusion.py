@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 from weakref import WeakKeyDictionary
 
@@ -38,6 +38,7 @@ __all__ = [
     "DEFAULT_ALPHA",
     "DEFAULT_HEAD_SHARE",
     "DEFAULT_RULES_TEMPERATURE",
+    "Fit",
     "Fusion",
     "Voices",
     "bank_temperature",
@@ -78,6 +79,23 @@ class Fusion:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """What weights and a judge were fitted with.
+
+    Attributes:
+        fusion: The weights.
+        head: The head, or None.
+        rules: The rules, or None.
+        seen: Checksums of the patches that it was fitted on, and of their photos: it cannot be judged by them.
+    """
+
+    fusion: Fusion
+    head: LinearHead | None
+    rules: RuleSet | None
+    seen: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Voices:
     """Who is asked.
 
@@ -88,6 +106,8 @@ class Voices:
         fusion: How they are weighed.
         judge: Confidence and none-of-these of fused answers, as `clipfast fuse fit` found them. None: none-of-these as
             the bank finds it by itself, and the first fabric's share in place of a confidence.
+        fit: What the judge was fitted with. Its confidence is of answers with those weights, that head and those rules:
+            with others the first fabric's share is said instead, and not called calibrated. None: it is believed.
     """
 
     bank: FabricBank
@@ -95,6 +115,7 @@ class Voices:
     rules: RuleSet | None = None
     fusion: Fusion = field(default_factory=Fusion)
     judge: Judge | None = None
+    fit: Fit | None = None
 
     @property
     def owners(self) -> dict[str, str]:
@@ -132,8 +153,25 @@ class Voices:
 
     def judged(self, fused: Doubles, bank: Voice) -> list[Judgement]:
         """Judge fused answers, (n, c), by them and by what the bank says."""
-        judge = self.judge or msgspec.structs.replace(bank_judge(self.bank.references), confidence=None)
+        judge = self.judge or bank_judge(self.bank.references)
+        if self.judge is None or not self._as_fitted():
+            judge = msgspec.structs.replace(judge, confidence=None)
         return judge.judge(fused, bank.scores)
+
+    def _as_fitted(self) -> bool:
+        """Whether answers are weighed as the judge saw them; a voice without weight may be another."""
+        fit = self.fit
+        if fit is None:
+            return True
+        alphas = [_weight(fit.rules, fit.fusion.alpha), _weight(self.rules, self.fusion.alpha)]
+        shares = [_weight(fit.head, fit.fusion.head_share), _weight(self.head, self.fusion.head_share)]
+        if alphas[0] != alphas[1] or (alphas[0] < 1 and shares[0] != shares[1]):
+            return False
+        same_rules = alphas[0] == 0 or (
+            self.rules == fit.rules and self.fusion.rules_temperature == fit.fusion.rules_temperature
+        )
+        same_head = shares[0] == 0 or alphas[0] == 1 or self.head is fit.head
+        return same_rules and same_head and self.fusion.bank_temperature == fit.fusion.bank_temperature
 
 
 def fuse_with_clip(  # the first five are the owner's signature
@@ -186,7 +224,8 @@ def fuse_with_clip(  # the first five are the owner's signature
     listed = [at for at, entry in enumerate(entries) if entry in given or entry in held]
     listed.sort(key=lambda at: -fused[0, at])
     results = [_named(entries[at], float(fused[0, at]), given, asked.rules, language) for at in listed[:topk]]
-    return Answer(results, lambda: asked.judged(fused, bank)[0])
+    judged = asked if given else replace(asked, rules=None)
+    return Answer(results, lambda: judged.judged(fused, bank)[0])
 
 
 def bank_temperature(references: References) -> float:
@@ -253,6 +292,10 @@ def _base(base_results: Iterable[tuple[str, float, str, str]]) -> dict[str, Reco
         require_share("a score of base_results", found.score)
         given[found.name] = found
     return given
+
+
+def _weight(voice: object | None, weight: float) -> float:
+    return 0.0 if voice is None else weight
 
 
 def _named(

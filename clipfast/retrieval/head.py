@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -168,6 +169,14 @@ class LinearHead:
     def dim(self) -> int:
         """Width of the embeddings."""
         return int(self.weights.shape[1])
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of what decides its answers: classes, weights, bias and temperature."""
+        digest = hashlib.sha256(repr((self.classes.tolist(), float(self.temperature))).encode())
+        for array in (self.weights, self.bias):
+            digest.update(np.ascontiguousarray(array, "<f4").tobytes())
+        return digest.hexdigest()
 
     def logits(self, embeddings: Floats) -> Doubles:
         """Return logits of unit rows, (n, c) float64, already divided by the temperature."""

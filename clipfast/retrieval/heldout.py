@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipfast.errors import DataError
+from clipfast.errors import DataError, ImageError
 from clipfast.retrieval.encode import Skipped
 from clipfast.retrieval.evalguard import EvalGuard
 from clipfast.retrieval.evalset import EVAL_SET_NAME, EvalSet, eval_set_beside
 from clipfast.retrieval.grouping import photo_groups
 from clipfast.retrieval.head import HeadOptions, LinearHead
-from clipfast.retrieval.labelled import LabelledRows, encode_labelled
+from clipfast.retrieval.labelled import LabelledRows, encode_labelled, read_picture
+from clipfast.retrieval.looks import Look, look_of
 from clipfast.types import ImageEncoder
 
-__all__ = ["Kept", "TrainedHead", "find_eval_set", "leave_out", "train_head"]
+__all__ = ["Kept", "TrainedHead", "find_eval_set", "leave_out", "require_no_copies", "train_head"]
 
 _NAMED = 5
+_TRAINED = (
+    "A head trained on pictures of the evaluation set is judged on what it has seen. Remove them from the folder, or "
+    "make the evaluation set again, which keeps near copies together."
+)
+_IN_BANK = "A bank that holds pictures of the evaluation set finds them by themselves. Remove them from the references."
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +95,7 @@ def train_head(
     head = LinearHead.fit(
         references.embeddings, references.fabrics, seed=seed, groups=groups.tolist(), clip=clip, options=options
     )
-    return TrainedHead(head.trained_with(references.sha256), kept.excluded, eval_set, rows.skipped)
+    return TrainedHead(head.trained_with(rows.digests(kept.rows)), kept.excluded, eval_set, rows.skipped)
 
 
 def find_eval_set(folder: str | os.PathLike[str]) -> EvalSet | None:
@@ -128,15 +135,34 @@ def leave_out(rows: LabelledRows, eval_set: EvalSet) -> Kept:
     rest = [row for row, out in enumerate(held) if not out]
     copies = guard.copies([rows.looks[row] for row in rest])
     if copies:
-        raise _leak(list({references.paths[rest[place]]: image for place, image in reversed(copies)}.items()))
+        raise _leak(list({references.paths[rest[place]]: image for place, image in reversed(copies)}.items()), _TRAINED)
     return Kept(tuple(rest), tuple(references.paths[row] for row, out in enumerate(held) if out))
 
 
-def _leak(pairs: Sequence[tuple[str, str]]) -> DataError:
+def require_no_copies(photos: Sequence[Path], beside: str | os.PathLike[str]) -> None:
+    """Refuse reference photos that nearly repeat pictures of the evaluation set beside their folder, or beside a bank.
+
+    Without such a set nothing is read. Photos that cannot be read are passed over: who encodes them names them.
+
+    Raises:
+        DataError: Some do, or a picture of the set was moved or changed.
+    """
+    held = find_eval_set(beside)
+    if held is None:
+        return
+    guard = EvalGuard(held)
+    pairs: dict[str, str] = {}
+    for path in photos:
+        look: Look | None = None
+        with suppress(ImageError, OSError):
+            look = look_of(read_picture(path)[1])
+        if look is not None:
+            pairs |= {path.as_posix(): image for _, image in guard.copies([look])[:1]}
+    if pairs:
+        raise _leak(list(pairs.items()), _IN_BANK)
+
+
+def _leak(pairs: Sequence[tuple[str, str]], why: str) -> DataError:
     shown = "; ".join(f"{path} is nearly the same picture as {image}" for path, image in sorted(pairs)[:_NAMED])
     more = f"; and {len(pairs) - _NAMED} more" if len(pairs) > _NAMED else ""
-    return DataError(
-        f"{shown}{more}. A head trained on pictures of the evaluation set is judged on what it has seen. Remove "
-        f"{'them' if len(pairs) > 1 else 'it'} from the folder, or make the evaluation set again, which keeps near "
-        "copies together."
-    )
+    return DataError(f"{shown}{more}. {why}")

@@ -25,7 +25,7 @@ from clipfast.storage import sync_folder
 
 __all__ = ["Added", "EvalEdit", "Event", "Journal", "Moved", "Passed", "Picked", "QueueItem", "Queued", "Undone"]
 
-Picked = Literal["uncertain", "random"]
+Picked = Literal["uncertain", "none_of_these", "random"]
 Prob = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 _FIRST = "0" * 16

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipfast.datasets.folders import IMAGE_SUFFIXES
-from clipfast.errors import DataError
+from clipfast.errors import DataError, ShapeError
 from clipfast.retrieval.crops import Region, Sidecar
 from clipfast.retrieval.journal import Picked, QueueItem
 from clipfast.retrieval.labelled import read_picture
@@ -18,6 +18,9 @@ from clipfast.storage import sha256_file
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from clipfast.retrieval.answers import Answer
+    from clipfast.retrieval.recommend import Recommendation
 
 __all__ = ["Labeller", "SeenCrop", "absolute", "asked_photo", "patch_bytes", "queue_item", "read_photo", "sidecar_of"]
 
@@ -56,6 +59,10 @@ class SeenCrop:
         confidence: Probability that the first answer is right, in [0, 1].
         answers: Fabrics with their shares in [0, 1], best first.
         model: Whose answers they are.
+        none: True where the answer was "none of these".
+
+    Raises:
+        ShapeError: The confidence is no number in [0, 1]: such a crop would never wait for a label.
     """
 
     photo: Path
@@ -63,6 +70,17 @@ class SeenCrop:
     confidence: float
     answers: tuple[tuple[str, float], ...]
     model: str | None = None
+    none: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.confidence, bool | str | None) or not 0 <= self.confidence <= 1:
+            raise ShapeError(f"confidence must be a number in [0, 1]; got {self.confidence!r}.")
+
+    @classmethod
+    def of(cls, photo: Path, region: Region, answer: Answer[Recommendation], *, model: str | None = None) -> SeenCrop:
+        """Take down what `fuse_with_clip` answered; sums of shares may round above 1."""
+        shares = tuple((name, min(score, 1.0)) for name, score, *_ in answer)
+        return cls(photo, region, min(answer.confidence, 1.0), shares, model, none=answer.none_of_these)
 
 
 def read_photo(path: Path) -> tuple[str, Image.Image]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from clipfast.retrieval.looks import Look, look_of
 from clipfast.retrieval.references import References
 from clipfast.runtime.batching import prefetch
 from clipfast.runtime.images import load_image
+from clipfast.storage import sha256_file
 from clipfast.types import ImageEncoder
 
 if TYPE_CHECKING:
@@ -85,6 +86,11 @@ class LabelledRows:
     looks: tuple[Look, ...]
     photos: tuple[Path | None, ...]
     skipped: tuple[Skipped, ...]
+
+    def digests(self, rows: Sequence[int]) -> tuple[str, ...]:
+        """Return the checksums of rows and of the photos they were cut from, where those are there; sorted."""
+        photos = {photo for row in rows if (photo := self.photos[row]) is not None and photo.is_file()}
+        return tuple(sorted({self.references.sha256[row] for row in rows} | {sha256_file(photo) for photo in photos}))
 
 
 def list_patches(folder: str | os.PathLike[str]) -> list[Patch]:

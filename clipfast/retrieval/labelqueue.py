@@ -1,5 +1,7 @@
 """What to label next: the crops that the system is unsure of, those first that teach it most, and some at random.
 
+An answer of "none of these" waits too: a fabric that nobody has labelled yet lacks everything.
+
 Of labels that were all chosen because the system was unsure, nothing can be learnt about how good it is. So one crop in
 five is picked by chance, whatever its confidence, and one in five is served by chance; how often the first answer was
 right on those is an honest figure.
@@ -10,13 +12,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
+from clipfast.retrieval.answers import UNCERTAIN
 from clipfast.retrieval.crops import Region
 from clipfast.retrieval.journal import Picked, QueueItem
 
-__all__ = ["CLASS_TARGETS", "DEFAULT_THRESHOLD", "TOTAL_TARGETS", "item_id", "lack", "next_total", "ordered", "pick"]
+__all__ = ["CLASS_TARGETS", "TOTAL_TARGETS", "item_id", "lack", "next_total", "ordered", "pick"]
 
-DEFAULT_THRESHOLD = 0.5
-"""Below this probability that the first answer is right, a crop waits for a label."""
 CLASS_TARGETS = (5, 10)
 TOTAL_TARGETS = (20, 50, 200)
 _EVERY = 5
@@ -29,17 +30,21 @@ def item_id(photo_sha256: str, region: Region) -> str:
     return hashlib.sha256(f"{photo_sha256} {region.coords} {size} {region.box}".encode()).hexdigest()[:12]
 
 
-def pick(item: str, confidence: float, *, threshold: float = DEFAULT_THRESHOLD, seed: int = 0) -> Picked | None:
+def pick(
+    item: str, confidence: float, *, none: bool = False, threshold: float = UNCERTAIN, seed: int = 0
+) -> Picked | None:
     """Say whether a crop is to wait for a label, and why.
 
-    Chance comes first and does not look at the confidence: one crop in five, by a hash of its id and the seed, so that
+    Chance comes first and does not look at the answer: one crop in five, by a hash of its id and the seed, so that
     asking again changes nothing.
 
-    >>> pick("0123456789ab", 0.9), pick("0123456789ab", 0.3)
-    (None, 'uncertain')
+    >>> pick("0123456789ab", 0.9), pick("0123456789ab", 0.3), pick("0123456789ab", 0.9, none=True)
+    (None, 'uncertain', 'none_of_these')
     """
     if _chance(item, seed) % _EVERY == 0:
         return "random"
+    if none:
+        return "none_of_these"
     return "uncertain" if confidence < threshold else None
 
 
@@ -69,7 +74,8 @@ def lack(count: int, *, total: int, classes: int) -> float:
 def ordered(items: Sequence[QueueItem], counts: Mapping[str, int], *, answered: int, seed: int = 0) -> list[QueueItem]:
     """Order what waits: uncertainty times what the classes lack, every fifth by chance.
 
-    An item's classes are its answers, each by its share: what is probably silk counts as much as silk lacks.
+    An item's classes are its answers, each by its share: what is probably silk counts as much as silk lacks. What is
+    none of these is sure to be wrong, of a class that has nothing: it counts 1.
 
     Args:
         items: What waits.
@@ -81,11 +87,13 @@ def ordered(items: Sequence[QueueItem], counts: Mapping[str, int], *, answered: 
     classes = len({*counts, *(name for item in items for name, _ in item.answers)})
 
     def value(item: QueueItem) -> float:
+        if item.picked == "none_of_these":
+            return 1.0
         whole = sum(share for _, share in item.answers)
         lacks = sum(share * lack(counts.get(name, 0), total=total, classes=classes) for name, share in item.answers)
         return (1 - item.confidence) * (lacks / whole if whole > 0 else 1.0)
 
-    unsure = sorted((item for item in items if item.picked == "uncertain"), key=lambda item: (-value(item), item.id))
+    unsure = sorted((item for item in items if item.picked != "random"), key=lambda item: (-value(item), item.id))
     chance = sorted((item for item in items if item.picked == "random"), key=lambda item: _chance(item.id, seed))
     found: list[QueueItem] = []
     while unsure and chance:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from clipfast.errors import DataError
+from clipfast.retrieval.answers import UNCERTAIN
 from clipfast.retrieval.crops import Region
 from clipfast.retrieval.journal import Added, Event, Journal, Moved, Passed, Queued, QueueItem, Undone
 from clipfast.retrieval.labelfiles import (
@@ -42,7 +43,7 @@ from clipfast.retrieval.labelitems import (
 )
 from clipfast.retrieval.labelled import LABELLED_FOLDER
 from clipfast.retrieval.labelnames import require_label, require_new_label
-from clipfast.retrieval.labelqueue import DEFAULT_THRESHOLD, item_id, ordered, pick
+from clipfast.retrieval.labelqueue import item_id, ordered, pick
 from clipfast.retrieval.labelstate import UNDONE_FOLDER, LabelState, replayed
 from clipfast.retrieval.labelstats import RETRAIN_AFTER, LabelStats, label_counts, label_stats, new_since
 from clipfast.storage import locked, sha256_file
@@ -207,9 +208,9 @@ class LabelStore:
             return self._move(state, "merge", (label, into), folders, by or Labeller())
 
     def enqueue(
-        self, crops: Sequence[SeenCrop], *, threshold: float = DEFAULT_THRESHOLD, seed: int = 0
+        self, crops: Sequence[SeenCrop], *, threshold: float = UNCERTAIN, seed: int = 0
     ) -> tuple[QueueItem, ...]:
-        """Let crops wait for labels: those below the threshold, and by chance one in five whatever its confidence.
+        """Let crops wait for labels: those below the threshold, none-of-these, and by chance one in five of all.
 
         Crops of the evaluation set's photos never wait, nor does what was answered before.
 
@@ -319,7 +320,7 @@ class LabelStore:
         if self._guard.holds(crop.photo, sha256):
             return None
         name = item_id(sha256, crop.region)
-        picked = pick(name, crop.confidence, threshold=threshold, seed=seed)
+        picked = pick(name, crop.confidence, none=crop.none, threshold=threshold, seed=seed)
         return None if picked is None else queue_item(self.root, crop, name=name, sha256=sha256, picked=picked)
 
 

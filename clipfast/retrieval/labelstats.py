@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from clipfast.datasets.folders import FabricImage, scan_fabrics
 from clipfast.metrics import Interval, wilson_interval
@@ -13,6 +14,7 @@ from clipfast.retrieval.crops import read_sidecar
 from clipfast.retrieval.evalguard import EvalGuard
 from clipfast.retrieval.evalset import EvalSet
 from clipfast.retrieval.heldout import find_eval_set
+from clipfast.retrieval.journal import Picked
 from clipfast.retrieval.labelled import Patch
 from clipfast.retrieval.labelqueue import CLASS_TARGETS, next_total
 from clipfast.retrieval.labelstate import LabelState
@@ -35,7 +37,7 @@ class LabelStats:
         missing: Patches of the journal that are not in the folder.
         changed: Patches whose file is not the one that was labelled.
         by_hand: How many patches are in no journal.
-        waiting: How many crops wait for a label: by uncertainty, and by chance.
+        waiting: How many crops wait for a label, by why they do.
         by_chance: Share of the crops picked by chance whose first answer was right, with its interval; None before the
             first. Only these tell how good the system is: the others were picked because it was unsure.
     """
@@ -46,7 +48,7 @@ class LabelStats:
     missing: tuple[str, ...]
     changed: tuple[str, ...]
     by_hand: int
-    waiting: tuple[int, int]
+    waiting: dict[Picked, int]
     by_chance: Interval | None
 
     @property
@@ -109,7 +111,7 @@ def label_stats(root: Path, state: LabelState, trained_on: Collection[str]) -> L
         missing=tuple(sorted(key for key in state.patches if key not in digests)),
         changed=tuple(sorted(k for k, patch in state.patches.items() if digests.get(k, patch.sha256) != patch.sha256)),
         by_hand=len(digests.keys() - state.patches.keys()),
-        waiting=(picked.count("uncertain"), picked.count("random")),
+        waiting={why: picked.count(why) for why in get_args(Picked)},
         by_chance=wilson_interval(sum(asked), len(asked)) if asked else None,
     )
 

@@ -26,6 +26,7 @@ from clipfast.types import ImageEncoder
 __all__ = ["LiveVoices", "measure_gain", "promoted_voices", "with_candidate"]
 
 _Stamp = tuple[int, int, int] | None
+_KINDS: tuple[Kind, Kind, Kind] = ("bank", "head", "alpha")
 
 
 class LiveVoices:
@@ -91,13 +92,26 @@ class LiveVoices:
         return found.st_mtime_ns, found.st_ino, found.st_size
 
 
-def promoted_voices(registry: Registry, clip: ImageEncoder, rules: RuleSet | None = None) -> Voices:
+def promoted_voices(
+    registry: Registry,
+    clip: ImageEncoder,
+    rules: RuleSet | None = None,
+    *,
+    candidate: tuple[Kind, Path] | None = None,
+) -> Voices:
     """Load what is in use.
 
+    Args:
+        registry: Where versions are.
+        clip: The encoder.
+        rules: Rules, or None.
+        candidate: A kind and a file that takes the place of what is in use of that kind, which is not read.
+
     Raises:
-        ArtifactError: No bank is in use, or a file is damaged or another model's.
+        ArtifactError: No bank is in use, or a file is damaged, another model's or fitted with other rules.
     """
-    bank, head, alpha = (registry.in_use(kind) for kind in ("bank", "head", "alpha"))
+    kind, file = (None, None) if candidate is None else candidate
+    bank, head, alpha = (file if each == kind else registry.in_use(each) for each in _KINDS)
     if bank is None:
         raise ArtifactError(
             f"No bank is in use in {registry.root}. Promote the first: clipfast models promote data/fabric_bank.npz"
@@ -148,4 +162,4 @@ def measure_gain(
                 "answer the same pictures: put it back, or make the set again."
             )
         ranks.append(np.array(found.phases[-1].ranks) == 1)
-    return gain_of(ranks[0], ranks[1], [sample.sha256 for sample in eval_set.samples], look=look)
+    return gain_of(ranks[0], ranks[1], eval_set.groups(), look=look)

@@ -3,7 +3,7 @@
 A candidate is promoted if the paired interval of its gain in top-1 on the frozen evaluation set excludes 0. Who
 retrains every week asks that 52 times a year, and at 95 % each time would promote by luck alone sooner or later. So the
 interval's confidence is spent like money: the error allowed in all (one in twenty) is shared out over the looks at one
-version of an evaluation set,
+evaluation set, or at others that share a picture with it: a label that was mended makes no new pictures,
 
     error of look k = .025 / 52 + .025 · 6 / (π² k²),   k = 1 ... 52,
 
@@ -36,7 +36,7 @@ from clipfast.metrics.intervals import Interval
 __all__ = ["LOOKS", "TOTAL_ERROR", "Gain", "gain_of", "look_error", "smallest_lead"]
 
 LOOKS = 52
-"""How often one version of an evaluation set may be looked at."""
+"""How often an evaluation set may be looked at."""
 TOTAL_ERROR = 0.05
 
 
@@ -45,7 +45,7 @@ class Gain:
     """What a candidate is better by, on the pictures that both were asked about.
 
     Attributes:
-        look: How many times this version of the evaluation set has been looked at, this time included.
+        look: How many times these pictures have been looked at, this time included.
         photos: Independent pictures.
         better: Photos on which the candidate alone is right (of several patches: on more of them).
         worse: Photos on which the present one is.
@@ -79,8 +79,8 @@ def look_error(look: int) -> float:
         raise ShapeError(f"look must be at least 1; got {look}.")
     if look > LOOKS:
         raise DataError(
-            f"This evaluation set has been looked at {LOOKS} times; another look could be lucky. Make a new one from "
-            "patches that were labelled since: clipfast evalset make."
+            f"This evaluation set has been looked at {LOOKS} times; another look could be lucky. Make a new one of "
+            "other pictures, labelled since, in a folder of their own: clipfast evalset make FOLDER."
         )
     half = TOTAL_ERROR / 2
     return half / LOOKS + half * 6 / (math.pi * look) ** 2

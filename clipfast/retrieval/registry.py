@@ -12,67 +12,28 @@ edited is noticed.
 from __future__ import annotations
 
 import getpass
-import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
 
 import msgspec
 
-from clipfast.artifact import Sha256
 from clipfast.errors import ArtifactError, DataError
+from clipfast.retrieval.history import KINDS, Action, Event, History, Kind, Name
 from clipfast.retrieval.promotion import Gain
 from clipfast.storage import atomic_write, locked, require_format, sha256_file, sync_folder
 
-__all__ = ["KINDS", "Current", "Event", "Kind", "Registry", "default_registry_path"]
+__all__ = ["KINDS", "Current", "Event", "Kind", "Registry", "Setting", "default_registry_path"]
 
-Kind = Literal["head", "bank", "alpha"]
-Action = Literal["compare", "promote", "rollback"]
-KINDS: dict[Kind, str] = {"head": ".npz", "bank": ".npz", "alpha": ".json"}
+NONE = "none"
+"""To go back to, where a head or weights are to be taken out of use."""
 
 FORMAT_VERSION = 1
-_FIRST = "0" * 64
 _DIGITS = 12
-_MAX_BYTES = 256 << 20
-
-Name = Annotated[str, msgspec.Meta(pattern=r"^(head|bank|alpha)-[0-9a-f]{12}$")]
-
-
-class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """One line of the history.
-
-    Attributes:
-        before: Checksum of the line before.
-        action: What was done.
-        kind: Of what.
-        version: Of what is compared, promoted or gone back to.
-        sha256: Checksum of its file.
-        who: Who did it.
-        when: When, ISO 8601 with its offset.
-        present: What was in use; None where nothing was.
-        eval_version: Of the evaluation set that was looked at.
-        gain: What was found there.
-        samples: Labelled samples at that time, where that was said.
-        note: Why, where somebody said so.
-    """
-
-    before: Sha256
-    action: Action
-    kind: Kind
-    version: Name
-    sha256: Sha256
-    who: str
-    when: str
-    present: Name | None = None
-    eval_version: str | None = None
-    gain: Gain | None = None
-    samples: int | None = None
-    note: str | None = None
 
 
 class Current(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -87,6 +48,19 @@ class Current(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     versions: dict[Kind, Name]
     generation: int = 0
     format: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a candidate is measured with.
+
+    Attributes:
+        rules: Checksum of the rules, `RuleSet.sha256`; None for none.
+        pictures: Checksums of the evaluation set's pictures, `EvalSet.pictures`.
+    """
+
+    rules: str | None = None
+    pictures: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +81,7 @@ class Registry:
         Raises:
             ArtifactError: A line is none, or the history was edited.
         """
-        return [event for event, _ in self._lines()]
+        return self._history.events()
 
     def current(self) -> Current:
         """Read what is in use.
@@ -123,6 +97,10 @@ class Registry:
             return msgspec.json.decode(text, type=Current)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ArtifactError(f"{self.pointer} does not say what is in use: {error}. Promote again.") from error
+
+    @property
+    def _history(self) -> History:
+        return History(self.root / "history.jsonl")
 
     @property
     def pointer(self) -> Path:
@@ -147,23 +125,50 @@ class Registry:
         version = self.current().versions.get(kind)
         return None if version is None else self.file(version)
 
-    def known_gain(self, kind: Kind, sha256: str, eval_version: str) -> Gain | None:
-        """Return what was found of a candidate against what is in use now: the same look again costs nothing."""
-        present = self.current().versions.get(kind)
+    def known_gain(self, kind: Kind, sha256: str, eval_version: str, rules: str | None = None) -> Gain | None:
+        """Return what was found of a candidate beside all that is in use now: the same look again costs nothing.
+
+        Args:
+            kind: What the candidate is.
+            sha256: Checksum of its file.
+            eval_version: Of the evaluation set.
+            rules: Checksum of the rules; None for none.
+        """
+        beside = self.current().versions
         same = [
             event.gain
             for event in self.history()
-            if (event.kind, event.sha256, event.eval_version, event.present) == (kind, sha256, eval_version, present)
+            if event.action == "compare"
+            and (event.kind, event.sha256, event.eval_version) == (kind, sha256, eval_version)
+            and (event.beside, event.rules) == (beside, rules)
         ]
         return next((gain for gain in reversed(same) if gain is not None), None)
 
-    def next_look(self, eval_version: str) -> int:
-        """Return the number that the next look at an evaluation set has, from 1."""
-        looks = [event.gain.look for event in self.history() if event.eval_version == eval_version and event.gain]
-        return max(looks, default=0) + 1
+    def next_look(self, eval_version: str, pictures: Collection[str] = ()) -> int:
+        """Return the number that the next look at an evaluation set has, from 1.
+
+        Looks are at pictures, whatever their labels and order are: those at a set that shares a picture count, too.
+
+        Args:
+            eval_version: Of the set.
+            pictures: Checksums of its pictures, `EvalSet.pictures`.
+        """
+        events = self.history()
+        known = {event.eval_version: set(event.pictures) for event in events if event.pictures}
+        mine = known.get(eval_version, set()) | {picture[:_DIGITS] for picture in pictures}
+        same = {eval_version, *(version for version, theirs in known.items() if theirs & mine)}
+        looks = {(event.eval_version, event.gain.look) for event in events if event.gain and event.eval_version in same}
+        return max([len(looks), *(look for _, look in looks)]) + 1
 
     def look(
-        self, kind: Kind, file: Path, eval_version: str, measure: Callable[[int], Gain], *, samples: int | None = None
+        self,
+        kind: Kind,
+        file: Path,
+        eval_version: str,
+        measure: Callable[[int], Gain],
+        *,
+        samples: int | None = None,
+        setting: Setting | None = None,
     ) -> Gain:
         """Compare a candidate with what is in use, and write that down; asked again, answer from the history.
 
@@ -173,17 +178,22 @@ class Registry:
             eval_version: Of the evaluation set.
             measure: Called with the number of the look; compares the two.
             samples: Labelled samples at this time.
+            setting: Rules that answer with both, and the set's pictures, by which looks are counted.
 
         Raises:
             DataError: The evaluation set is spent.
         """
+        asked = setting or Setting()
         with self._writing():
             sha256 = sha256_file(file)
-            if (found := self.known_gain(kind, sha256, eval_version)) is not None:
+            if (found := self.known_gain(kind, sha256, eval_version, asked.rules)) is not None:
                 return found
-            gain = measure(self.next_look(eval_version))
+            gain = measure(self.next_look(eval_version, asked.pictures))
             version = self._keep(kind, file, sha256)
-            self._append(self._event("compare", version, sha256), gain=gain, eval_version=eval_version, samples=samples)
+            listed = any(event.pictures and event.eval_version == eval_version for event in self.history())
+            shown = () if listed else tuple(sorted({picture[:_DIGITS] for picture in asked.pictures}))
+            event = msgspec.structs.replace(self._event("compare", version, sha256), rules=asked.rules, pictures=shown)
+            self._append(event, gain=gain, eval_version=eval_version, samples=samples)
             return gain
 
     def promote(
@@ -207,56 +217,96 @@ class Registry:
             samples: Labelled samples at this time.
 
         Raises:
-            DataError: The gain is not proven, or there is none although something is in use.
+            DataError: The gain is not proven, or there is none although something is in use; something else is in use
+                than when it was measured; or the reason is empty.
         """
+        note = _reason(note)
         with self._writing():
             present = self.current().versions.get(kind)
             if gain is not None and not gain.proven and note is None:
                 raise DataError(
-                    f"The gain is not proven: {100 * gain.interval.estimate:+.1f} points "
-                    f"({100 * gain.interval.low:+.1f} to {100 * gain.interval.high:+.1f}) includes 0, with "
+                    f"The gain is not proven: {100 * gain.interval.estimate:+z.1f} points "
+                    f"({100 * gain.interval.low:+z.1f} to {100 * gain.interval.high:+z.1f}) includes 0, with "
                     f"{gain.better} photos better and {gain.worse} worse. Keep what is in use, and label more."
                 )
             if gain is None and present is not None and note is None:
                 raise DataError(f"{present} is in use; what replaces it must be compared first, on an evaluation set.")
             sha256 = sha256_file(file)
+            self._require_measured_beside(sha256, gain)
             version = self._keep(kind, file, sha256)
             event = self._event("promote", version, sha256)
             self._append(event, gain=gain, eval_version=eval_version, samples=samples, note=note)
             self._point(kind, version)
             return version
 
+    def _require_measured_beside(self, sha256: str, gain: Gain | None) -> None:
+        """Refuse a gain that was measured beside others than are in use now: another process promoted meanwhile."""
+        looks = [e.beside for e in self.history() if e.action == "compare" and e.sha256 == sha256 and e.gain == gain]
+        if gain is not None and any(looks) and self.current().versions not in looks:
+            raise DataError("What is in use changed since the candidate was measured. Compare it again.")
+
     def rollback(self, kind: Kind, *, to: str | None = None, note: str | None = None) -> str:
         """Go back to what was in use before, or to a version by name; returns it.
 
+        Args:
+            kind: Of what.
+            to: A version that was in use at some time, or any with a reason in `note`; "none" takes a head or weights
+                out of use; None is what was before.
+            note: Why.
+
         Raises:
-            DataError: There is nothing to go back to.
+            DataError: There is nothing to go back to, or the version was never in use and no reason is given.
             ArtifactError: Its file was changed or is gone.
         """
+        note = _reason(note)
         with self._writing():
+            if to == NONE:
+                return self._retire(kind, note)
             target = to or self._before(kind)
             if not target.startswith(f"{kind}-"):
                 raise DataError(f"{target} is no {kind}. Versions are named {kind}-…; see clipfast models list.")
             self.file(target)
+            if note is None and not any(e.version == target and e.action != "compare" for e in self.history()):
+                raise DataError(
+                    f"{target} was never in use, so there is no way back to it. Promote it, which compares it first, "
+                    "or say why it is taken (--note)."
+                )
             self._append(self._event("rollback", target, self._sha256_of(target)), note=note)
             self._point(kind, target)
             return target
+
+    def _retire(self, kind: Kind, note: str | None) -> str:
+        """Take what is in use out of use: the others answer without it."""
+        present = self.current().versions.get(kind)
+        if kind == "bank" or present is None:
+            why = "A bank must be in use; go back to another" if kind == "bank" else f"No {kind} is in use"
+            raise DataError(f"{why}. See clipfast models list.")
+        self._append(self._event("retire", present, self._sha256_of(present)), note=note)
+        self._point(kind, None)
+        return NONE
 
     def _before(self, kind: Kind) -> str:
         """Return the version that was in use before the present one: each rollback goes one further back."""
         used: list[str] = []
         for event in self.history():
-            if event.kind != kind:
+            if event.kind != kind or event.action == "compare" or used[-1:] == [event.version]:
                 continue
-            if event.action == "promote" and used[-1:] != [event.version]:
+            if event.action == "retire":
+                continue  # what was in use before that is the retired one, or what came before it
+            if event.action == "rollback" and event.version in used:
+                del used[_last(used, event.version) + 1 :]
+            else:
                 used.append(event.version)
-            elif event.action == "rollback":
-                while used and used[-1] != event.version:
-                    used.pop()
-                used = used or [event.version]
-        if len(used) < 2:
-            raise DataError(f"There is no {kind} to go back to: {len(used)} was in use so far.")
-        return used[-2]
+        present = self.current().versions.get(kind)
+        if present in used:  # else the pointer was not written any more when the history was
+            del used[_last(used, present) :]
+        if not used:
+            remedy = f" Take it out of use: clipfast models rollback {kind} --to none."
+            raise DataError(
+                f"There is no {kind} to go back to: {int(present is not None)} was in use so far."
+                f"{'' if kind == 'bank' or present is None else remedy}"
+            )
+        return used[-1]
 
     def _sha256_of(self, version: str) -> str:
         found = next((event.sha256 for event in self.history() if event.version == version), None)
@@ -284,10 +334,9 @@ class Registry:
         return version
 
     def _event(self, action: Action, version: str, sha256: str) -> Event:
-        lines = self._lines()
         kind = next(kind for kind in KINDS if version.startswith(f"{kind}-"))
         return Event(
-            before=lines[-1][1] if lines else _FIRST,
+            before=self._history.end(),
             action=action,
             kind=kind,
             version=version,
@@ -295,6 +344,7 @@ class Registry:
             who=self.who or _user(),
             when=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
             present=self.current().versions.get(kind),
+            beside=self.current().versions,
         )
 
     def _append(
@@ -307,54 +357,32 @@ class Registry:
         note: str | None = None,
     ) -> None:
         event = msgspec.structs.replace(event, gain=gain, eval_version=eval_version, samples=samples, note=note)
-        data = msgspec.json.encode(event) + b"\n"
-        path = self.root / "history.jsonl"
-        whole = sum(len(line) for line in self._raw())
-        with path.open("r+b" if path.exists() else "wb") as file:
-            file.seek(whole)
-            file.truncate()  # what a crash left of a line that was never acknowledged
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        sync_folder(self.root)
+        self._history.append(event)
 
-    def _point(self, kind: Kind, version: str) -> None:
+    def _point(self, kind: Kind, version: str | None) -> None:
         now = self.current()
-        after = Current(versions={**now.versions, kind: version}, generation=now.generation + 1)
+        others = {each: named for each, named in now.versions.items() if each != kind}
+        after = Current(
+            versions=others if version is None else {**others, kind: version}, generation=now.generation + 1
+        )
         with atomic_write(self.pointer) as temporary:
             temporary.write_bytes(msgspec.json.encode(after) + b"\n")
         sync_folder(self.root)
-
-    def _raw(self) -> list[bytes]:
-        path = self.root / "history.jsonl"
-        if not path.is_file():
-            return []
-        if path.stat().st_size > _MAX_BYTES:
-            raise ArtifactError(f"{path} is larger than {_MAX_BYTES:,} bytes; that is no history.")
-        return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-
-    def _lines(self) -> list[tuple[Event, str]]:
-        """Return events with the checksums of their lines; a last line without its end was never acknowledged."""
-        found: list[tuple[Event, str]] = []
-        before = _FIRST
-        for number, line in enumerate(self._raw(), start=1):
-            try:
-                event = msgspec.json.decode(line, type=Event)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise ArtifactError(f"{self.root}/history.jsonl, line {number}, is no event: {error}.") from error
-            if event.before != before:
-                raise ArtifactError(
-                    f"{self.root}/history.jsonl was edited: line {number} does not follow the line before. Put the "
-                    "old file back, or begin a new folder."
-                )
-            before = hashlib.sha256(line).hexdigest()
-            found.append((event, before))
-        return found
 
 
 def default_registry_path() -> Path:
     """Return the folder of versions: `CLIPFAST_MODELS`, else `data/models`."""
     return Path(os.environ.get("CLIPFAST_MODELS") or "data/models")
+
+
+def _reason(note: str | None) -> str | None:
+    if note is not None and not note.strip():
+        raise DataError("The reason must say something: it stays in the history in place of a proof.")
+    return note
+
+
+def _last(used: list[str], version: str) -> int:
+    return len(used) - 1 - used[::-1].index(version)
 
 
 def _user() -> str:

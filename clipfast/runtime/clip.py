@@ -179,7 +179,7 @@ class Clip:
         rows = {text: cache.get(text, key) for text in wanted}
         missing = [text for text, row in rows.items() if row is None]
         for text, row in zip(missing, self._embed_texts(missing, key), strict=True):
-            cache.put(text, key, row)
+            cache.put(text, key, row, on_disk=not self._is_warned_of(text, key))
             rows[text] = row
         out = np.zeros((len(wanted), self.embed_dim), np.float32)
         for i, text in enumerate(wanted):
@@ -321,6 +321,15 @@ class Clip:
             return rows
         means = rows.reshape(len(texts), len(templates), -1).mean(axis=1)
         return _unit_rows(means)
+
+    def _is_warned_of(self, text: str, templates: tuple[str, ...] | None) -> bool:
+        """Whether words of a text are unknown to the model, or some of its prompts are cut."""
+        tokenizer, room = self._opened.tokenizer(), self.manifest.tokenizer.context_length - 2
+        if text and tokenizer.known_share(text) < _KNOWN_ENOUGH:
+            return True
+        prompts = [text] if templates is None else expand([text], templates)
+        # A token is a byte at least, so only long prompts have to be counted.
+        return any(len(prompt.encode()) > room and len(tokenizer.encode(prompt)) > room for prompt in prompts)
 
     @staticmethod
     def _warn_of_unknown_words(texts: list[str], tokenizer: Tokenizer) -> None:

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["Nearest", "NearestRows"]
 
 _GRAPH = Path(__file__).resolve().parent / "nearest.onnx"
+_UNIT_GRAPH = _GRAPH.with_name("nearest_unit.onnx")  # without offsets: laying zeros under a product costs a tenth
 _PRODUCTS = 1 << 24  # numbers of one product: 64 MB
 _UNIT = 1e-5
-_sessions: dict[tuple[int, int], Session] = {}  # by process and threads; a parent's are kept, unused, after a fork
+_sessions: dict[tuple[int, int, Path], Session] = {}  # by process and threads; a parent's are kept after a fork
 _lock = threading.Lock()
 
 
@@ -68,6 +69,7 @@ class NearestRows:
         self._threads = available_cores() if threads is None else threads
         squares = np.einsum("mc,mc->m", self.rows, self.rows)
         unit = bool(np.all(np.abs(squares - 1) < _UNIT))
+        self._unit = unit
         self._offsets: Floats = np.zeros_like(squares) if unit else (squares * np.float32(-0.5))
         self._screened: ScreenedRows | None = None
         if screening and unit:
@@ -97,11 +99,14 @@ class NearestRows:
             return Nearest(places, _apart(wanted, rows, places))
         places = np.empty(len(wanted), np.int64)
         distances = np.empty(len(wanted), np.float32)
-        session = _session(self._threads)
+        plain = barred is None and self._unit
+        session = _session(self._threads, _UNIT_GRAPH if plain else _GRAPH)
         step = max(1, _PRODUCTS // len(rows))
         for start in range(0, len(wanted), step):
             some = wanted[start : start + step]
-            feeds: dict[str, NDArray[Any]] = {"queries": some, "rows": rows, "offsets": offsets}
+            feeds: dict[str, NDArray[Any]] = {"queries": some, "rows": rows}
+            if not plain:
+                feeds["offsets"] = offsets
             found = session.run(feeds)["places"]
             places[start : start + step] = found
             distances[start : start + step] = _apart(some, rows, found)
@@ -115,11 +120,11 @@ def _apart(queries: Floats, rows: Floats, places: Ints) -> Floats:
     return distances
 
 
-def _session(threads: int) -> Session:
-    key = os.getpid(), threads
+def _session(threads: int, graph: Path) -> Session:
+    key = os.getpid(), threads, graph
     with _lock:
         if key not in _sessions:
-            _sessions[key] = open_packaged(_GRAPH, ["places"], threads=threads)
+            _sessions[key] = open_packaged(graph, ["places"], threads=threads)
         return _sessions[key]
 
 

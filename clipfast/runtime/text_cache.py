@@ -17,6 +17,7 @@ from clipfast.types import Floats
 
 __all__ = ["TextCache"]
 
+_FORMAT = 2  # 1 also kept texts that are warned of
 _IN_MEMORY = 16_384  # rows; at 768 floats each that is 50 MB
 
 
@@ -43,10 +44,17 @@ class TextCache:
             self._keep(key, row)
         return row
 
-    def put(self, text: str, templates: tuple[str, ...] | None, row: Floats) -> None:
-        """Keep a row; ensembles, which cost many forwards, also on disk."""
+    def put(self, text: str, templates: tuple[str, ...] | None, row: Floats, *, on_disk: bool = True) -> None:
+        """Keep a row; ensembles, which cost many forwards, also on disk.
+
+        Args:
+            text: The text.
+            templates: What it was put into.
+            row: Its row, (e,).
+            on_disk: False of a text that is warned of: every process that uses it must warn again.
+        """
         self._keep((text, templates), row)
-        if templates is not None:
+        if templates is not None and on_disk:
             # The cache only saves time: a full or read-only disk must not fail an encode.
             with (
                 suppress(OSError),
@@ -62,7 +70,7 @@ class TextCache:
                 self._rows.popitem(last=False)
 
     def _file(self, text: str, templates: Sequence[str]) -> Path:
-        name = hashlib.sha256(msgspec.json.encode([self._identity, text, templates])).hexdigest()
+        name = hashlib.sha256(msgspec.json.encode([_FORMAT, self._identity, text, templates])).hexdigest()
         return cache_dir() / "texts" / name[:2] / f"{name}.npy"
 
     def _read(self, path: Path) -> Floats | None:

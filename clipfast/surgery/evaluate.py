@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clipfast.datasets.box_records import BoxSet
-from clipfast.errors import DataError
+from clipfast.datasets.box_records import BoxLog, BoxSet
+from clipfast.errors import DataError, ImageError
 from clipfast.runtime.batching import batches
 from clipfast.runtime.session import available_cores
 from clipfast.surgery.box_scores import require_map
@@ -66,21 +66,28 @@ def evaluate_localisation(  # noqa: PLR0913  # one argument for each thing that 
     Raises:
         DataError: No class to look for, an unknown path, or no image with a box that counts.
         FingerprintError: A refiner was fitted for another model or another path.
-        ImageError: An image cannot be read.
+        ImageError: No image can be read; a few that cannot are counted in `Records.unread` and left out.
     """
     chosen = options or LocaliseOptions()
     if not data.classes:
         raise DataError("the data set must name a class to look for; it has none.")
     texts, known = chosen.texts(data.classes), refiners or {}
     require_refiners(clip, known)
-    stream = stream_maps(clip, data.samples, texts, chosen, further)
+    log = BoxLog()
+    stream = stream_maps(
+        clip, data.samples, texts, chosen, further,
+        unreadable=lambda sample, error: log.add("unreadable", f"{sample.id}: {error}"),
+    )  # fmt: skip
     builder = RecordsBuilder((*chosen.paths, *(further or {})), len(chosen.levels))
     for maps, record in _measured(stream, data.classes, chosen, known):
         builder.add(record)
         if watch is not None:
             watch(maps, record)
         if progress is not None:
-            progress(len(builder.samples), len(data))
+            progress(len(builder.samples) + log.counts.get("unreadable", 0), len(data))
+    builder.unread = log.report()
+    if not builder.samples:
+        raise ImageError(f"no image can be read: {'; '.join(builder.unread.sentences()) or 'there is none'}.")
     builder.alike = alike_texts(clip.encode_texts(texts, chosen.maps.templates), data.classes)  # remembered rows
     records = builder.build()
     if records.truths.spared().all():

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from clipfast.artifact import ImageSpec
 from clipfast.errors import DataError, ShapeError
 from clipfast.runtime.preprocess import covering_window, preprocess
+from clipfast.surgery.sizes import require_size_hw
 from clipfast.surgery.upsample import sample_maps
 from clipfast.types import Floats, Pixels
 
@@ -250,8 +251,8 @@ def _rule(size_hw: tuple[int, int], resize: Literal["shortest", "squash"]) -> Im
 
 
 def _check_sizes(image_hw: tuple[int, int], model_hw: tuple[int, int]) -> None:
-    if min(*image_hw, *model_hw) < 1:
-        raise ShapeError(f"image_hw and model_hw must be (height, width), positive; got {image_hw} and {model_hw}.")
+    require_size_hw("image_hw", image_hw)
+    require_size_hw("model_hw", model_hw)
 
 
 def _boxes(xyxy: ArrayLike) -> Boxes64:

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from clipfast.errors import DataError, ShapeError
+from clipfast.errors import DataError
 from clipfast.runtime.reading import each_image
 from clipfast.surgery.evidence import Question, ask
 from clipfast.surgery.options import MapOptions
 from clipfast.surgery.paths import FROM_ONE_FORWARD, PATHS, Path
+from clipfast.surgery.sizes import require_size_hw
 from clipfast.surgery.upsample import resize_maps
 from clipfast.surgery.views import direct_maps, framed_maps, window_maps
 from clipfast.types import DenseEncoder, Floats, Images
@@ -82,8 +83,9 @@ def heatmaps_by_path(
         ArtifactError: As for `heatmaps`.
     """
     options = options if options is not None else MapOptions()
-    if size_hw is not None and min(size_hw) < 1:
-        raise ShapeError(f"size_hw must be positive; got {size_hw}.")
+    if not isinstance(options, MapOptions):
+        raise DataError(f"options must be MapOptions; got {type(options).__name__}. Write MapOptions(geometry=...).")
+    size_hw = None if size_hw is None else require_size_hw("size_hw", size_hw)
     if size_hw is None and (options.has_windows or options.edge_aware is not None):
         raise DataError(
             "windows, scales and edge_aware have no patch grid to keep: say size_hw, such as the image's own size."

@@ -85,6 +85,8 @@ class LocaliseOptions:
         levels = (self.percentile, *self.percentiles)
         if not self.percentiles or not all(0 <= p <= 100 for p in levels):
             raise ShapeError(f"percentiles must be numbers from 0 to 100; got {levels}.")
+        if len(set(self.percentiles)) < len(self.percentiles):
+            raise ShapeError(f"percentiles must be given once each; got {self.percentiles}.")
         if self.tolerance < 0:
             raise ShapeError(f"tolerance must be at least 0 pixels; got {self.tolerance}.")
         templates = self.maps.templates or ()

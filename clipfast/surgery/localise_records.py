@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clipfast.datasets.box_records import BoxReport
 from clipfast.metrics.detection_data import Detections, GroundTruths
 from clipfast.surgery.response import RESPONSE_FIELDS
 from clipfast.types import Ints
@@ -106,6 +107,7 @@ class Records:
         truth_sides: Geometric mean of each ground truth's sides in patches, (g,); NaN where no model ran.
         paths: By path.
         alike: Groups of classes whose words are the same to the model, and so their maps.
+        unread: Images that could not be read and were left out.
     """
 
     ids: tuple[str, ...]
@@ -117,6 +119,7 @@ class Records:
     truth_sides: Doubles
     paths: dict[str, PathRecords]
     alike: tuple[tuple[str, ...], ...] = ()
+    unread: BoxReport = field(default_factory=BoxReport)
 
     @property
     def images(self) -> int:
@@ -131,6 +134,7 @@ class RecordsBuilder:
     paths: tuple[str, ...]
     percentiles: int
     alike: tuple[tuple[str, ...], ...] = ()
+    unread: BoxReport = field(default_factory=BoxReport)
     samples: list[SampleRecord] = field(default_factory=list)
 
     def add(self, sample: SampleRecord) -> None:
@@ -160,6 +164,7 @@ class RecordsBuilder:
             truth_sides=np.concatenate([np.zeros(0), *(s.truth_sides for s in self.samples)]),
             paths={path: self._path(path) for path in self.paths},
             alike=self.alike,
+            unread=self.unread,
         )
 
     def _path(self, path: str) -> PathRecords:

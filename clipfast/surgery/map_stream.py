@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
 from clipfast.datasets.box_records import BoxSample, Doubles
-from clipfast.errors import DataError
+from clipfast.errors import DataError, ImageError
 from clipfast.provenance import digest
 from clipfast.runtime.batching import batches, prefetch
 from clipfast.runtime.images import load_pixels
@@ -25,7 +25,11 @@ from clipfast.surgery.upsample import EdgeAware, edge_aware, resize_maps
 from clipfast.surgery.views import window_maps
 from clipfast.types import Floats, ImageSource, Pixels, TokenEncoder
 
-__all__ = ["FurtherMaps", "SampleMaps", "sample_digest", "stream_maps"]
+__all__ = ["FurtherMaps", "SampleMaps", "Unreadable", "sample_digest", "stream_maps"]
+
+Read = TypeVar("Read")
+Unreadable: TypeAlias = Callable[[BoxSample, ImageError], None]
+"""Told of an image that cannot be read, and why; it is then left out."""
 
 FurtherMaps: TypeAlias = Callable[[Pixels, Floats], Floats]
 """Maps from elsewhere: pixels that the model takes (n, h, w, 3) and unit rows of texts (t, e) give (n, t, gh, gw)."""
@@ -89,6 +93,8 @@ def stream_maps(
     texts: Sequence[str],
     options: LocaliseOptions,
     further: Mapping[str, FurtherMaps] | None = None,
+    *,
+    unreadable: Unreadable | None = None,
 ) -> Iterator[SampleMaps]:
     """Compute the maps of every sample, all paths from one forward.
 
@@ -100,6 +106,7 @@ def stream_maps(
         texts: What to look for.
         options: Paths, and how maps are made.
         further: Maps that the model's graphs do not give, by name.
+        unreadable: Told of images that cannot be read, which are then left out; None makes the first an error.
 
     Raises:
         DataError: No text, an unknown path or geometry, or further maps together with windows.
@@ -111,19 +118,38 @@ def stream_maps(
     if options.maps.has_windows and further:
         raise DataError(f"{', '.join(further)} cannot be made of windows. Leave the scales out.")
     if options.maps.has_windows:
-        yield from (_windowed(question, options, texts, sample) for sample in samples)
+        look = partial(_windowed, question, options, texts)
+        yield from _readable((_tried(look, sample) for sample in samples), unreadable)
         return
     size = options.maps.batch_size
     rows = clip.encode_texts(texts, options.maps.templates) if further else np.zeros((0, 0), np.float32)
-    frame = partial(_framed, question, options)
+    frame = partial(_tried, partial(_framed, question, options))
     ahead = prefetch(frame, samples, workers=available_cores(), ahead=2 * size)
-    for group in batches(ahead, size):
+    for group in batches(_readable(ahead, unreadable), size):
         frames = np.stack([each.taken for each in group])
         there = None if options.rivals == "dataset" else [_rows_there(each.sample, texts, options) for each in group]
         grids: dict[str, Floats] = {str(path): maps for path, maps in _grids(question, frames, there).items()}
         grids |= {name: make(frames, rows) for name, make in (further or {}).items()}
         for at, each in enumerate(group):
             yield _seen(each, {path: maps[at] for path, maps in grids.items()}, options.maps.edge_aware)
+
+
+def _tried(read: Callable[[BoxSample], Read], sample: BoxSample) -> tuple[BoxSample, Read | ImageError]:
+    """Read an image, or return why it cannot be read: one image must not stop those that are read ahead."""
+    try:
+        return sample, read(sample)
+    except ImageError as error:
+        return sample, error
+
+
+def _readable(tried: Iterable[tuple[BoxSample, Read | ImageError]], unreadable: Unreadable | None) -> Iterator[Read]:
+    for sample, found in tried:
+        if not isinstance(found, ImageError):
+            yield found
+        elif unreadable is None:
+            raise ImageError(f"{sample.id}: {found}") from found
+        else:
+            unreadable(sample, found)
 
 
 def _rows_there(sample: BoxSample, texts: Sequence[str], options: LocaliseOptions) -> list[int]:

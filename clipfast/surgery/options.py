@@ -29,7 +29,8 @@ class MapOptions:
             text as it is.
         redundant: A text whose map is subtracted from every other, such as "" or "a photo". None subtracts nothing,
             except that `standard` compares a single text with "".
-        labels: What else may be in the images. `standard` compares the texts with these too; they get no maps.
+        labels: What else may be in the images. `standard` compares the texts with these too; they get no maps. One
+            that is a text too counts once.
         rivals: What `standard` compares a text with: the other "texts" and the labels, or the "labels" only, so that a
             map does not change with the other texts that are asked.
         alpha: Share of `vv_qk` in `vv_mixed`, 0 to 1.

@@ -117,12 +117,13 @@ def checked_paths(paths: Sequence[Path] | Path, options: MapOptions) -> tuple[Pa
     Raises:
         DataError: None, an unknown one, or options that none of them uses.
     """
-    names = dict.fromkeys([paths] if isinstance(paths, str) else paths)
-    if not names:
+    given = [paths] if isinstance(paths, str) else list(paths)
+    if not given:
         raise DataError(f"there must be at least one path of {', '.join(PATHS)}; got none.")
-    for name in names:
-        if name not in PATHS:
+    for name in given:
+        if not isinstance(name, str) or name not in PATHS:
             raise DataError(f"path must be one of {', '.join(PATHS)}; got {name!r}.")
+    names = dict.fromkeys(given)
     rows = [PATHS[name] for name in names]
     if options.labels and not any(row.scoring == "feature surgery" for row in rows):
         raise DataError(f"labels are compared by the path standard only; got {', '.join(names)}. Leave them out.")

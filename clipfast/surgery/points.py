@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from clipfast.errors import ShapeError
 from clipfast.surgery.box_scores import Doubles, require_map
 from clipfast.surgery.heatmap import resize_maps
+from clipfast.surgery.sizes import require_size_hw
 from clipfast.types import Ints
 
 __all__ = ["Points", "points"]
@@ -69,9 +70,7 @@ def points(
     if down_sample < 1:
         raise ShapeError(f"down_sample must be 1 or more; got {down_sample}.")
     values = require_map(heatmap)
-    height, width = size_hw or values.shape
-    if min(height, width) < 1:
-        raise ShapeError(f"size_hw must be positive; got {size_hw}.")
+    height, width = values.shape if size_hw is None else require_size_hw("size_hw", size_hw)
     rows, columns = (max(side // down_sample, 1) for side in values.shape)
     cells = resize_maps(_unit(values).astype(np.float32), (rows, columns)).ravel()
     count = min(int((_unit(cells) >= threshold).sum()), len(cells) // 2)

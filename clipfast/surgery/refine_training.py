@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from clipfast.artifact import require_fingerprint
-from clipfast.datasets.box_records import BoxSet
-from clipfast.errors import DataError, FingerprintError
+from clipfast.datasets.box_records import BoxSample, BoxSet
+from clipfast.errors import DataError, FingerprintError, ImageError
 from clipfast.runtime.batching import batches
 from clipfast.runtime.session import available_cores
 from clipfast.surgery.box_sources import ImageRegions, scored_boxes
@@ -21,6 +22,8 @@ from clipfast.surgery.refine import BoxRefiner, RefinerLessons, RefinerOptions, 
 from clipfast.types import TokenEncoder
 
 __all__ = ["fit_refiners", "require_refiners"]
+
+_log = logging.getLogger(__name__)
 
 
 def fit_refiners(
@@ -35,7 +38,7 @@ def fit_refiners(
 
     Args:
         clip: The model.
-        training: Images that are not scored afterwards: the caller sees to it.
+        training: Images that are not scored afterwards: the caller sees to it. What cannot be read teaches nothing.
         options: Paths, box source and how maps are made, as the evaluation will have them.
         learning: What is learned from.
         progress: Called with images done and in all.
@@ -48,7 +51,13 @@ def fit_refiners(
     """
     chosen = learning or RefinerOptions()
     lessons: dict[str, RefinerLessons] = {path: RefinerLessons(chosen) for path in options.paths}
-    stream = stream_maps(clip, training.samples, options.texts(training.classes), options)
+    unread: list[str] = []
+
+    def left_out(sample: BoxSample, error: ImageError) -> None:
+        unread.append(sample.id)
+        _log.warning("no box is learned from %s: %s", sample.id, error)
+
+    stream = stream_maps(clip, training.samples, options.texts(training.classes), options, unreadable=left_out)
     done = 0
     with ThreadPoolExecutor(available_cores(), thread_name_prefix="clipfast-refine") as pool:
         for group in batches(stream, options.maps.batch_size):
@@ -58,7 +67,7 @@ def fit_refiners(
                         lessons[path].add(sample)
                 done += 1
                 if progress is not None:
-                    progress(done, len(training))
+                    progress(done + len(unread), len(training))
     return {path: _fitted(clip, path, lessons[path]) for path in options.paths}
 
 

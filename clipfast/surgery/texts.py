@@ -12,7 +12,7 @@ from clipfast.errors import DataError
 from clipfast.surgery.options import MapOptions
 from clipfast.types import Floats, TextEncoder
 
-__all__ = ["TextRows", "alike_texts", "checked_texts", "embed_texts"]
+__all__ = ["TextRows", "alike_texts", "asked_labels", "checked_texts", "embed_texts"]
 
 # From this cosine on two names are one to the model. mini's unknown words reach 0.9975 of one or two tokens, and 1 of
 # equally many; the most alike of its known names are at 0.97.
@@ -118,12 +118,25 @@ def alike_texts(rows: Floats, names: Sequence[str]) -> tuple[tuple[str, ...], ..
     return tuple(tuple(names[at] for at in group) for group in groups if len(group) > 1)
 
 
+def asked_labels(names: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """Return the labels that are asked for as texts too (case and spaces aside).
+
+    Texts are compared with each other in any case, so such a label changes nothing unless `rivals` is "labels".
+
+    >>> asked_labels(["red star", "lace"], ["Lace", "felt"])
+    ['Lace']
+    """
+    folded = {_folded(name) for name in names}
+    return [label for label in labels if _folded(label) in folded]
+
+
 def _labels(names: Sequence[str], options: MapOptions) -> tuple[list[str], NDArray[np.bool_] | None]:
     """Return the labels that texts are compared with, and which label is a rival of which text."""
     given = checked_texts(options.labels) if options.labels else []
     folded = [_folded(name) for name in names]
     if options.rivals == "texts":
-        return [label for label in given if _folded(label) not in folded], None
+        again = asked_labels(names, given)
+        return [label for label in given if label not in again], None
     rival = np.array([[_folded(label) != name for label in given] for name in folded], np.bool_)
     if not rival.any(axis=1).all():
         lonely = names[int((~rival.any(axis=1)).argmax())]

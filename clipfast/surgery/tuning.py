@@ -6,6 +6,7 @@ settings are tried, so the result does not depend on an order of search.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.datasets.box_records import BoxSample, BoxSet
-from clipfast.errors import DataError
+from clipfast.errors import DataError, ImageError
 from clipfast.metrics.detection import voc_average_precision_score
 from clipfast.metrics.detection_data import Detections, GroundTruths
 from clipfast.runtime.batching import batches
@@ -30,6 +31,8 @@ from clipfast.surgery.paths import Path
 from clipfast.types import Floats, TokenEncoder
 
 __all__ = ["Choice", "SearchSpace", "Tuning", "tune"]
+
+_log = logging.getLogger(__name__)
 
 Doubles = NDArray[np.float64]
 
@@ -113,7 +116,8 @@ def tune(
 
     Args:
         clip: The model.
-        data: Images that are not scored afterwards: the caller sees to it (`split_by_source`).
+        data: Images that are not scored afterwards: the caller sees to it (`split_by_source`). What cannot be read is
+            left out.
         options: Paths, thresholds, prompts; and the settings that are compared with what is found.
         space: What is tried.
         progress: Called with images done and in all, over all geometries.
@@ -125,11 +129,18 @@ def tune(
     texts = options.texts(data.classes)
     default = _default_choices(options)
     found: dict[Choice, list[tuple[Doubles, Doubles, list[str]]]] = {}
+    unread: set[str] = set()
+
+    def left_out(sample: BoxSample, error: ImageError) -> None:
+        if sample.id not in unread:
+            _log.warning("nothing is tuned on %s: %s", sample.id, error)
+        unread.add(sample.id)
+
     done, total = 0, len(data) * len(tried.geometries)
     with ThreadPoolExecutor(available_cores(), thread_name_prefix="clipfast-tune") as pool:
         for geometry in dict.fromkeys([*tried.geometries, options.geometry]):
             framed = replace(options, maps=replace(options.maps, geometry=geometry))
-            stream = stream_maps(clip, data.samples, texts, framed)
+            stream = stream_maps(clip, data.samples, texts, framed, unreadable=left_out)
             for group in batches(stream, options.maps.batch_size):
                 job = _Job(geometry, data.classes, framed, tried, default)
                 for boxes in pool.map(job.boxes, group):
@@ -138,9 +149,10 @@ def tune(
                     done += 1
                     if progress is not None:
                         progress(min(done, total), total)
-    truths = _truths(data.samples)
+    samples = [sample for sample in data.samples if sample.id not in unread]
+    truths = _truths(samples)
     if truths.spared().all():
-        raise DataError(f"at least one of {len(data)} training images must have a box that counts; none has.")
+        raise DataError(f"at least one of {len(samples)} training images must have a box that counts; none has.")
     scores = {choice: _mean_precision(truths, each, options) for choice, each in found.items()}
     ranking = sorted(scores.items(), key=lambda item: -item[1])  # stable: of equals the first tried
     return Tuning(
@@ -148,7 +160,7 @@ def tune(
         best=ranking[0][1],
         default=max(scores[choice] for choice in default),
         tried=len(scores),
-        images=len(data),
+        images=len(samples),
         ranking=tuple(ranking[:10]),
     )
 

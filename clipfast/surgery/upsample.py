@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.errors import ShapeError
+from clipfast.surgery.sizes import require_size_hw
 from clipfast.types import Floats, Pixels
 
 __all__ = ["EdgeAware", "edge_aware", "resize_maps", "sample_maps"]
@@ -38,8 +39,9 @@ class EdgeAware:
 
 def resize_maps(maps: Floats, size_hw: tuple[int, int]) -> Floats:
     """Resize maps (..., gh, gw) to (..., h, w), bilinear with half-pixel centres (align_corners=False)."""
-    if min(size_hw) < 1:
-        raise ShapeError(f"size_hw must be positive; got {size_hw}.")
+    size_hw = require_size_hw("size_hw", size_hw)
+    if not isinstance(maps, np.ndarray) or maps.ndim < 2:
+        raise ShapeError(f"maps must be an array (..., gh, gw); got {getattr(maps, 'shape', type(maps).__name__)}.")
     at = [(np.arange(new) + 0.5) * old / new for old, new in zip(maps.shape[-2:], size_hw, strict=True)]
     return sample_maps(maps, at[0], at[1])
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from clipfast.errors import ShapeError
 from clipfast.surgery.geometry import Geometry
+from clipfast.surgery.sizes import require_size_hw
 from clipfast.types import Floats, Ints
 
 __all__ = ["Blend", "Windows", "window_boxes"]
@@ -53,8 +54,9 @@ def window_boxes(image_hw: tuple[int, int], side_hw: tuple[int, int], overlap: f
     >>> window_boxes((100, 250), (100, 100)).tolist()
     [[0, 0, 100, 100], [50, 0, 150, 100], [100, 0, 200, 100], [150, 0, 250, 100]]
     """
-    if min(*image_hw, *side_hw) < 1 or not 0 <= overlap <= 0.9:
-        raise ShapeError(f"sizes must be positive and overlap 0 to 0.9; got {image_hw}, {side_hw} and {overlap}.")
+    image_hw, side_hw = require_size_hw("image_hw", image_hw), require_size_hw("side_hw", side_hw)
+    if not 0 <= overlap <= 0.9:
+        raise ShapeError(f"overlap must be 0 to 0.9; got {overlap}.")
     height, width = (min(side, whole) for side, whole in zip(side_hw, image_hw, strict=True))
     rows, columns = _count(image_hw[0], height, overlap), _count(image_hw[1], width, overlap)
     if rows * columns > _MOST_WINDOWS:

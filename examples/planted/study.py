@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+import clipfast.diagnostics
 from clipfast.diagnostics import Diagnosis, Predictions, diagnose
 from clipfast.diagnostics.rules import default_rules_text
 from clipfast.metrics.intervals import wilson_interval
@@ -81,14 +82,14 @@ def judge(run: int, case: Case, found: Diagnosis) -> Outcome:
 def run_all(
     runs: Iterable[tuple[int, Callable[[], Sequence[Case]]]], setting: Sequence[str], path: Path | None
 ) -> Iterator[Outcome]:
-    """Diagnose the cases of every run; runs that `path` holds already, with this setting and rules, are read from it.
+    """Diagnose the cases of every run; runs that `path` holds, of this setting, rules and code, are read from it.
 
     Args:
         runs: Seed of each run, and what makes its cases.
         setting: What else the outcomes depend on: model, sizes, shares.
         path: JSON lines, one a finished run; None keeps nothing.
     """
-    key = digest([default_rules_text(), *setting])
+    key = digest([default_rules_text(), *_code(), *setting])
     kept: dict[int, _Kept] = {}
     if path is not None and path.is_file():
         held = [msgspec.json.decode(line, type=_Kept) for line in path.read_bytes().splitlines()]
@@ -101,6 +102,12 @@ def run_all(
                 with atomic_write(path) as temporary:
                     temporary.write_bytes(b"".join(lines))
         yield from kept[seed].outcomes
+
+
+def _code() -> list[str]:
+    """Return the text of everything that judges or plants, so that an older outcome is not taken for this version's."""
+    folders = (Path(clipfast.diagnostics.__file__).parent, Path(__file__).parent)
+    return [path.read_text(encoding="utf-8") for folder in folders for path in sorted(folder.glob("*.py"))]
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
+from arguments import column, existing
 from clipfast.storage import atomic_write
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
@@ -67,11 +67,10 @@ def _number(value: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("card", type=Path)
-    parser.add_argument("reports", nargs="+", help="column=REPORT.json")
+    parser.add_argument("card", type=existing)
+    parser.add_argument("reports", nargs="+", type=column, metavar="column=REPORT.json")
     asked = parser.parse_args()
-    pairs = [each.split("=", 1) for each in asked.reports]
-    reports = {name: json.loads(Path(path).read_text(encoding="utf-8")) for name, path in pairs}
+    reports = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in asked.reports}
     text = filled(asked.card.read_text(encoding="utf-8"), reports)
     with atomic_write(asked.card) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -9,10 +9,10 @@ have no rows of their own and are left out; their intervals are in the reports.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 
+from arguments import existing
 from clipfast.metrics.intervals import BootstrapOptions
 from clipfast.metrics.paired import paired_bootstrap
 from figures import mean_auroc
@@ -23,8 +23,8 @@ _OPTIONS = BootstrapOptions(method="percentile", resamples=1000)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("ours", type=Path, help="The .npz beside a report.")
-    parser.add_argument("theirs", type=Path, help="Another's, of the same seeds.")
+    parser.add_argument("ours", type=existing, help="The .npz beside a report.")
+    parser.add_argument("theirs", type=existing, help="Another's, of the same seeds.")
     asked = parser.parse_args()
     with np.load(asked.ours) as ours, np.load(asked.theirs) as theirs:
         for name in [name for name in ours.files if name in theirs.files and not name.endswith("labels")]:

@@ -20,6 +20,7 @@ import numpy as np
 
 from clipfast import Clip
 from clipfast.datasets.fabricworld import caption_samples
+from clipfast.errors import ClipfastError
 from clipfast.storage import atomic_write
 from figures import Figure
 from photographs import photographs
@@ -112,7 +113,10 @@ def main() -> None:
     parser.add_argument("--purpose", choices=sorted(PURPOSES), default="choice")
     parser.add_argument("--quick", action="store_true", help="Few pictures: to see that it runs.")
     asked = parser.parse_args()
-    measure_all(asked.artifact, asked.out, Sizes.quick() if asked.quick else Sizes(), asked.purpose)
+    try:
+        measure_all(asked.artifact, asked.out, Sizes.quick() if asked.quick else Sizes(), asked.purpose)
+    except ClipfastError as error:
+        raise SystemExit(f"error: {error}") from error
 
 
 if __name__ == "__main__":

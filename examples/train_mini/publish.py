@@ -1,12 +1,19 @@
-"""From trained weights to an artifact: an open_clip checkpoint and its config, then clipfast's own export."""
+"""From trained weights to an artifact: an open_clip checkpoint and its config, then clipfast's own export.
+
+python examples/train_mini/publish.py examples/train_mini/weights/mini_contrastive.safetensors --out runs/sibling
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
 from safetensors.torch import save_file
 
+from arguments import existing
+from captions import CaptionWriter
+from checkpoints import load_weights
 from clipfast.artifact import Artifact
 from clipfast.export.options import ExportOptions
 from clipfast.export.pipeline import export
@@ -44,3 +51,21 @@ def publish(folder: Path, model: MiniClip, name: str) -> Artifact:
         notice=NOTICE.format(name=name.replace("_", "-")),
     )
     return export(options, folder / name)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("weights", type=existing, help="weights.safetensors of a leg; its name becomes the model's.")
+    parser.add_argument("--out", type=Path, required=True, help="Where the checkpoint and the artifact go.")
+    parser.add_argument("--checkpoint-only", action="store_true", help="What open_clip loads, without an artifact.")
+    asked = parser.parse_args()
+    model = MiniClip(CaptionWriter().known_tokens).eval()
+    load_weights(asked.weights, model)
+    if asked.checkpoint_only:
+        print(f"wrote {' and '.join(str(path) for path in write_open_clip(asked.out, model, asked.weights.stem))}")
+    else:
+        print(f"exported {publish(asked.out, model, asked.weights.stem).path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch.nn.utils import clip_grad_norm_
 
+from arguments import existing, positive, whole
 from batches import Batch, Batches
 from captions import CaptionWriter
 from checkpoints import Progress, load_state, load_weights, save_state
@@ -185,14 +186,14 @@ def _say_rendered(done: int, total: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="Where everything is written.")
-    parser.add_argument("--minutes", type=float, default=110.0, help="How long to train.")
+    parser.add_argument("--minutes", type=positive, default=110.0, help="How long to train.")
     parser.add_argument("--contrastive-only", action="store_true", help="Teach no exact place: the sibling model.")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2, help="Threads of torch.")
+    parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument("--threads", type=whole(1), default=2, help="Threads of torch.")
     parser.add_argument("--store", type=Path, help="Where rendered scenes are; OUT/scenes if left out.")
-    parser.add_argument("--scenes", type=int, help=f"How many scenes to render; {SCENES} if left out.")
-    parser.add_argument("--continue-from", type=Path, help="weights.safetensors of an earlier leg.")
-    parser.add_argument("--peak", type=float, default=PEAK, help="The largest learning rate; less in a further leg.")
+    parser.add_argument("--scenes", type=whole(1), help=f"How many scenes to render; {SCENES} if left out.")
+    parser.add_argument("--continue-from", type=existing, help="weights.safetensors of an earlier leg.")
+    parser.add_argument("--peak", type=positive, default=PEAK, help="The largest learning rate; less in a further leg.")
     parser.add_argument("--compile", action="store_true", help="Compile the image tower; needs a C++ compiler.")
     parser.add_argument("--quick", action="store_true", help="All steps in less than two minutes, learning little.")
     asked = parser.parse_args()

@@ -66,7 +66,7 @@ def test_what_is_guaranteed_is_said() -> None:
     many = decide(np.arange(99, dtype=np.float32), np.arange(99, dtype=np.float32), np.ones(99, bool), 0.01)
 
     assert (few.guaranteed_fpr, few.references, few.samples) == (0.2, 4, 8)
-    assert "4 references alone guarantee 20%" in few.coverage
+    assert "4 references guarantee 20% at best" in few.coverage
     assert (one.guaranteed_fpr, one.references) == (1.0, 1)
     assert "one reference guarantees nothing" in one.coverage
     assert many == Decision(98.0, 98.0, 0.01, "conformal", 99, 99)

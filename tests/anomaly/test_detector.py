@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from clipfast.anomaly import (
     fuse,
 )
 from clipfast.anomaly.kinds import place_ratio
+from clipfast.anomaly.pictures import Picture
 from clipfast.datasets.fabricworld import Wishes, anomaly_samples
 from clipfast.errors import ArtifactError, DataError, FingerprintError, ImageError, NotComputedError, ShapeError
 from clipfast.metrics import auroc_score
@@ -77,6 +79,34 @@ def test_both_branches_are_there_whatever_the_mode(mode: str) -> None:
     fused = fuse(raw.resized((18, 24), 1.0), detector.calibration, mode)
     np.testing.assert_allclose(scores.image, fused.image, rtol=1e-5)
     np.testing.assert_allclose(scores.pixel, fused.pixel, rtol=1e-5)
+
+
+@pytest.mark.parametrize("modes", [{"image_mode": "earned"}, {"image_mode": "memory", "pixel_mode": "earned"}])
+def test_the_mode_earned_tests_the_texts_as_auto_does(modes: dict[str, Any]) -> None:
+    """Else its share would always be 0, and nobody would be told."""
+    found, auto = fit(**modes), fit()
+
+    assert found.fitted.evidence == auto.fitted.evidence
+    assert found.fitted.evidence.share > 0
+    assert auto.fitted.evidence.note in found.notes
+
+
+def test_references_are_decoded_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one is decoded, at most the one before is still there, however many there are."""
+    load, most = Picture.load, 0
+    decoded: list[weakref.ref[Any]] = []
+
+    def counted(picture: Picture) -> Any:
+        nonlocal most
+        most = max(most, sum(each() is not None for each in decoded))
+        image = load(picture)
+        decoded.append(weakref.ref(image))
+        return image
+
+    monkeypatch.setattr(Picture, "load", counted)
+    fit(images=[picture(i) for i in range(6)])
+    assert len(decoded) >= 6
+    assert most <= 1
 
 
 def test_memory_only_never_runs_the_text_branch() -> None:
@@ -231,7 +261,7 @@ def test_adding_and_removing_references() -> None:
     assert {s.sha256 for s in detector.manifest.shots} == {s.sha256 for s in whole.manifest.shots}
     np.testing.assert_allclose(detector.score(BAD).memory.pixel, whole.score(BAD).memory.pixel, atol=1e-6)
     assert detector.score(GOOD).memory.image.max() == 0
-    assert "added or removed" in detector.notes[-1]
+    assert "references were added" in detector.notes[-1]
     assert len(detector.fitted.holdout.maps) == 20
     added = detector.manifest.shots[3]
     detector.remove(added.sha256)
@@ -244,11 +274,41 @@ def test_adding_and_removing_references() -> None:
         detector.remove("nobody")
 
 
+@pytest.mark.parametrize(
+    ("mode", "memory", "against"),
+    [
+        ("memory", MemoryOptions(image_score="top"), None),
+        ("semantic", MemoryOptions(coreset=0.5), None),
+        ("auto", MemoryOptions(), "auto is chosen"),
+        ("calibrated_mean", MemoryOptions(), "calibrated_mean is chosen, scaled"),
+        ("memory", MemoryOptions(coreset=0.5), "coreset"),
+        ("max", MemoryOptions(rows="standardised"), "standardised rows"),
+        ("memory", MemoryOptions(image_score="contrast"), "may rise"),
+    ],
+)
+def test_a_rate_is_guaranteed_only_where_the_argument_holds(
+    mode: str, memory: MemoryOptions, against: str | None
+) -> None:
+    """The place is conformal in all of them; a removed reference ends every guarantee."""
+    detector = fit(image_mode=mode, options=replace(SMALL, memory=memory))
+    decision = detector.threshold(0.2)
+    assert decision.method == "conformal"
+    assert (decision.caveat is None) == (against is None)
+    assert (against or "guaranteed on average") in decision.coverage
+    detector.remove(detector.manifest.shots[0].sha256)
+    decision = detector.threshold(0.25)
+    assert decision.method == "conformal"
+    assert (decision.caveat is None) == (mode == "semantic")
+    if against is None and mode == "memory":
+        assert "not guaranteed, because a reference was removed" in decision.coverage
+
+
 def test_adding_to_a_single_reference() -> None:
     """From one to three: the new ones are held out against the others."""
     detector = fit(images=GOOD[:1])
     detector.add(GOOD[1:3])
 
+    assert not any("one reference" in line for line in detector.notes)
     assert detector.threshold(0.1).references == 2
     assert detector.score(BAD).is_anomalous.all()
 
@@ -330,6 +390,27 @@ def test_magnified_copies_want_an_encoder_of_one_size() -> None:
         (lambda: fit(options=replace(SMALL, memory=MemoryOptions(blocks=(9,)))), ArtifactError, "9"),
         (lambda: replace(SMALL, size_hw=(0, 4)), ShapeError, "size_hw must be"),
         (lambda: replace(SMALL, seed=-1), ShapeError, "seed must be"),
+        (lambda: replace(SMALL, seed=cast("int", "1")), DataError, "seed must be a whole number; got '1'"),
+        (
+            lambda: replace(SMALL, size_hw=cast("tuple[int, int]", 18)),
+            DataError,
+            "size_hw must be a tuple of 2 numbers; got 18",
+        ),
+        (
+            lambda: replace(SMALL, size_hw=cast("tuple[int, int]", (18, 24, 3))),
+            DataError,
+            "size_hw must be a tuple of 2 numbers",
+        ),
+        (lambda: MemoryOptions(coreset=cast("float", "a")), DataError, "coreset must be a number"),
+        (
+            lambda: MemoryOptions(blocks=cast("tuple[int, ...]", 2)),
+            DataError,
+            "blocks must be a tuple of num",
+        ),
+        (lambda: MemoryOptions(zooms=cast("tuple[float, ...]", 1.5)), DataError, "zooms must be a tuple of numbers"),
+        (lambda: MemoryOptions(projection=10**9), ShapeError, "projection 1 to 4096"),
+        (lambda: fit(class_name=None), DataError, "class_name must name what is inspected; got None"),
+        (lambda: fit().threshold(cast("float", "a")), DataError, "fpr must be a number"),
         (lambda: replace(SMALL, kind="thing"), DataError, "kind must be one of texture, object, logical"),  # type: ignore[arg-type]
     ],
 )

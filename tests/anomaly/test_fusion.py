@@ -267,6 +267,18 @@ def test_the_gates_weights_solve_the_regression() -> None:
         assert (loss(gate.weights + step) - loss(gate.weights - step)) / 2e-5 == pytest.approx(0, abs=1e-3)
 
 
+def test_each_class_counts_alike_however_many_images_it_has() -> None:
+    """A class ten times over teaches no more than once, where the ridge says nothing."""
+    first, second = case(60, "text"), case(61, "memory")
+    rows = np.tile(np.arange(len(first.labels)), 10)
+    often = GateCase(first.maps.taken(rows), first.labels[rows])
+    once, tenfold = (fit_gate([each, second], ridge=1e-9) for each in (first, often))
+
+    np.testing.assert_allclose(tenfold.means, once.means)
+    np.testing.assert_allclose(tenfold.spreads, once.spreads)
+    np.testing.assert_allclose(tenfold.share(second.maps), once.share(second.maps), atol=1e-5)
+
+
 def test_a_gate_in_a_calibration_is_used() -> None:
     """A gate that always trusts the text gives the text branch's calibrated scores."""
     trusting = LearnedGate(np.array([40.0, 0, 0, 0, 0]), np.zeros(4), np.ones(4))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,9 +31,12 @@ from clipfast.anomaly import (
     fuse_pixels,
 )
 from clipfast.anomaly.grid import TIMINGS_NAME, recompute, run_grid
-from clipfast.anomaly.grid_records import CellResult, GridResults, read_results
+from clipfast.anomaly.grid.directory import GridDirectory
+from clipfast.anomaly.grid.inspection import inspect_grid
+from clipfast.anomaly.grid.records import CellResult, GridOptions, GridResults, read_results
 from clipfast.datasets.inspection import InspectionClass
-from clipfast.errors import ArtifactError, DataError, FingerprintError
+from clipfast.errors import ArtifactError, DataError, FingerprintError, ShapeError
+from clipfast.report.branches import write_branch_report
 from reference import naive_ranking
 from reference.anomaly_stubs import JointStub, PatchStub
 from reference.grid_cases import CLASSES, OPTIONS, classes, contents, request, sample
@@ -42,8 +46,7 @@ import os, sys, time
 from pathlib import Path
 os.fsync = lambda handle: None
 sys.path.insert(0, sys.argv[2])
-from clipfast.anomaly import grid_judge, grid_run
-from clipfast.anomaly.grid import run_grid
+from clipfast.anomaly.grid import encode, judge, run_grid
 from reference.anomaly_stubs import JointStub
 from reference.grid_cases import classes, request
 
@@ -53,8 +56,8 @@ def slowly(write):
         time.sleep(0.1)
     return wait
 
-grid_run.write_cell_branches = slowly(grid_run.write_cell_branches)
-grid_judge.write_cell = slowly(grid_judge.write_cell)
+encode.write_cell_branches = slowly(encode.write_cell_branches)
+judge.write_cell = slowly(judge.write_cell)
 run_grid(JointStub(), classes(), Path(sys.argv[1]), request())
 """
 
@@ -183,14 +186,30 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(seen: str, whole: Pat
         while not any((tmp_path / "grid" / seen).glob("*")) and process.poll() is None and time.monotonic() < until:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
-    (tmp_path / "grid" / seen / ".left.json.abc.tmp").write_bytes(b"half")
-    os.utime(tmp_path / "grid" / seen / ".left.json.abc.tmp", (1, 1))
+    (tmp_path / "grid" / seen / ".shots1_seed0.json.abc.tmp").write_bytes(b"half")
+    os.utime(tmp_path / "grid" / seen / ".shots1_seed0.json.abc.tmp", (1, 1))
     at_kill = contents(tmp_path / "grid")
 
     assert process.returncode == -signal.SIGKILL
     assert "grid_results.json" not in at_kill
     run_grid(JointStub(), classes(), tmp_path / "grid", request())
     assert contents(tmp_path / "grid") == contents(whole)
+
+
+def test_only_half_written_files_of_the_grid_are_swept(tmp_path: Path) -> None:
+    """What is another's stays, wherever it lies."""
+    own = ("cells/felt/.shots1_seed0.json.k2_j9abc.tmp", "truth/.felt.npz.k2_j9abc.tmp", ".grid.json.k2_j9abc.tmp")
+    others = (
+        "mine/.draft.tmp",
+        ".draft.tmp",
+        "cells/felt/.draft.tmp",
+        "mine/cells/felt/.shots1_seed0.json.abc.tmp",
+    )
+    for name in (*own, *others):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    GridDirectory(tmp_path).sweep(before=time.time() + 9)
+    assert [name for name in (*own, *others) if (tmp_path / name).exists()] == list(others)
 
 
 def test_a_full_disk_is_one_sentence_and_the_rest_can_go_on(
@@ -225,7 +244,7 @@ def test_a_finished_grid_encodes_nothing_again(whole: Path, monkeypatch: pytest.
     def fail(*arguments: Any) -> None:
         raise AssertionError("nothing may be fitted")
 
-    monkeypatch.setattr("clipfast.anomaly.grid_run.encode_cells", fail)
+    monkeypatch.setattr("clipfast.anomaly.grid.encode.encode_cells", fail)
     run_grid(JointStub(), classes(), whole, request())
     assert contents(whole) == before
 
@@ -259,6 +278,40 @@ def test_more_shots_seeds_and_tasks_join_what_is_there(whole: Path, tmp_path: Pa
     assert contents(tmp_path) == contents(whole)
 
 
+@pytest.mark.parametrize("keep_maps", [True, False])
+@pytest.mark.parametrize("order", [("cls", "seg"), ("seg", "cls")])
+def test_a_task_alone_keeps_the_figures_of_the_other(
+    order: tuple[Any, Any], keep_maps: bool, whole: Path, tmp_path: Path
+) -> None:
+    """One task after the other ends as both at once."""
+    for task in order:
+        run_grid(JointStub(), classes(), tmp_path, request(tasks=(task,), keep_maps=keep_maps))
+    assert _without_masks(read_results(tmp_path)) == _without_masks(read_results(whole))
+    assert not keep_maps or contents(tmp_path) == contents(whole)
+
+
+def test_recompute_without_masks_keeps_figures_of_pixels_and_names_the_cells(whole: Path, tmp_path: Path) -> None:
+    """The other classes are judged again; figures that are of other scores are not kept."""
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "truth" / "felt.npz").unlink()
+    done = recompute(tmp_path)
+    assert done.results.tasks == ("cls", "seg")
+    assert {cell.class_name for cell in done.missing} == {"felt"}
+    assert _without_masks(done.results) == _without_masks(read_results(whole))
+    stale = next((tmp_path / "cells" / "felt").glob("*.json"))
+    text = json.loads(stale.read_text())
+    stale.write_text(json.dumps(text | {"branches": "0" * 64}))
+    with pytest.raises(DataError, match="felt"):
+        recompute(tmp_path)
+
+
+def _without_masks(results: GridResults) -> GridResults:
+    """Everything but the count of empty masks, which is not known without them."""
+    return msgspec.structs.replace(
+        results, classes=tuple(msgspec.structs.replace(each, empty_masks=None) for each in results.classes)
+    )
+
+
 def test_recompute_needs_nothing_but_the_directory(whole: Path) -> None:
     """And gives the same bytes, also where cells were lost."""
     before = contents(whole)
@@ -288,6 +341,7 @@ def test_a_memory_alone_leaves_out_what_needs_texts(tmp_path: Path) -> None:
     level = found.cells[0].pixel
 
     assert level is not None
+    assert {run.next for run in inspect_grid(tmp_path).runs} == {"nothing"}
     assert set(level.modes) == {"auto", "memory", "memory_only"} | ({"routed"} & set(level.modes))
     assert level.omitted["semantic"] == "the text branch did not run"
 
@@ -299,6 +353,32 @@ def test_one_class_has_no_gate(tmp_path: Path) -> None:
     assert cell.image is not None
     assert "learned_gate" not in cell.image.modes
     assert "other classes" in cell.image.omitted["learned_gate"]
+
+
+def test_a_gate_has_not_seen_test_images_that_classes_share(tmp_path: Path) -> None:
+    """As if the others had never had them; and there is no gate where nothing but damaged images would be left."""
+    data = classes()
+    shared = tuple(replace(one, key=f"felt/shared/{i}") for i, one in enumerate(data["denim"].test[:2]))
+    alone = run_grid(JointStub(), data, tmp_path / "a", request(shots=(2,), seeds=(0,)))
+    data["felt"] = replace(data["felt"], test=(*data["felt"].test, *shared))
+    both = run_grid(JointStub(), data, tmp_path / "b", request(shots=(2,), seeds=(0,)))
+    scores = [cell_of(found, "denim", 2, 0).scores["learned_gate"] for found in (alone, both)]
+    assert scores[0] == scores[1]
+
+    kinds = {name: replace(data["denim"], name=name) for name in ("global", "local")}
+    nominal, spots = data["denim"].test[:3], data["denim"].test[3:]
+    kinds["local"] = replace(kinds["local"], test=(*nominal, *spots[:2]))
+    kinds["global"] = replace(kinds["global"], test=(*nominal, *spots[2:]))
+    for cell in run_grid(JointStub(), kinds, tmp_path / "c", request(shots=(2,), seeds=(0,), tasks=("cls",))).cells:
+        assert cell.image is not None
+        assert "is tested on" in cell.image.omitted["learned_gate"]
+    assert "Classes of stub share test images (global and local 3), so" in branch_report_of(tmp_path / "c")
+
+
+def branch_report_of(directory: Path) -> str:
+    """Write the report and return it."""
+    write_branch_report([read_results(directory)], directory)
+    return (directory / "branch_report.md").read_text(encoding="utf-8")
 
 
 # Bad input
@@ -328,6 +408,22 @@ def test_a_class_without_damaged_images_has_no_figures_and_says_so(tmp_path: Pat
     assert denim is not None
     assert linen is not None
     assert mean.figures["auroc"].mean == np.mean([denim.modes["memory"].auroc, linen.modes["memory"].auroc])
+
+
+@pytest.mark.parametrize("tasks", [("cls", "seg"), ("cls",)])
+def test_a_class_without_test_images_has_no_figures_and_says_so(tasks: tuple[Any, ...], tmp_path: Path) -> None:
+    """The other classes are judged."""
+    asked = request(shots=(2,), seeds=(0,), tasks=tasks)
+    found = run_grid(JointStub(), changed("felt", test=()), tmp_path, asked)
+    felt, linen = (cell_of(found, name, 2, 0) for name in ("felt", "linen"))
+
+    assert felt.image is not None
+    assert (felt.image.modes, felt.image.anomalous, felt.image.intact) == ({}, 0, 0)
+    assert felt.image.undefined
+    assert felt.pixel is None or (felt.pixel.modes == {} and felt.pixel.undefined)
+    assert linen.image is not None
+    assert linen.image.modes
+    assert recompute(tmp_path).results == found
 
 
 def test_empty_masks_are_counted_and_leave_pixels_undefined(tmp_path: Path) -> None:
@@ -388,8 +484,43 @@ def test_a_support_image_among_the_test_images_is_refused(tmp_path: Path) -> Non
     """By content, whatever it is called."""
     data = classes()["felt"]
     leaked = replace(data.train[0], key="felt/test/good/renamed")
-    with pytest.raises(DataError, match=r"in the support \(felt/test/good/renamed is the reference felt/train/good"):
+    with pytest.raises(DataError, match=r"felt/test/good/renamed of the test images of felt is felt/train/good"):
         run_grid(JointStub(), changed("felt", test=(*data.test, leaked)), tmp_path, request(shots=(5,)))
+
+
+def test_leaks_and_contradictions_are_found_whichever_support_is_chosen(tmp_path: Path) -> None:
+    """Any training image among the test images, and one image with two truths; a copy is counted and reported."""
+    felt = classes()["felt"]
+    for one in felt.train:
+        leak = (*felt.test, replace(one, key="felt/test/good/copy"))
+        with pytest.raises(DataError, match=f"felt/test/good/copy of the test images of felt is {one.key}"):
+            run_grid(JointStub(), changed("felt", test=leak), tmp_path, request(shots=(1,), seeds=(0,)))
+    both = (*felt.test, replace(felt.test[0], key="felt/test/spot/copy", label="spot", mask=felt.test[5].mask))
+    with pytest.raises(DataError, match=f"felt/test/spot/copy and {felt.test[0].key} are one image, once spot"):
+        run_grid(JointStub(), changed("felt", test=both), tmp_path, request())
+    twice = (*felt.test, replace(felt.test[0], key="felt/test/good/copy"))
+    run_grid(JointStub(), changed("felt", test=twice), tmp_path, request(shots=(1,), seeds=(0,), tasks=("cls",)))
+    assert "felt of stub has 7 test images, of which 1 are copies" in branch_report_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (OPTIONS, DataError),
+        (msgspec.structs.replace(OPTIONS, aupro_limit=2.0), ShapeError),
+        (msgspec.structs.replace(OPTIONS, sigma=-1.0), ShapeError),
+    ],
+)
+def test_what_cannot_go_on_is_refused_before_the_directory_is_claimed(
+    options: GridOptions, error: type[Exception], tmp_path: Path
+) -> None:
+    """A name that texts cannot hold, and options out of range: the same folder can be used for the mended request."""
+    data = classes(["denim", "felt", "zip_ü" if error is DataError else "linen"])
+    with pytest.raises(error):
+        run_grid(JointStub(), data, tmp_path, request(shots=(1,), seeds=(0,), tasks=("cls",), options=options))
+    assert not list(tmp_path.iterdir())
+    if error is DataError:
+        run_grid(JointStub(), data, tmp_path, request(shots=(1,), seeds=(0,), tasks=("cls",), called={"zip_ü": "zip"}))
 
 
 class OtherStub(JointStub):

@@ -206,6 +206,16 @@ def test_turned_copies_belong_to_their_image() -> None:
     assert bank.removed("ref 0").references == (names(2)[1],)
 
 
+def test_a_name_that_several_have_removes_none_of_them() -> None:
+    """Arrays are named by their place; their SHA-256 tells them apart."""
+    twice = [Reference("image 1", f"{i:064}") for i in range(2)]
+    bank = MemoryBank.build(features(3), [*twice, Reference("image 2", f"{2:064}")])
+
+    with pytest.raises(DataError, match=f"2 reference images are named 'image 1'.*SHA-256 of one: {0:064}, {1:064}"):
+        bank.removed("image 1")
+    assert bank.removed(twice[0].sha256).references == (twice[1], bank.references[2])
+
+
 def test_a_dead_channel_stays_dead() -> None:
     """A channel that never moves is not divided by zero."""
     rows = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Tests of clipfast.cli.anomaly_grid, clipfast.anomaly.grid_inspect and the tables, with a stand-in for the model."""
+"""Tests of clipfast.cli.anomaly_grid, clipfast.anomaly.grid.inspection and the tables, with a stand-in model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from clipfast.anomaly.grid_inspect import inspect_grid
+from clipfast.anomaly.grid.inspection import inspect_grid
 from clipfast.cli.anomaly import app
 from clipfast.errors import ArtifactError, DataError
 from reference.anomaly_stubs import JointStub

@@ -102,7 +102,10 @@ def test_pairs_from_embeddings_and_from_the_model(tmp_path: Path) -> None:
         Image.fromarray(render(i, fabric=name, colour="blue", size=96).image).save(tmp_path / f"{name}.png")
     write_lines(
         tmp_path / "c.jsonl",
-        [{"id": i, "text": f"a photo of {name} fabric", "image": f"{name}.png"} for i, name in enumerate(names)],
+        [
+            {"id": i, "text": f"a photo of {name} fabric", "image": f"{name}.png", "keyword": name, "split": "new"}
+            for i, name in enumerate(names)
+        ],
     )
     rows = rng.normal(size=(6, 8))
     np.savez(tmp_path / "e.npz", ids=np.arange(6).astype(str), image=rows, text=np.vstack([rows[[1, 0]], rows[2:]]))
@@ -112,7 +115,9 @@ def test_pairs_from_embeddings_and_from_the_model(tmp_path: Path) -> None:
 
     assert {suspect["id"] for suspect in given["pairs"]["suspects"][:2]} == {"0", "1"}
     assert encoded.returncode == 0, encoded.stderr
+    assert given["keywords"] is None
     assert json.loads(encoded.stdout)["pairs"]["count"] == 6
+    assert json.loads(encoded.stdout)["keywords"]["pairs"] == 6
     assert (tmp_path / "b" / "pairs.html").is_file()
 
 
@@ -144,7 +149,8 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
         (["none.jsonl"], 1, "No file at none.jsonl"),
         (["bad.jsonl"], 1, "bad.jsonl, line 1: Object missing required field"),
         (["pairs", "bad.jsonl"], 1, "line 1"),
-        (["p.jsonl", "--novelty", "magic"], 1, "method must be one of knn, mahalanobis"),
+        (["p.jsonl", "--novelty", "magic"], 1, "method must be one of knn, mahalanobis, energy"),
+        (["p.jsonl", "--novelty", "energy"], 1, "novelty by energy needs `scores`"),
         (["p.jsonl", "--group-by", "colour"], 1, "a group must be one of class, question_type, split; got 'colour'"),
         (["p.jsonl", "--embeddings", "no.npz"], 1, "No file at no.npz"),
         (["p.jsonl", "--seed", "-1"], 2, "--seed"),

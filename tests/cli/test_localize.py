@@ -58,6 +58,9 @@ def test_the_whole_way(rendered: Path, tmp_path: Path) -> None:
         assert (tmp_path / "a" / path / "sample_000.png").is_file()
         assert not (tmp_path / "a" / path / "sample_001.png").exists()
     assert (tmp_path / "a" / "contact_sheet.png").is_file()
+    listed = {each["path"] for each in json.loads((tmp_path / "a" / "files.json").read_text())["files"]}
+    assert {"map_results.json", "contact_sheet.png", "vv_vv/sample_000.png", "outcomes.npz"} <= listed
+    assert not list((tmp_path / "a").glob(".*"))
 
     own = "a/vv_vv/predictions.json"
     again = _run("localize", rendered, "--split", "test", "--predictions", own, "--out", "b", "--json", cwd=tmp_path)

@@ -42,6 +42,11 @@ def test_whole_sources_are_halved(tmp_path: Path) -> None:
     assert {sample.id[:5] for sample in training} & {sample.id[:5] for sample in scored} == set()
     assert (len(training), len(scored)) == (1, 2)
     assert source == "about half of the sources, drawn with seed 0; the rest is scored"
+    north = replace(data, samples=[sample for sample in data.samples if sample.id.startswith("north")])
+    assert (
+        run._training(north, seed=0)[2]
+        == "half of the images, all of one source, drawn with seed 0; the rest is scored"
+    )
 
 
 def test_images_that_are_scored_too_are_left_out(tmp_path: Path) -> None:

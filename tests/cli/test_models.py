@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from clipfast.cli.commands import app
-from clipfast.errors import ClipfastError
-from reference.colour_clip import COLOURS, ColourClip, draw
+from reference.colour_clip import draw
+from reference.fabric_commands import Commands, draw_layout, stand_in
+
+_commands = Commands()
+invoke, run, run_json, failure = _commands.invoke, _commands.run, _commands.run_json, _commands.failure
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with bank, evaluation set, head and weights, made by the commands."""
     root = tmp_path_factory.mktemp("made")
-    for at, fabric in enumerate(COLOURS):
-        for number in range(3):
-            draw(root / "data/fabrics" / fabric / f"ref_{number:02}.png", fabric, 900 + number, noise=9)
-        for number in range(12):
-            draw(root / "data/patches/labeled" / fabric / f"patch_{number:03}.png", fabric, 20 * at + number)
+    draw_layout(root / "data")
     with pytest.MonkeyPatch.context() as patch:
-        _stand_in(patch, root)
+        stand_in(patch, root)
         run("bank", "build")
         run("evalset", "make")
         run("head", "train")
@@ -37,39 +32,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def layout(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand in a copy of it."""
     shutil.copytree(made / "data", tmp_path / "data")
-    _stand_in(monkeypatch, tmp_path)
+    stand_in(monkeypatch, tmp_path)
     return tmp_path
-
-
-def _stand_in(patch: pytest.MonkeyPatch, root: Path) -> None:
-    patch.setattr("clipfast.runtime.clip.Clip", ColourClip)
-    for name in ("CLIPFAST_BANK", "CLIPFAST_FUSION", "CLIPFAST_MODELS"):
-        patch.delenv(name, raising=False)
-    patch.chdir(root)
-
-
-def invoke(*arguments: str) -> Result:
-    """Run a command."""
-    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "160"})
-
-
-def run(*arguments: str) -> str:
-    """Run a command that must succeed; returns standard output."""
-    result = invoke(*arguments)
-    assert result.exit_code == 0, (result.output, result.exception)
-    return result.stdout
-
-
-def run_json(*arguments: str) -> Any:
-    """Run a command with --json; standard output must be one JSON object."""
-    return json.loads(run(*arguments, "--json"))
-
-
-def failure(*arguments: str) -> str:
-    """Run a command that must fail with one of our errors; returns its sentence."""
-    result = invoke(*arguments)
-    assert isinstance(result.exception, ClipfastError), (result.output, result.exception)
-    return str(result.exception)
 
 
 def test_nothing_is_in_use_at_first() -> None:
@@ -116,7 +80,7 @@ def test_forward_compared_and_back() -> None:
 
 
 def test_twenty_new_samples_suggest_retraining() -> None:
-    """Counted in the folder of labels since the last head; --samples says otherwise."""
+    """What the last head has not seen is counted in the folder of labels, without the evaluation set."""
     run("models", "promote", "data/fabric_bank.npz")
     run("models", "promote", "data/clip_head.npz", "--because", "the first head")
     assert run_json("models", "list")["retrain"] == {"new": 0, "wanted": 20, "due": False}
@@ -124,7 +88,11 @@ def test_twenty_new_samples_suggest_retraining() -> None:
         draw(Path(f"data/patches/labeled/linen/new_{number}.png"), "linen", 500 + number)
     assert run_json("models", "list")["retrain"] == {"new": 20, "wanted": 20, "due": True}
     assert "20 new samples since the last head: retraining pays" in run("models", "list")
-    assert run_json("models", "list", "--samples", "40")["retrain"]["due"] is False
+    assert run_json("models", "list", "--labels", "nowhere")["retrain"] is None
+    run("head", "train", "--out", "other.npz")
+    run("models", "compare", "other.npz")  # whoever trained again need not be told to, promoted or not
+    assert run_json("models", "list")["retrain"]["new"] == 0
+    assert run_json("models", "list")["history"][-1]["samples"] == 56
 
 
 def test_other_commands_use_what_is_in_use() -> None:
@@ -153,3 +121,25 @@ def test_a_candidate_that_cannot_be_used_is_refused() -> None:
     Path("notes.txt").write_text("x", encoding="utf-8")
     assert "must be a head or bank" in failure("models", "compare", "notes.txt")
     assert run_json("models", "list")["history"][1:] == []
+
+
+def test_what_could_not_answer_with_the_others_is_refused_and_the_first_can_be_taken_out() -> None:
+    """Another model's weights or other rules' never come into use; a first head and weights go out of use again."""
+    run("models", "promote", "data/fabric_bank.npz")
+    text = Path("data/fusion.json").read_text(encoding="utf-8")
+    for old, new, words in (("a" * 64, "b" * 64, "another model"), ('"fine"', '"coarse"', "with the rules coarse")):
+        Path("alien.json").write_text(text.replace(old, new), encoding="utf-8")
+        assert words in failure("models", "promote", "alien.json", "--because", "x")
+    photo = "data/patches/labeled/linen/patch_003.png"
+    plain = run_json("recommend", photo, "--models", "data/models")
+    head = run_json("models", "promote", "data/clip_head.npz", "--because", "the first head")["promoted"]
+    run("models", "promote", "data/fusion.json", "--because", "fitted")
+    assert "rollback alpha --to none" in failure("models", "rollback", "alpha")
+    assert run_json("models", "rollback", "alpha", "--to", "none") == {"kind": "alpha", "version": "none"}
+    run("models", "rollback", "head", "--to", "none", "--note", "it errs")
+    assert run_json("recommend", photo, "--models", "data/models") == plain
+    assert "No head is in use" in failure("models", "rollback", "head", "--to", "none")
+    assert "A bank must be in use" in failure("models", "rollback", "bank", "--to", "none")
+    assert list(run_json("models", "list")["current"]) == ["bank"]
+    assert "it errs" in run("models", "list")
+    assert run_json("models", "rollback", "head")["version"] == head

@@ -6,64 +6,36 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
-from typer.testing import CliRunner, Result
 
 from clipfast.cli import messages
-from clipfast.cli.commands import app
 from clipfast.cli.messages import HINTS, MESSAGES
-from clipfast.errors import ClipfastError, DataError
-from reference.colour_clip import COLOURS, ColourClip, draw
+from clipfast.errors import DataError
+from clipfast.retrieval.evalset import EvalSet
+from reference.colour_clip import COLOURS, draw
+from reference.drawn_font import draw_font
+from reference.fabric_commands import Commands, draw_layout, stand_in
+
+_commands = Commands()
+invoke, run, run_json, failure = _commands.invoke, _commands.run, _commands.run_json, _commands.failure
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """References and labelled patches of three fabrics, drawn once."""
     root = tmp_path_factory.mktemp("drawn") / "data"
-    for at, fabric in enumerate(COLOURS):
-        for number in range(3):
-            draw(root / "fabrics" / fabric / f"ref_{number:02}.png", fabric, 900 + number, noise=9)
-        for number in range(12):
-            draw(root / "patches" / "labeled" / fabric / f"patch_{number:03}.png", fabric, 20 * at + number)
+    draw_layout(root)
     return root
 
 
 @pytest.fixture(autouse=True)
 def layout(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand in the owner's project folder."""
-    monkeypatch.setattr("clipfast.runtime.clip.Clip", ColourClip)
-    for name in ("CLIPFAST_BANK", "CLIPFAST_FUSION"):
-        monkeypatch.delenv(name, raising=False)
     shutil.copytree(drawn, tmp_path / "data")
-    monkeypatch.chdir(tmp_path)
+    stand_in(monkeypatch, tmp_path)
     return tmp_path
-
-
-def invoke(*arguments: str) -> Result:
-    """Run a command."""
-    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "160"})
-
-
-def run(*arguments: str) -> str:
-    """Run a command that must succeed; returns standard output."""
-    result = invoke(*arguments)
-    assert result.exit_code == 0, (result.output, result.exception)
-    return result.stdout
-
-
-def run_json(*arguments: str) -> Any:
-    """Run a command with --json; standard output must be one JSON object."""
-    return json.loads(run(*arguments, "--json"))
-
-
-def failure(*arguments: str) -> str:
-    """Run a command that must fail with one of our errors; returns its sentence."""
-    result = invoke(*arguments)
-    assert isinstance(result.exception, ClipfastError), (result.output, result.exception)
-    return str(result.exception)
 
 
 def test_the_whole_loop_runs_in_the_owners_layout() -> None:
@@ -77,6 +49,9 @@ def test_the_whole_loop_runs_in_the_owners_layout() -> None:
     assert (head["samples"], head["excluded"], head["eval_version"]) == (30, 6, made["version"])
     assert 0 <= head["accuracy_interval"][0] <= head["accuracy"] <= head["accuracy_interval"][1] <= 1
     assert head["classes"] == dict.fromkeys(COLOURS, 10)
+    assert run_json("label", "stats")["new"] == 30
+    run("head", "train")
+    assert run_json("label", "stats")["new"] == 0  # the head in its usual place is known without being named
     fitted = run_json("fuse", "fit", "--exclude", "data/eval_set.jsonl", "--head", "head.npz")
     assert fitted["path"] == "data/fusion.json"
     assert (fitted["fit"]["samples"], fitted["fit"]["excluded"]) == (30, 6)
@@ -91,6 +66,22 @@ def test_the_whole_loop_runs_in_the_owners_layout() -> None:
     assert answer["results"][0]["name"] == "linen"
     assert answer["results"][0]["display_name"] == "亚麻布 Linen"
     assert set(answer["attributes"]) >= {"dominant_color_name", "sheen_score", "texture_complexity", "pattern"}
+
+
+def test_the_bank_speaks_chinese_too() -> None:
+    """Summary, check points, list, search and care of the bank; figures are the same in both languages."""
+    built = run("bank", "build", "--lang", "zh")
+    assert "[成功] cotton：3 张图像 -> 形状 (3, 3)" in built
+    assert "已保存面料向量库 -> data/fabric_bank.npz" in built
+    ticks = [line for line in built.splitlines() if line[0] in "✓✗"]
+    assert [line.split(":")[0] for line in ticks] == [
+        "✓ 文件已生成", "✓ 每个面料至少有 1 个嵌入向量", "✓ 每个面料 3-5 张图像", "✓ 图像分辨率不低于 224x224",
+        "✓ 文件大小合理",
+    ]  # fmt: skip
+    assert "面料总数：3" in run("bank", "list", "--lang", "zh")
+    assert "最近的照片 cotton/" in run("bank", "search", PHOTO, "--lang", "zh")
+    assert "每张照片都能在其他照片中找到自己的面料" in run("bank", "check", "--lang", "zh")
+    assert run_json("bank", "list", "--lang", "zh") == run_json("bank", "list")
 
 
 def test_head_train_prints_the_summary_of_the_owners_tool() -> None:
@@ -174,6 +165,21 @@ def test_recommend_looks_at_a_part(layout: Path) -> None:
     assert "Silk Satin" in run("recommend", "both.png", "--lang", "en", "--at", "400,100", "--alpha", "0")
 
 
+def test_the_curve_is_drawn_in_chinese_or_says_why_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One line where no font has the glyphs, and an English title; none where one has."""
+    pytest.importorskip("matplotlib", reason="needs the extra report")
+    monkeypatch.delenv("CLIPFAST_FONT", raising=False)
+    monkeypatch.setattr("clipfast.report.fonts._of_the_system", lambda: None)
+    run("bank", "build")
+    without = invoke("fuse", "fit", "--plot", "without.png", "--lang", "zh")
+    assert (without.exit_code, "未找到含中文字形的字体" in without.stderr) == (0, True)
+    signs = "".join(chinese for _, chinese in MESSAGES.values()) + "面"
+    monkeypatch.setenv("CLIPFAST_FONT", str(draw_font(tmp_path / "drawn.ttf", signs)))
+    drawn = invoke("fuse", "fit", "--plot", "drawn.png", "--lang", "zh")
+    assert (drawn.exit_code, "未找到含中文字形的字体" in drawn.stderr) == (0, False)
+    assert Path("without.png").read_bytes() != Path("drawn.png").read_bytes()
+
+
 def test_recommend_lets_what_it_is_unsure_of_wait_for_a_label() -> None:
     """Below the threshold it waits, with part and answers; evaluation pictures never do."""
     run("bank", "build")
@@ -195,6 +201,24 @@ def test_recommend_lets_what_it_is_unsure_of_wait_for_a_label() -> None:
     line = json.loads(Path("data/eval_set.jsonl").read_text(encoding="utf-8").splitlines()[0])
     held = (Path("data") / line["image"]).as_posix()
     assert run_json("recommend", held, *labels, "--ask-below", "1")["queued"] is None
+
+
+def test_recommend_lets_a_fabric_wait_that_the_bank_does_not_hold() -> None:
+    """None of these, however sure the weights are: it waits, is said in both languages, and becomes a new label."""
+    run("bank", "build")
+    run("fuse", "fit")
+    labels = ["--labels", "data/patches/labeled", "--ask-below", "0", "--alpha", "fit"]
+    for number in range(3):
+        Image.new("RGB", (224, 224), (200, 200, 40 + number)).save(f"yellow_{number}.png")
+    found = [run_json("recommend", f"yellow_{number}.png", *labels) for number in range(3)]
+    assert all(answer["none_of_these"] for answer in found)
+    picked = [answer["queued"]["picked"] for answer in found]
+    assert set(picked) <= {"none_of_these", "random"}
+    assert "none_of_these" in picked
+    assert "以上皆非" in run("label", "next", "--lang", "zh")
+    assert "none of these" in run("label", "next")
+    waiting = run_json("label", "next")["items"][0]
+    assert run_json("label", "add", "--item", waiting["id"], "--label", "satin")["classes"]["satin"] == 1
 
 
 @pytest.mark.parametrize(
@@ -274,10 +298,10 @@ def _eval_image(change: str) -> None:
 
 
 PHOTO = "data/fabrics/cotton/ref_00.png"
-TROUBLES: list[tuple[Callable[[], object], list[str], str, str | None]] = [
+TROUBLES: list[tuple[Callable[[], object], list[str], str, str]] = [
     # the owner's problem 1: the folder is empty, or its structure is wrong
-    (_empty_fabrics, ["bank", "build"], "No embeddings collected", None),
-    (_flat_fabrics, ["bank", "build"], "No embeddings collected", None),
+    (_empty_fabrics, ["bank", "build"], "No embeddings collected", "没有收集到任何嵌入"),
+    (_flat_fabrics, ["bank", "build"], "No embeddings collected", "没有收集到任何嵌入"),
     # problem 2: fewer than 20 labelled samples
     (_few_labels, ["head", "train"], "Too few samples to train: there are 18", "训练样本太少：至少需要 20 个"),
     # bad input of the issue
@@ -293,15 +317,14 @@ TROUBLES: list[tuple[Callable[[], object], list[str], str, str | None]] = [
 
 @pytest.mark.parametrize(("prepare", "arguments", "english", "chinese"), TROUBLES)
 def test_every_trouble_of_the_owners_document_has_its_words(
-    prepare: Callable[[], object], arguments: list[str], english: str, chinese: str | None
+    prepare: Callable[[], object], arguments: list[str], english: str, chinese: str
 ) -> None:
-    """One sentence, exit by our own error, a hint in Chinese where the command speaks it."""
+    """One sentence, exit by our own error, with --lang zh a hint in Chinese before it."""
     prepare()
-    assert english in failure(*arguments, *(["--lang", "en"] if chinese else []))
-    if chinese is not None:
-        said = failure(*arguments, "--lang", "zh")
-        assert said.startswith(chinese)
-        assert english in said
+    assert english in failure(*arguments, "--lang", "en")
+    said = failure(*arguments, "--lang", "zh")
+    assert said.startswith(chinese)
+    assert english in said
 
 
 def test_a_fabric_that_the_bank_lacks_is_listed_and_more_rules_raise_it() -> None:
@@ -364,7 +387,50 @@ def test_every_message_says_the_same_in_both_languages() -> None:
 
 def test_a_hint_keeps_the_kind_of_error() -> None:
     """Exit codes and `except` clauses do not depend on the language."""
-    with pytest.raises(DataError, match=r"^训练样本太少.*Too few samples to train: x"), messages.in_language("zh"):
+    with (
+        pytest.raises(DataError, match=r"^训练样本太少.*Too few samples to train: x"),
+        messages.in_language(messages.Speaker("zh")),
+    ):
         raise DataError("Too few samples to train: x")
-    with pytest.raises(DataError, match=r"^unheard of"), messages.in_language("zh"):
+    with pytest.raises(DataError, match=r"^unheard of"), messages.in_language(messages.Speaker("zh")):
         raise DataError("unheard of")
+
+
+def test_a_copy_of_an_evaluation_picture_does_not_get_into_the_bank(layout: Path) -> None:
+    """Saved again under another name among the references: `bank build` and `bank add` refuse it and name both."""
+    run("bank", "build")
+    run("evalset", "make")
+    run("bank", "build")
+    held = EvalSet.load("data/eval_set.jsonl")
+    copy = layout / "data/fabrics/linen/innocent.jpg"
+    Image.open(held.file(held.samples[0])).convert("RGB").save(copy, quality=85)
+    for command in (["build"], ["add", "data/fabrics"], ["add", str(copy), "--fabric", "linen"]):
+        words = failure("bank", *command)
+        assert "innocent.jpg is nearly the same picture as" in words
+        assert held.samples[0].image in words
+    copy.unlink()
+    run("bank", "build")
+
+
+def test_renaming_a_label_says_who_still_uses_the_old_name() -> None:
+    """Bank, head and rules do, with the command that mends each; after a rename they do not know nobody is named."""
+    run("bank", "build")
+    run("head", "train")
+    found = run("label", "rename", "linen", "flax")
+    assert "The bank still says linen: rename its folder of photos to flax, then clipfast bank build" in found
+    assert "The head still says linen: clipfast head train" in found
+    assert "The rules 'fine' know linen" in found
+    assert run_json("label", "rename", "flax", "hemp_9")["left_behind"] == []
+    assert "向量库中仍为 cotton" in run("label", "rename", "cotton", "c_1", "--lang", "zh")
+
+
+def test_a_damaged_bank_is_not_called_a_journal() -> None:
+    """The hint in Chinese says what was changed."""
+    run("bank", "build")
+    bank = Path("data/fabric_bank.npz")
+    data = bytearray(bank.read_bytes())
+    data[len(data) // 2] ^= 1
+    bank.write_bytes(data)
+    said = failure("bank", "list", "--lang", "zh")
+    assert "标注日志" not in said
+    assert "fabric_bank.npz" in said

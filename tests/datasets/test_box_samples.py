@@ -11,7 +11,7 @@ import pytest
 
 from clipfast.datasets.box_records import PROBLEMS
 from clipfast.datasets.box_samples import BoxFormat, detect_format, read_boxes
-from clipfast.errors import DataError
+from clipfast.errors import DataError, ShapeError
 from conftest import SHARED
 from reference.box_folders import Boxes, voc_xml, write_coco, write_image, write_voc, write_yolo
 
@@ -158,17 +158,30 @@ def test_coco_splits(tmp_path: Path) -> None:
 
 
 def test_fabricworld_is_drawn_when_it_is_asked_for() -> None:
-    """Names come from small pictures, so they must not depend on the size; splits share no picture."""
+    """Splits share no picture; of classes that were asked for, what else is there is counted."""
     found = read_boxes("fabricworld", "", limit=4)
     drawn = list(found)
 
-    assert {label for sample in drawn for label in sample.labels} == set(found.classes)
+    assert {label for sample in drawn for label in sample.labels} < set(found.classes)
     assert len({sample.id for split in ("train", "val", "test") for sample in _some(split)}) == 6
     assert np.array_equal(np.asarray(found.samples[-1].image), np.asarray(drawn[3].image))
     assert [sample.id for sample in found.samples[1:3]] == [sample.id for sample in drawn[1:3]]
-    only = read_boxes("fabricworld", "", limit=4, classes=[found.classes[0]])
-    assert {label for sample in only for label in sample.labels} == {found.classes[0]}
+    wanted = drawn[0].labels[0]
+    only = read_boxes("fabricworld", "", limit=4, classes=[wanted])
+    assert {label for sample in only for label in sample.labels} == {wanted}
     assert only.report.counts["other_class"] == sum(len(s.labels) for s in drawn) - sum(len(s.labels) for s in only)
+
+
+@pytest.mark.parametrize("format_", ["voc", "coco", "yolo", "fabricworld"])
+def test_classes_do_not_depend_on_how_many_images_are_read(tmp_path: Path, format_: BoxFormat) -> None:
+    """They decide what `standard` compares with what."""
+    root = tmp_path if format_ == "fabricworld" else _folder(format_, tmp_path)
+    if format_ == "voc":  # a class that only an image beyond the limit has
+        (root / "Annotations" / "c.xml").write_text(voc_xml([("zebra", (1, 1, 5, 5))]))
+    few, more = (read_boxes(format_, root, limit=limit).classes for limit in (1, 3))
+
+    assert few == more
+    assert few[-1] == {"voc": "zebra", "fabricworld": "yellow triangle"}.get(format_, "dog")
 
 
 def _some(split: str) -> Any:
@@ -210,6 +223,31 @@ def test_missing_files_are_counted(tmp_path: Path) -> None:
     yolo = write_yolo(tmp_path / "yolo", SCENES, ["cat", "dog"])
     write_image(yolo / "lonely.png")
     assert read_boxes("yolo", yolo, classes=["cat", "dog"]).report.counts["no_annotation"] == 1
+
+
+@pytest.mark.parametrize("format_", ["voc", "coco", "yolo"])
+def test_a_file_that_is_no_image_is_counted_and_named(tmp_path: Path, format_: BoxFormat) -> None:
+    """It does not stop the others; where none is left, the sentence names it."""
+    root = _folder(format_, tmp_path)
+    images = sorted(path for path in root.rglob("*.png"))
+    images[0].write_bytes(b"not an image")
+    found = read_boxes(format_, root)
+
+    assert [sample.id for sample in found] == ["b", "c"]
+    assert found.classes == ("cat", "dog")
+    assert found.report.counts["unreadable"] == 1
+    assert found.report.examples["unreadable"][0].startswith(f"a: {images[0]} cannot be read as an image")
+    for path in images:
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"3 images cannot be read and were left out \(a: "):
+        read_boxes(format_, root)
+
+
+def test_yolo_without_names_says_how_to_give_them(tmp_path: Path) -> None:
+    """By the command's option and by Python's argument."""
+    root = write_yolo(tmp_path, SCENES, ["cat", "dog"])
+    with pytest.raises(DataError, match=r"got class 1 and no names.*--classes car,truck,bus \(classes= in Python\)"):
+        read_boxes("yolo", root)
 
 
 def test_images_of_one_name(tmp_path: Path) -> None:
@@ -363,7 +401,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     for format_ in formats:
         with pytest.raises(DataError, match="No folder at"):
             read_boxes(format_, tmp_path / "nowhere")
-    with pytest.raises(DataError, match="limit must be at least 1"):
+    with pytest.raises(ShapeError, match="limit must be a whole number of 1 or more; got 0"):
         read_boxes("fabricworld", "", limit=0)
     with pytest.raises(DataError, match="train, val, test"):
         read_boxes("fabricworld", "", split="dev")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clipfast.datasets.box_records import BoxReport, BoxSample, BoxSet
-from clipfast.datasets.box_splits import split_by_source
+from clipfast.datasets.box_splits import several_sources, split_by_source
 from clipfast.errors import DataError
 
 
@@ -34,6 +34,8 @@ def test_one_source_is_drawn_image_by_image() -> None:
     training, rest = split_by_source(_set([f"cell_{i}" for i in range(9)]), 0.5, seed=0)
 
     assert (len(training), len(rest)) == (4, 5)
+    assert not several_sources(_set(["cell_1", "cell_2"]))
+    assert several_sources(_set(["cell_1", "tissue_1"]))
 
 
 @pytest.mark.parametrize(("names", "share"), [(["a"], 0.5), (["a", "b"], 0.0), (["a", "b"], 1.0)])

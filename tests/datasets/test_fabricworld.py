@@ -189,9 +189,9 @@ def test_caption_joins_objects_as_english_does() -> None:
         ({"fabric": "velour"}, DataError, "fabric must be one of denim, .*; got 'velour'"),
         ({"fabric": ""}, DataError, "got ''"),
         ({"colour": "mauve"}, DataError, "colour must be one of red, .*; got 'mauve'"),
-        ({"size": 31}, ShapeError, "size must be 32 to 4096 pixels; got 31"),
+        ({"size": 31}, ShapeError, "size must be a whole number from 32 to 4096; got 31"),
         ({"size": 4097}, ShapeError, "got 4097"),
-        ({"objects": 10}, ShapeError, "objects must be 0 to 9; got 10"),
+        ({"objects": 10}, ShapeError, "objects, if no list of names, must be a whole number from 0 to 9; got 10"),
         ({"objects": -1}, ShapeError, "got -1"),
     ],
 )
@@ -219,7 +219,7 @@ def test_folder_has_one_directory_per_fabric(tmp_path: Path) -> None:
     ("fabrics", "per_fabric", "error", "words"),
     [
         (["denim", "polka_dots"], 1, DataError, "got 'polka_dots'"),  # names, not folder names
-        (["denim"], 0, ShapeError, "per_fabric must be at least 1; got 0"),
+        (["denim"], 0, ShapeError, "per_fabric must be a whole number from 1 to 1000000; got 0"),
     ],
 )
 def test_folder_is_checked_before_it_is_written(

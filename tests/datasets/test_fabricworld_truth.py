@@ -172,7 +172,7 @@ def test_relations_hold_in_the_masks(relation: Relation) -> None:
         ({"objects": ["mauve star"]}, DataError, "colour of an object must be one of red, .*; got 'mauve'"),
         ({"objects": "star"}, DataError, r"Write \['star'\]"),
         ({"defects": ["rip"]}, DataError, "defect must be one of hole, .*; got 'rip'"),
-        ({"defects": 5}, ShapeError, "defects must be 0 to 4; got 5"),
+        ({"defects": 5}, ShapeError, "must be a whole number from 0 to 4; got 5"),
         ({"defects": ["hole"] * 5}, ShapeError, "got 5"),
         ({"camera": "phone"}, DataError, "camera must be one of plain, varied; got 'phone'"),
     ],

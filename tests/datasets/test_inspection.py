@@ -113,6 +113,38 @@ def test_masks_of_another_size_and_files_that_are_none(mvtec: Path) -> None:
         mask_of(read_mvtec(mvtec, masks=False)["denim"].test[2], (48, 48))
 
 
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.zeros((5, 7), np.uint8), "the mask of a must have the size of its image, 48 x 36; got 7 x 5"),
+        (np.zeros((0, 0), np.uint8), "must be"),
+        (np.zeros((36, 48, 3), np.uint8), r"must be \(h, w\) of integers or bool; got \(36, 48, 3\)"),
+        (np.full((36, 48), 0.1), "of float64"),
+    ],
+)
+def test_arrays_that_are_no_masks_of_their_image(mask: Any, message: str) -> None:
+    """As strict as for files; bool and integers beyond a byte are masks."""
+    image = np.zeros((36, 48, 3), np.uint8)
+    with pytest.raises(DataError, match=message):
+        mask_of(InspectionSample("a", image, "hole", mask), (18, 24))
+    for good in (np.ones((36, 48), bool), np.full((36, 48), 256, np.int32)):
+        assert mask_of(InspectionSample("a", image, "hole", good), (18, 24)).all()  # type: ignore[arg-type]
+
+
+def test_a_turned_photo_has_an_upright_mask(tmp_path: Path) -> None:
+    """The mask goes with what the encoder sees; where the orientation is ignored, with what is stored."""
+    photo, mask = tmp_path / "a.jpg", tmp_path / "a.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 20)).save(photo, exif=exif)
+    Image.new("L", (20, 40)).save(mask)
+    sample = InspectionSample("a", photo, "hole", mask)
+
+    assert mask_of(sample, (8, 4)).shape == (8, 4)
+    with pytest.raises(DataError, match="40 x 20; got 20 x 40"):
+        mask_of(sample, (8, 4), exif="ignore")
+
+
 def test_an_empty_mask_stays_empty(mvtec: Path) -> None:
     """Some data sets have damaged images whose mask marks nothing."""
     damaged = read_mvtec(mvtec)["denim"].test[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def _bare(labels: list[int], said: list[int]) -> Predictions:
         (_bare([0, 1, 2], [0, 1, 1]), "Only 3 samples are judged"),
         (_bare([0] * 40, [0] * 40), "Every judged sample is right"),
         (_bare([0] * 40, [1] * 40), "Every judged sample is wrong"),
-        (_bare([0], [1]), "Only 1 samples are judged"),
+        (_bare([0], [1]), "Only 1 sample is judged"),
         (_bare([0, 1] * 30, [0, 1] * 28 + [1, 0] * 2), "Only 4 samples are wrong"),
     ],
 )
@@ -44,8 +45,6 @@ def test_poor_data_give_a_report_that_says_so(data: Predictions, sentence: str, 
 
 def test_only_training_samples(tmp_path: Path) -> None:
     """They are judged then, with a warning."""
-    from dataclasses import replace
-
     data = _bare([0, 1, 2] * 20, [0, 1, 1] * 20)
     found = diagnose(replace(data, columns={"split": np.array(["train"] * 60)}))
 
@@ -72,15 +71,13 @@ def test_every_box_of_the_checklist_has_an_answer() -> None:
     assert any("attention" in line for line in lacking)
     assert any("split" in line for line in lacking)
     assert {item.question for item in full if item.answer == "open"} == {
-        "2. Are 20% or more of the wrong samples mismatched, when people look?",
+        "2. Are 20 % or more of the wrong samples mismatched, when people look?",
         "Mismatch above 20 %: clean the data?",
     }
 
 
 def _full() -> Predictions:
     """Data with every field."""
-    from dataclasses import replace
-
     data = clustered(300, noise=0.3)
     count = len(data)
     rng = np.random.default_rng(0)
@@ -124,8 +121,6 @@ class _Tags(HTMLParser):
 
 def test_the_report_is_whole_and_safe(tmp_path: Path) -> None:
     """Markup in names is escaped, nothing is fetched, pictures are inside, figures are in the JSON, wrong lines too."""
-    from dataclasses import replace
-
     data = replace(_full(), classes=("<script>alert(1)</script>", *[f"c{i}" for i in range(7)]))
     for i in range(len(data)):
         Image.new("RGB", (40, 30), (i % 255, 0, 0)).save(tmp_path / f"{i}.png")
@@ -162,6 +157,32 @@ def test_a_missing_picture_leaves_its_line(tmp_path: Path) -> None:
 
     assert "<img" not in page
     assert found.triage.raised[0].examples[0] in page
+
+
+def test_a_gap_that_other_causes_explain_is_not_called_generalisation() -> None:
+    """Wrong labels in new samples alone make a gap, which the checklist does not blame on the new samples' kind."""
+    clean = clustered(600)
+    labels = clean.labels.copy()
+    labels[300::3] = (labels[300::3] + 4) % 8
+    found = diagnose(replace(clean, labels=labels))
+    said = {item.question: item for item in checklist(found)}
+
+    assert [finding.cause for finding in found.triage.raised] == ["noise"]
+    assert said["3. Is it good on training samples and worse on new ones?"].answer == "yes"
+    rule = said["Good in training, bad on new data: pretrain or augment?"]
+    assert rule.answer == "no"
+    assert "few of the wrong ones are unlike the training data" in rule.says
+    blind = diagnose(replace(clean, labels=labels, image_rows=None))
+    assert {item.question: item.answer for item in checklist(blind)}[rule.question] == "yes"
+
+
+def test_few_samples_settle_nothing_about_parts() -> None:
+    """Equal answers on three samples do not say that a part is needless; on three hundred they do."""
+    question = "Does image or text alone do as well as both?"
+    for count, answer in ((6, "open"), (600, "yes")):
+        data = clustered(count)
+        found = diagnose(replace(data, image_only=data.probs))
+        assert {item.question: item.answer for item in checklist(found)}[question] == answer
 
 
 def test_progress_reaches_its_end() -> None:

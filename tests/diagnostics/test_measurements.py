@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from clipfast.diagnostics.mismatch import (
     noise_of_pairs,
     pair_ranks,
 )
+from clipfast.diagnostics.modalities import measure_modalities
 from clipfast.diagnostics.ood import k_nearest, mahalanobis_distance, novelty, shrunk_covariance, threshold_at
 from clipfast.diagnostics.pairs import keyword_similarity, map_change, pair_distributions
 from clipfast.diagnostics.uncertainty import (
@@ -28,6 +31,7 @@ from clipfast.diagnostics.uncertainty import (
 )
 from clipfast.errors import DataError, ShapeError, UndefinedMetricError
 from clipfast.metrics import expected_calibration_error
+from clipfast.metrics.mcnemar import mcnemar_interval
 from diagnostics.samples import clustered
 
 RNG = np.random.default_rng(7)
@@ -190,10 +194,50 @@ def test_new_samples_are_called_new(method: str) -> None:
     assert found.new[500:].mean() > 0.9
     assert found.new[300:500].mean() < 0.15
     assert novelty(clustered(30), method="knn") is None  # too few
-    with pytest.raises(ShapeError, match="method must be one of knn, mahalanobis"):
+    with pytest.raises(ShapeError, match="method must be one of knn, mahalanobis, energy"):
         novelty(moved, method="nearest")  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="the rate must be in"):
         threshold_at(np.arange(3.0), 0)
+
+
+def test_energy_notices_samples_without_any_large_logit() -> None:
+    """The threshold is the training samples' own; without scores the reason is named."""
+    data = clustered(600)
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(600, 8))
+    logits[np.arange(600), data.labels] += 12
+    logits[500:] = rng.normal(size=(100, 8))
+    scored = replace(data, logits=logits)
+
+    found = novelty(scored, method="energy")
+
+    assert found is not None
+    assert found.method == "energy"
+    assert found.references == 300
+    assert found.new[500:].mean() > 0.95
+    assert found.new[300:500].mean() < 0.15
+    assert found.scores == pytest.approx(energy(logits))
+    logits[7, 3] = np.nan
+    for lacking in (data, replace(data, logits=logits)):
+        with pytest.raises(DataError, match="energy needs `scores`"):
+            novelty(lacking, method="energy")
+
+
+def test_parts_are_judged_on_the_samples_that_have_them() -> None:
+    """Of six samples four have an answer without the text: two right ones are lost and one is won."""
+    full = np.array([[0.9, 0.1]] * 3 + [[0.1, 0.9]] * 3)
+    alone = np.array([[0.9, 0.1], [0.1, 0.9], [0.1, 0.9], [0.9, 0.1], [np.nan] * 2, [np.nan] * 2])
+    data = Predictions(tuple("abcdef"), ("x", "y"), np.zeros(6, np.int64), full, image_only=alone)
+
+    found = measure_modalities(data)
+
+    assert found.full.estimate == 0.5
+    assert found.text_only is None
+    assert found.single_suffices is None
+    part = found.image_only
+    assert part is not None
+    assert (part.samples, part.full.estimate, part.without.estimate) == (4, 0.75, 0.5)
+    assert part.lost == mcnemar_interval(2, 1, 4)
 
 
 def test_attention_against_boxes_by_hand() -> None:
@@ -333,3 +377,4 @@ def test_top_k_inclusion_counts_the_rescued() -> None:
     assert [part.estimate for part in found.inclusion] == [0.25, 0.75]
     assert found.rescued[1] is not None
     assert found.rescued[1].estimate == pytest.approx(2 / 3)
+    assert list(found.by_chance) == pytest.approx([0.0, 2 / 3])

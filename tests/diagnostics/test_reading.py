@@ -47,6 +47,8 @@ def test_every_field_arrives(tmp_path: Path) -> None:
     assert found.boxes.xyxy.tolist() == [[0.25, 0.25, 0.5, 0.5]]
     assert found.choices is not None
     assert found.choices.tolist() == [[0, 0], [-1, -1]]
+    assert found.logits is not None
+    assert np.array_equal(found.logits, [[0.0, 0.0], [np.nan, np.nan]], equal_nan=True)
     assert found.text_only is not None
     assert found.text_only[0].tolist() == [1.0, 0.0]
     assert np.isnan(found.text_only[1]).all()
@@ -82,6 +84,8 @@ def test_every_field_arrives(tmp_path: Path) -> None:
         ({**GOOD, "id": "b", "image_only_probs": [0.5]}, "line 2: there are 2 classes; got 1 values"),
         ({**GOOD, "id": "b", "candidates": [[0, 0, 1, 1]], "chosen": 1}, "line 2: chosen and answer must number"),
         ({**GOOD, "id": "b", "groups": {"split": "x"}}, "groups may not be named"),
+        ({**GOOD, "id": "b", "attention": [[1]]}, "line 2: attention must be .* 2 to 256 x 256 of them"),
+        ({"id": "b", "label": "cat", "scores": {}}, "line 2: scores must hold a finite number"),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path: Path, line: Any, message: str) -> None:
@@ -108,6 +112,30 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         read_predictions(write_lines(tmp_path / "twice.jsonl", [{"classes": ["a", "a"]}, {"id": 1, "label": 0}]))
 
 
+def test_numbers_of_classes_are_not_mistaken_for_names(tmp_path: Path) -> None:
+    """Classes named by numbers are sorted as text: 2 is the third name but "2" the twelfth class; names decide."""
+    probs = {str(at): 1 / 12 for at in range(12)}
+    with pytest.raises(
+        DataError, match=r"line 1: label 2 can be read in two ways: .* Write the name, \"label\": \"2\""
+    ):
+        read_predictions(write_lines(tmp_path / "p.jsonl", [{"id": 1, "label": 2, "probs": probs}]))
+    found = read_predictions(write_lines(tmp_path / "q.jsonl", [{"id": 1, "label": "2", "probs": probs}]))
+
+    assert found.classes[int(found.labels[0])] == "2"
+
+
+def test_a_header_and_splits_are_known_however_they_are_written(tmp_path: Path) -> None:
+    """Spaces in the first line, a byte order mark, capitals in the name of the split."""
+    lines = ['\ufeff{ "classes" : ["cat", "dog"] }'] + [
+        {"id": at, "label": "cat", "probs": [0.5, 0.5], "split": split}
+        for at, split in enumerate(("Train", "TRAINING", "test", "Val"))
+    ]
+    found = read_predictions(write_lines(tmp_path / "p.jsonl", lines))
+
+    assert found.classes == ("cat", "dog")
+    assert found.in_training.tolist() == [True, True, False, False]
+
+
 def test_embeddings_are_put_in_order(tmp_path: Path) -> None:
     """Rows follow the ids and become unit rows; missing ids and files with objects are refused."""
     np.savez(tmp_path / "e.npz", ids=np.array(["b", "a"]), image=np.array([[3.0, 4.0], [0.0, 2.0]]))
@@ -122,9 +150,30 @@ def test_embeddings_are_put_in_order(tmp_path: Path) -> None:
     np.savez(tmp_path / "o.npz", ids=np.array(["a"]), image=np.array([[None]], dtype=object))
     with pytest.raises(DataError, match="plain arrays"):
         read_embeddings(tmp_path / "o.npz", ["a"])
+    np.savez(tmp_path / "t.npz", ids=np.array(["a", "a"]), image=np.ones((2, 2)))
+    with pytest.raises(DataError, match="ids must be unique; 'a' is there more than once"):
+        read_embeddings(tmp_path / "t.npz", ["a"])
+    np.savez(tmp_path / "l.npz", ids=np.array(["a"]), image=np.ones((2, 2)))
+    with pytest.raises(DataError, match=r"image must be finite floats \(1, e\), one row an id; got float64 \(2, 2\)"):
+        read_embeddings(tmp_path / "l.npz", ["a"])
+    (tmp_path / "x.npz").write_bytes(b"no archive")
+    with pytest.raises(DataError, match=r"not a readable \.npz"):
+        read_embeddings(tmp_path / "x.npz", ["a"])
     np.savez(tmp_path / "n.npz", image=np.ones((1, 2)))
     with pytest.raises(DataError, match="must hold `ids`"):
         read_embeddings(tmp_path / "n.npz", ["a"])
+
+
+def test_embeddings_that_unpack_to_more_than_the_limit_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the sizes in the archive, before anything is unpacked."""
+    np.savez_compressed(tmp_path / "e.npz", ids=np.array(["a"]), image=np.zeros((1, 100_000)))
+    monkeypatch.setattr("clipfast.diagnostics.reading._MAX_EMBEDDING_BYTES", 100_000)
+
+    assert (tmp_path / "e.npz").stat().st_size < 100_000
+    with pytest.raises(DataError, match="holds more than"):
+        read_embeddings(tmp_path / "e.npz", ["a"])
 
 
 def test_selecting_keeps_what_belongs_together(tmp_path: Path) -> None:

@@ -85,8 +85,8 @@ def test_wrong_files_are_explained(tmp_path: Path) -> None:
         read_verdicts(_filled(tmp_path / "b.csv", {"zz": "fine"}), data)
     with pytest.raises(DataError, match="must have the columns id and verdict"):
         read_verdicts(_filled(tmp_path / "c.csv", {"s1": "fine"}, ("id", "word")), data)
-    (tmp_path / "d.csv").write_text("id,verdict\ns1,fine\ns1,fine\n")
-    with pytest.raises(DataError, match="line 3: sample 's1' has a verdict already"):
+    (tmp_path / "d.csv").write_text("id,verdict\ns11,fine\ns11,fine\n")
+    with pytest.raises(DataError, match="line 3: sample 's11' has a verdict already"):
         read_verdicts(tmp_path / "d.csv", data)
     with pytest.raises(DataError, match="review export"):
         read_verdicts(tmp_path / "none.csv", data)
@@ -125,6 +125,64 @@ def test_verdicts_change_ratio_rule_and_causes() -> None:
     few, _ = apply_verdicts(data, {int(wrong[0]): "fine", int(wrong[1]): "mismatch"})
     assert not few.sure
     assert few.more > 0
+
+
+def test_names_that_are_formulas_and_samples_that_are_not_judged(tmp_path: Path) -> None:
+    """A name is disarmed like any text and found again; a training sample has no verdict."""
+    from dataclasses import replace
+
+    data = clustered(40, noise=0.5)
+    data = replace(data, ids=tuple(f"=s{i}" for i in range(40)))
+    items = plan_review(data, wrong=1, right=0, seed=0)
+    write_review(tmp_path / "r.csv", data, items)
+    text = (tmp_path / "r.csv").read_text(encoding="utf-8-sig")
+
+    assert f"\n'=s{items[0].row}," in text
+    (tmp_path / "r.csv").write_text(text.rstrip("\n,") + ",,fine,\n", encoding="utf-8")
+    assert read_verdicts(tmp_path / "r.csv", data) == {items[0].row: "fine"}
+    with pytest.raises(DataError, match="line 2: sample '=s1' is of the training split"):
+        read_verdicts(_filled(tmp_path / "t.csv", {"=s1": "fine"}), data)
+
+
+def test_enough_verdicts_teach_what_rules_do_not_know(tmp_path: Path) -> None:
+    """People who call everything the opposite of the rules are followed; too few, and the rules decide."""
+    data = clustered(1200, noise=0.3)
+    plain = diagnose(data)
+    wrong = np.flatnonzero(data.judged & ~data.right)
+    ranks = dict(zip(plain.of_samples.rows.tolist(), plain.of_samples.column("label_rank").tolist(), strict=True))
+    said = {row: "missing" if ranks[row] >= 5 else "fine" for row in wrong.tolist()}
+    seen = dict(list(said.items())[:100])
+
+    found = diagnose(data, verdicts=seen)
+    few = diagnose(data, verdicts=dict(list(said.items())[:8]))
+
+    assert few.learned is None
+    assert found.learned is not None
+    assert found.learned.kinds == ("missing modality", "model at fault")
+    assert found.learned.used
+    assert found.learned.verdicts == 100
+    assert found.learned.rules_accuracy.estimate < 0.2
+    assert found.learned.accuracy.estimate > 0.8
+    cause = {row: found.triage.cause_of(at) for at, row in enumerate(found.triage.rows.tolist())}
+    unseen = [row for row in wrong.tolist() if row not in seen]
+    hits = [(cause[row] == "missing modality") == (said[row] == "missing") for row in unseen]
+    assert np.mean(hits) > 0.8
+    assert {cause[row] for row in seen if seen[row] == "missing"} == {"missing modality"}
+
+
+def test_rules_that_do_as_well_stay(tmp_path: Path) -> None:
+    """A classifier of what the rules say themselves cannot be better, and is not used."""
+    data = clustered(1200, noise=0.3)
+    plain = diagnose(data).triage
+    told = {row: plain.cause_of(at) for at, row in enumerate(plain.rows.tolist())}
+    word = {"noise": "wrong label", "ambiguity": "ambiguous", "missing modality": "missing"}
+    verdicts = {row: word[cause] for row, cause in told.items() if cause in word}
+    kept = dict(list(verdicts.items())[::2])
+
+    found = diagnose(data, verdicts=kept)
+
+    assert found.learned is None or not found.learned.used
+    assert {row: found.triage.cause_of(at) for at, row in enumerate(found.triage.rows.tolist())} == told
 
 
 def test_every_cause_of_a_verdict_exists() -> None:

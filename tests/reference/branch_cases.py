@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from clipfast.anomaly import TextEvidence
 from clipfast.anomaly.encoding import ModelIdentity
-from clipfast.anomaly.grid_records import (
+from clipfast.anomaly.grid.records import (
     CellResult,
     ClassRecord,
     GridOptions,
@@ -15,7 +15,7 @@ from clipfast.anomaly.grid_records import (
     ModeFigures,
     SampleRecord,
 )
-from clipfast.anomaly.grid_summary import summarise
+from clipfast.anomaly.grid.summary import summarise
 
 LABELS = (0, 0, 0, 0, 1, 1, 1, 1)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from clipfast.runtime.images import load_image
 from clipfast.types import Floats, Images
 
 COLOURS = {"cotton": (190, 60, 60), "linen": (60, 180, 60), "silk_satin": (60, 60, 190)}
@@ -33,7 +34,8 @@ class ColourClip:
 
     def encode_images(self, images: Images) -> Floats:
         listed: list[Any] = images if isinstance(images, list) else [images]
-        rows = np.stack([np.asarray(image.convert("RGB"), float).mean(axis=(0, 1)) for image in listed]) - 100
+        pixels = (np.asarray(load_image(image).convert("RGB"), float) for image in listed)
+        rows = np.stack([each.mean(axis=(0, 1)) for each in pixels]) - 100
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from clipfast.anomaly.grid import TIMINGS_NAME, GridRequest
-from clipfast.anomaly.grid_records import GridOptions
+from clipfast.anomaly.grid.records import GridOptions
 from clipfast.datasets.inspection import GOOD, InspectionClass, InspectionSample
 from reference.anomaly_stubs import picture
 

@@ -8,11 +8,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from clipfast.anomaly.grid_records import GridResults
+from clipfast.anomaly.grid.records import GridResults
 from clipfast.errors import ArtifactError, DataError
 from clipfast.report.branch_rows import branch_rows, weak_shares
+from clipfast.report.branch_sentences import mode_sentences
 from clipfast.report.branch_sentences import test_sentence as sentence
-from clipfast.report.branch_tests import class_tests
+from clipfast.report.branch_tests import class_tests, mode_tests
 from clipfast.report.branches import write_branch_report
 from reference.branch_cases import LABELS, level, results
 
@@ -69,6 +70,30 @@ def test_sentences_follow_the_tests() -> None:
     assert "is lower than" in sentence(found["memory - semantic, cls"])
     assert "No difference is shown" in sentence(next(t for t in equal if t.name == "memory - semantic, seg"))
     assert "nothing can be tested with 1 class" in sentence(class_tests(branch_rows(alone, "auto"), "auto", seed=0)[0])
+
+
+@pytest.mark.parametrize("classes", [5, 6, 7, 8])
+def test_what_no_outcome_could_show_is_said(classes: int) -> None:
+    """All signs agree: m tests cannot reach 0.05 where m x 2^(1 - n) is above it; what is equal is no test."""
+    rising = [0.01 * i for i in range(classes)]
+    levels = [(level(0.9 + i, 0.8, pixel=False), level(0.6 + i, 0.95, pixel=True)) for i in rising]
+    grid = results({(f"class{i}", 1, 0): both for i, both in enumerate(levels)})
+    tests = class_tests(branch_rows(grid, "auto"), "auto", seed=0)
+    differing = [test for test in tests if test.differing]
+
+    assert [test.name for test in tests if not test.differing] == [
+        "auto - memory, cls",
+        "auto - memory, seg",
+        "auto - better branch, seg",
+    ]
+    assert len(differing) == 4
+    for test in differing[:3]:
+        assert test.p_holm == pytest.approx(4 * 2.0 ** (1 - classes))
+        assert ("cannot reach significance" in sentence(test)) == (4 * 2.0 ** (1 - classes) > 0.05)
+    assert all("are the same in each" in sentence(test) for test in tests if not test.differing)
+    modes = " ".join(mode_sentences(mode_tests([grid], seed=0)))
+    assert "On images the same as the memory alone: auto." in modes
+    assert (f"{classes} classes cannot show a difference" in modes) == (4 * 2.0 ** (1 - classes) > 0.05)
 
 
 def test_the_report_writes_what_it_found(tmp_path: Path) -> None:

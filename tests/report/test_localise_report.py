@@ -162,7 +162,12 @@ def test_a_better_run_is_told(tmp_path: Path) -> None:
     assert energy.p_value is not None
     assert energy.p_holm >= energy.p_value
     found = compare_results(first, second, metrics=["map@0.5"])
-    assert ("percentile", 90.0, 94.0) in found.settings
+    assert found.settings == (("percentile", 90.0, 94.0),)
+    nested = replace(OPTIONS, maps=replace(OPTIONS.maps, alpha=0.25))
+    other = load_result(_write(tmp_path / "c", options=nested))
+    assert compare_results(second, other).settings == (("maps.alpha", 0.5, 0.25),)
+    with pytest.raises(DataError, match=r"must share a metric; .*; got speed\."):
+        compare_results(first, second, metrics=["map@0.5", "speed"])
     assert {row.metric for row in found.rows} == {"map@0.5"}
     assert "standard/truth_iou@94" in found.only_second
     assert "| standard | map@0.5 |" in found.markdown()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from clipfast.errors import ArtifactError, DataError, ShapeError
+from clipfast.metrics import BootstrapOptions, mcnemar_interval, mcnemar_test, paired_bootstrap
 from clipfast.retrieval import BankModel, FabricBank, References
 from clipfast.retrieval.evalset import EvalSet, make_eval_set
-from clipfast.retrieval.evaluation import evaluate
+from clipfast.retrieval.evaluation import Comparison, evaluate
 from clipfast.retrieval.fused import FittedFusion, fit_fusion, with_alpha
 from clipfast.retrieval.fusion import Fusion, Voices, bank_temperature, fuse_with_clip
 from clipfast.retrieval.head import HeadOptions, LinearHead
@@ -264,8 +265,8 @@ def test_fit_is_read_from_the_default_file(
     for text, said in (
         ("{}", "holds no fitted weights"),
         ("no json", "holds no fitted weights"),
-        ('{"format": 2}', "holds no fitted weights"),
-        ('{"format": 1}', "format 1"),
+        ('{"format": 3}', "holds no fitted weights"),
+        ('{"format": 2}', "format 2"),
     ):
         (tmp_path / "fusion.json").write_text(text)
         with pytest.raises(ArtifactError, match=said):
@@ -355,3 +356,58 @@ def test_a_stored_head_answers_for_its_model_only(folder: Path, tmp_path: Path) 
     """The file of a trained head loads with the clip that made it."""
     train_head(ColourClip(), folder, options=HeadOptions(strengths=(10.0,))).head.save(tmp_path / "h.npz")
     assert LinearHead.load(tmp_path / "h.npz", ColourClip()).classes.tolist() == sorted(COLOURS)
+
+
+def test_weights_are_not_judged_by_what_they_were_fitted_on(voices: Voices, folder: Path, tmp_path: Path) -> None:
+    """Fitted before there was a set: refused, whatever α is taken then; fitted without it: answered."""
+    held = make_eval_set(folder, split=0.25)
+    fit_fusion(voices, folder).save(tmp_path / "fusion.json")
+    leaky = with_alpha(voices, "fit", FittedFusion.load(tmp_path / "fusion.json"))
+    for asked in (leaky, with_alpha(leaky, 0.3)):
+        with pytest.raises(DataError, match=r"was fitted on \(12 such pictures\)"):
+            evaluate(held, asked)
+    evaluate(held, with_alpha(voices, "fit", fit_fusion(voices, folder, exclude=held)))
+
+
+def test_confidence_is_of_the_fitted_weights_only(voices: Voices, folder: Path) -> None:
+    """With another α, share, head or rules the first share is said, and not called calibrated."""
+    heads = [
+        train_head(ColourClip(), folder, seed=seed, options=HeadOptions(strengths=(strength,))).head
+        for seed, strength in ((0, 10.0), (1, 0.01))
+    ]
+    found = fit_fusion(replace(voices, head=heads[0]), folder)
+    found = msgspec.structs.replace(found, alpha=0.2, head_share=0.5)
+    fitted = with_alpha(replace(voices, head=heads[0]), "fit", found)
+
+    def calibrated(asked: Voices, alpha: float | Literal["fit"] = 0.2) -> bool:
+        got = fuse_with_clip(patch("cotton", 1), BASE, alpha=alpha, voices=asked)
+        if not got.judgement.calibrated:
+            assert got.confidence == pytest.approx(got[0].score)
+        return got.judgement.calibrated
+
+    assert calibrated(fitted)
+    assert not calibrated(fitted, 1.0)
+    assert not calibrated(replace(fitted, head=None))
+    assert not calibrated(replace(fitted, head=heads[1]))
+    assert not calibrated(replace(fitted, rules=load_rules("coarse")))
+    for other in (replace(voices, head=heads[1]), voices):
+        assert not calibrated(with_alpha(other, "fit", found))
+    sharper = msgspec.structs.replace(found, rules_sha256="0" * 64)
+    assert not calibrated(with_alpha(replace(voices, head=heads[0]), "fit", sharper))
+
+
+@pytest.mark.parametrize(
+    ("more", "less", "proven"), [(4, 0, False), (5, 0, False), (6, 0, True), (0, 6, False), (9, 3, False)]
+)
+def test_a_phase_is_better_by_the_exact_test(more: int, less: int, proven: bool) -> None:
+    """Of 66 few changed: the bootstrap leaves 0 out too early; 2 / 2**6 = .031 is the first below .05."""
+    one = np.array([True] * more + [False] * less + [True] * (66 - more - less))
+    other = np.array([False] * more + [True] * less + [True] * (66 - more - less))
+    gain = paired_bootstrap(np.mean, one, other, seed=0, options=BootstrapOptions(method="percentile"))
+    comparison = Comparison("+head", "+CLIP", gain, mcnemar_test(one, other))
+    assert comparison.proven is proven
+    interval = mcnemar_interval(more, less, 66)
+    assert (interval.low > 0) is proven
+    if more == 4:
+        assert gain.interval is not None
+        assert gain.interval.low > 0

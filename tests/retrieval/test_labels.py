@@ -363,6 +363,7 @@ def test_one_crop_in_five_waits_by_chance_and_says_how_good_the_system_is(store:
     assert [pick(name, 1.0) == "random" for name in ids] == [pick(name, 0.1) == "random" for name in ids]
     assert {pick(name, 0.49) for name in ids} == {"random", "uncertain"}
     assert {pick(name, 0.5) for name in ids} == {"random", None}
+    assert [pick(name, 1.0) == "random" for name in ids] == [pick(name, 0.9, none=True) == "random" for name in ids]
     crops = [SeenCrop(photo, at(n), 0.9, (("silk", 0.9),), "mini") for n in range(40)]
     waiting = store.enqueue(crops)
     assert {item.picked for item in waiting} == {"random"}
@@ -373,6 +374,21 @@ def test_one_crop_in_five_waits_by_chance_and_says_how_good_the_system_is(store:
     assert found is not None
     assert found.estimate == (len(waiting) - 1) / len(waiting)
     assert len(waiting) > 2
+
+
+def test_none_of_these_waits_however_sure_and_comes_first(store: LabelStore, photo: Path) -> None:
+    """A fabric that nobody has labelled lacks everything; chance still has its fifth."""
+    sure = [SeenCrop(photo, at(n), 0.97, (("silk", 0.97),), "mini", none=True) for n in range(30)]
+    unsure = [SeenCrop(photo, at(n), 0.01, (("wool", 0.5),)) for n in range(30, 40)]
+    waiting = store.enqueue([*sure, *unsure], threshold=0.5)
+    kinds = [one.picked for one in store.waiting()]
+    assert len(waiting) == 40
+    assert set(kinds) == {"none_of_these", "random", "uncertain"}
+    asked = [kind for kind in kinds if kind != "random"]
+    assert asked == sorted(asked)  # none of these before what is uncertain
+    assert store.stats().waiting == {kind: kinds.count(kind) for kind in ("uncertain", "none_of_these", "random")}
+    first = next(one for one in store.waiting() if one.picked == "none_of_these")
+    assert store.answer(first.id, "velvet").sidecar.picked == "none_of_these"
 
 
 def item(number: int, confidence: float, answers: dict[str, float], picked: Picked = "uncertain") -> QueueItem:
@@ -418,3 +434,10 @@ def test_stats_say_what_is_lacking_and_when_to_train_again(store: LabelStore, ph
     stats = store.stats()
     assert (stats.next_total, stats.lacking["linen"], stats.new, stats.retrain) == (50, (1, 5), 20, True)
     assert store.stats([event.sha256 for event in events[:3]]).new == 17
+
+
+@pytest.mark.parametrize("confidence", [float("nan"), 2.0, -0.1, None, "0.5"])
+def test_a_confidence_that_is_none_is_refused(tmp_path: Path, confidence: Any) -> None:
+    """It would be no lower than any threshold, and the crop would never wait."""
+    with pytest.raises(ShapeError, match=r"confidence must be a number in \[0, 1\]"):
+        SeenCrop(tmp_path / "a.png", Region(), confidence, ())

@@ -14,7 +14,7 @@ from clipfast.errors import ArtifactError, DataError
 from clipfast.retrieval import BankModel, FabricBank, LinearHead, References
 from clipfast.retrieval.live import LiveVoices
 from clipfast.retrieval.promotion import Gain, gain_of
-from clipfast.retrieval.registry import Registry
+from clipfast.retrieval.registry import Registry, Setting
 from clipfast.types import Floats, Images
 
 
@@ -148,7 +148,7 @@ def test_two_processes_write_one_history(registry: Registry, tmp_path: Path) -> 
     """Every event of both is there, in one chain."""
     bank(tmp_path / "0.npz", 0)
     code = (
-        "import sys; from pathlib import Path; from clipfast.retrieval.registry import Registry\n"
+        "import sys; from pathlib import Path; from clipfast.retrieval.registry import Registry, Setting\n"
         "for turn in range(8): Registry(Path(sys.argv[1]), sys.argv[3]).promote("
         "'bank', Path(sys.argv[2]), gain=None, eval_version=None, note=str(turn))"
     )
@@ -161,3 +161,85 @@ def test_two_processes_write_one_history(registry: Registry, tmp_path: Path) -> 
     assert registry.current().generation == 16
     for who in ("Li", "Wu"):
         assert [event.note for event in events if event.who == who] == [str(turn) for turn in range(8)]
+
+
+def test_a_look_is_one_beside_all_that_is_in_use(registry: Registry, tmp_path: Path) -> None:
+    """Another bank or other rules since: the head is measured again; back as it was, it need not be."""
+    first = registry.promote("bank", bank(tmp_path / "0.npz", 0), gain=None, eval_version=None, note=None)
+    head = bank(tmp_path / "1.npz", 0.1)
+    asked: list[int] = []
+
+    def measure(look: int) -> Gain:
+        asked.append(look)
+        return gain(3, 2, look)
+
+    registry.look("head", head, "v", measure, setting=Setting("fine"))
+    registry.look("head", head, "v", measure, setting=Setting("fine"))
+    assert asked == [1]
+    registry.look("head", head, "v", measure, setting=Setting("coarse"))
+    registry.promote("bank", bank(tmp_path / "2.npz", 0.2), gain=None, eval_version=None, note="more photos")
+    registry.look("head", head, "v", measure, setting=Setting("fine"))
+    registry.rollback("bank", to=first)
+    registry.look("head", head, "v", measure, setting=Setting("fine"))
+    assert asked == [1, 2, 3]
+
+
+def test_looks_are_at_pictures_not_at_versions(registry: Registry, tmp_path: Path) -> None:
+    """A renamed label, another order, a set that shares a picture: the same budget; other pictures have their own."""
+    registry.promote("bank", bank(tmp_path / "0.npz", 0), gain=None, eval_version=None, note=None)
+    one, two, other = "1" * 64, "2" * 64, "3" * 64
+
+    def looked(turn: int, version: str, *pictures: str) -> int:
+        file = bank(tmp_path / f"{turn}.npz", turn / 10)
+        return registry.look("bank", file, version, lambda look: gain(3, 2, look), setting=Setting(None, pictures)).look
+
+    assert looked(1, "first", one, two) == 1
+    assert looked(2, "renamed", two, one) == 2
+    assert looked(3, "first", one, two) == 3
+    assert looked(4, "replaced", two, other) == 4
+    assert looked(5, "elsewhere", "4" * 64) == 1
+    assert looked(6, "grown", other) == 5  # shares with "replaced", which went on with the count of "first"
+    assert sum(bool(event.pictures) for event in registry.history()) == 5
+
+
+def test_there_is_no_way_back_to_what_was_never_in_use(registry: Registry, tmp_path: Path) -> None:
+    """A candidate that was only compared needs a reason; the way back from it stays. Reasons say something."""
+    first = registry.promote("bank", bank(tmp_path / "0.npz", 0), gain=None, eval_version=None, note=None)
+    registry.look("bank", bank(tmp_path / "1.npz", 0.1), "v", lambda look: gain(3, 2, look))
+    compared = registry.history()[-1].version
+    with pytest.raises(DataError, match="was never in use"):
+        registry.rollback("bank", to=compared)
+    for empty in ("", "  "):
+        with pytest.raises(DataError, match="reason must say something"):
+            registry.promote("bank", tmp_path / "1.npz", gain=None, eval_version=None, note=empty)
+        with pytest.raises(DataError, match="reason must say something"):
+            registry.rollback("bank", to=compared, note=empty)
+    assert registry.current().versions == {"bank": first}
+    assert registry.rollback("bank", to=compared, note="to look at its answers") == compared
+    assert registry.rollback("bank") == first
+
+
+def test_after_a_crash_one_goes_back_from_what_is_in_use(registry: Registry, tmp_path: Path) -> None:
+    """The history was written, the pointer was not: of a promotion, and of a rollback."""
+    files = [bank(tmp_path / f"{at}.npz", at / 10) for at in range(3)]
+    first = registry.promote("bank", files[0], gain=None, eval_version=None, note=None)
+    second = registry.promote("bank", files[1], gain=None, eval_version=None, note="more")
+    pointer = registry.pointer.read_bytes()
+    registry.promote("bank", files[2], gain=None, eval_version=None, note="still more")
+    registry.pointer.write_bytes(pointer)
+    assert registry.current().versions == {"bank": second}
+    assert registry.rollback("bank") == first
+    registry.pointer.write_bytes(pointer)
+    assert registry.rollback("bank") == first
+
+
+def test_a_gain_beside_what_is_no_longer_in_use_promotes_nothing(registry: Registry, tmp_path: Path) -> None:
+    """Somebody promoted another bank between the look and the promotion."""
+    registry.promote("bank", bank(tmp_path / "0.npz", 0), gain=None, eval_version=None, note=None)
+    candidate = bank(tmp_path / "1.npz", 0.1)
+    found = registry.look("bank", candidate, "v", lambda look: gain(20, 1, look))
+    registry.promote("bank", bank(tmp_path / "2.npz", 0.2), gain=None, eval_version=None, note="meanwhile")
+    with pytest.raises(DataError, match="changed since the candidate was measured"):
+        registry.promote("bank", candidate, gain=found, eval_version="v", note=None)
+    registry.rollback("bank")
+    registry.promote("bank", candidate, gain=found, eval_version="v", note=None)

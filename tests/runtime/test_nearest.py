@@ -108,19 +108,32 @@ def test_bad_input_is_named(queries: Any, barred: Any, message: str) -> None:
         NearestRows(np.eye(2, dtype=np.float32), threads=1).search(queries, barred)
 
 
-def test_the_packaged_graph_is_the_one_described() -> None:
+@pytest.mark.parametrize(("name", "offsets"), [("nearest.onnx", ["offsets"]), ("nearest_unit.onnx", [])])
+def test_the_packaged_graphs_are_those_described(name: str, offsets: list[str]) -> None:
     """Gemm with the rows transposed, then ArgMax with the first of equal ones; built again, the bytes are equal."""
     onnx = pytest.importorskip("onnx")
     helper, floats = onnx.helper, onnx.TensorProto.FLOAT
     nodes = [
-        helper.make_node("Gemm", ["queries", "rows", "offsets"], ["products"], transB=1),
+        helper.make_node("Gemm", ["queries", "rows", *offsets], ["products"], transB=1),
         helper.make_node("ArgMax", ["products"], ["places"], axis=1, keepdims=0, select_last_index=0),
     ]
-    shapes = {"queries": ["q", "c"], "rows": ["m", "c"], "offsets": ["m"]}
+    shapes = {"queries": ["q", "c"], "rows": ["m", "c"]} | {key: ["m"] for key in offsets}
     inputs = [helper.make_tensor_value_info(name, floats, shape) for name, shape in shapes.items()]
     output = helper.make_tensor_value_info("places", onnx.TensorProto.INT64, ["q"])
     graph = helper.make_graph(nodes, "nearest", inputs, [output])
     opset = [helper.make_opsetid("", 17)]
     model = helper.make_model(graph, opset_imports=opset, ir_version=8, producer_name="clipfast")
 
-    assert Path(module.__file__).with_name("nearest.onnx").read_bytes() == model.SerializeToString()
+    assert Path(module.__file__).with_name(name).read_bytes() == model.SerializeToString()
+
+
+def test_barring_nothing_changes_nothing() -> None:
+    """Unit rows take the graph without offsets, barred ones that with them: the same, to the lowest of equal rows."""
+    rows = np.random.default_rng(3).normal(size=(50, 16)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    search = NearestRows(np.concatenate([rows, rows]), threads=1)
+
+    plain, barred = search.search(rows), search.search(rows, np.zeros(100, bool))
+    assert plain.places.tolist() == list(range(50))
+    assert np.array_equal(plain.places, barred.places)
+    assert np.array_equal(plain.distances, barred.distances)

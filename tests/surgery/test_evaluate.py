@@ -212,13 +212,35 @@ def test_images_are_taken_as_they_are_stored(mini: Clip, tmp_path: Path) -> None
     assert all(len(path.response["energy"]) == 4 for path in records.paths.values())
 
 
-def test_a_damaged_image_is_named(mini: Clip, tmp_path: Path) -> None:
-    """Scores without it would be of another data set, so it is an error."""
-    root = write_voc(tmp_path, {"a": [("red star", (11, 11, 30, 30))]})
+@pytest.mark.parametrize("scales", [(), (1, 2)])
+def test_images_that_cannot_be_read_are_counted_and_named(
+    mini: Clip, tmp_path: Path, scales: tuple[float, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Half a PNG and a TIFF of floats; the others are scored and tuned on, and where none is left that is an error."""
+    root = write_voc(tmp_path, {name: [("red star", (11, 11, 30, 30))] for name in "abc"})
     data = (root / "JPEGImages" / "a.png").read_bytes()
     (root / "JPEGImages" / "a.png").write_bytes(data[:-30])
-    with pytest.raises(ImageError, match="cannot be read as an image"):
-        evaluate_localisation(mini, read_boxes("voc", root))
+    (root / "JPEGImages" / "b.png").unlink()
+    Image.fromarray(np.zeros((40, 60), np.float32)).save(root / "JPEGImages" / "b.tif")
+    asked = MapOptions(geometry="squash", scales=scales, templates=PLAIN)
+    options = LocaliseOptions(paths=("vv_vv",), maps=asked)
+    found = read_boxes("voc", root)
+    counted: list[tuple[int, int]] = []
+    records = evaluate_localisation(mini, found, options, progress=lambda done, total: counted.append((done, total)))
+
+    assert (len(found), records.ids, counted) == (3, ("c",), [(3, 3)])
+    assert records.unread.counts == {"unreadable": 2}
+    first, second = records.unread.examples["unreadable"]
+    assert first.startswith("a: ")
+    assert second.startswith("b: an image must have 8-bit or 16-bit integer values; got mode F")
+    tuned = tune(mini, found, options, SearchSpace(percentiles=(90.0,), morphologies=("none",), min_sizes=(1,)))
+    assert tuned.images == 1
+    assert [record.message[:24] for record in caplog.records] == [
+        "nothing is tuned on a: t",
+        "nothing is tuned on b: a",
+    ]
+    with pytest.raises(ImageError, match=r"no image can be read: 2 images cannot be read and were left out \(a: "):
+        evaluate_localisation(mini, replace(found, samples=found.samples[:2]), options)
 
 
 def test_nothing_to_find_is_said(mini: Clip, tmp_path: Path) -> None:
@@ -258,6 +280,7 @@ def test_digests_tell_pixels_boxes_and_classes_apart() -> None:
         ({"iou_thresholds": (0.0,)}, "0 < t <= 1"),
         ({"iou_thresholds": (0.5, 0.5)}, "once each"),
         ({"percentiles": ()}, "0 to 100"),
+        ({"percentiles": (90, 90.0)}, "percentiles must be given once each"),
         ({"percentile": 101.0}, "0 to 100"),
         ({"box_source": "magic"}, "percentile, multi, proposals, snapped; got 'magic'"),
         ({"scores": "log"}, "raw, unit; got 'log'"),

@@ -12,7 +12,18 @@ from PIL import Image
 
 from clipfast.errors import DataError, ImageError, ShapeError
 from clipfast.runtime.clip import Clip
-from clipfast.surgery import EdgeAware, MapOptions, Windows, heatmaps, unit_range
+from clipfast.surgery import (
+    EdgeAware,
+    MapOptions,
+    Windows,
+    heatmaps,
+    letterbox,
+    points,
+    resize_maps,
+    squash,
+    unit_range,
+    window_boxes,
+)
 from clipfast.types import ImageSource, Pixels
 
 VIEWS = {
@@ -133,5 +144,35 @@ def test_what_is_no_image_is_refused(mini: Clip, options: MapOptions) -> None:
         heatmaps(mini, b"\x89PNG\r\n\x1a\n broken", ["denim"], "vv_vv", (8, 8), options)
     with pytest.raises(ShapeError, match="uint8"):
         heatmaps(mini, np.zeros((4, 4), np.uint8), ["denim"], "vv_vv", (8, 8), options)
-    with pytest.raises(ShapeError, match="size_hw must be positive"):
+    with pytest.raises(ShapeError, match="size_hw must be two whole numbers"):
         heatmaps(mini, np.zeros((4, 4, 3), np.uint8), ["denim"], "vv_vv", (0, 8), options)
+
+
+@pytest.mark.parametrize("size", [5, (3,), (3, 4, 5), ("a", 1), (1.5, 2), (True, 2), (None, 3), "ab", (10**6, 10**6)])
+def test_sizes_are_two_whole_numbers_of_pixels_that_fit(size: Any) -> None:
+    """In every function that takes one, before memory is taken."""
+    grid = np.zeros((14, 14), np.float32)
+    for call in (
+        lambda: resize_maps(grid, size),
+        lambda: points(np.eye(14), size),
+        lambda: squash(size, (224, 224)),
+        lambda: letterbox((30, 40), size),
+        lambda: window_boxes(size, (64, 64)),
+    ):
+        with pytest.raises(ShapeError, match=r"_hw must (be two whole numbers|have at most 134,217,728 pixels)"):
+            call()
+
+
+def test_what_is_said_of_a_text_is_said_in_every_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows of texts that are cut or not known are not remembered on disk, which would silence the next process."""
+    monkeypatch.setenv("CLIPFAST_CACHE", str(tmp_path))
+    for _ in range(2):
+        caplog.clear()
+        with Clip.load("mini") as clip:
+            clip.encode_texts(["star " * 100, "zebra", "red star"], ["a photo of a {}"])
+        said = " ".join(record.getMessage() for record in caplog.records)
+        assert "was cut" in said
+        assert "'zebra'" in said
+    assert len(list((tmp_path / "texts").rglob("*.npy"))) == 1  # of "red star"

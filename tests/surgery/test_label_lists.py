@@ -240,7 +240,7 @@ def test_unknown_words_are_told_with_a_remedy(mini: Clip, tmp_path: Path) -> Non
     assert "horse, zebra" in found["same_words", None].says
     assert "--phrase" in found["same_words", None].remedy
     assert "3 of 3 maps are the same everywhere" in found["flat_maps", "standard"].says
-    assert "--paths vv_vv" in found["flat_maps", "standard"].remedy
+    assert "vv_vv has no flat map (--paths vv_vv)" in found["flat_maps", "standard"].remedy
     assert ("flat_maps", "vv_vv") not in found
     known = evaluate_localisation(mini, data, replace(options, phrases=(("zebra", "red star"), ("horse", "lace"))))
     assert known.alike == ()

@@ -222,8 +222,9 @@ def test_each_finding_follows_from_its_numbers() -> None:
     assert "few_images" not in _codes(one, true, _data(30))
     assert {"small_objects", "area_mismatch"} <= _codes(replace(one, percentile=75), true, small)
     assert "small_objects" not in _codes(one, true, _data())
-    flat = {"standard": np.zeros_like}
-    assert {"unreachable", "merged", "weak_response", "flat_maps"} <= _codes(one, flat, _data())
+    flat, wrong = {"standard": np.zeros_like}, {"standard": lambda truth: 1 - truth}
+    assert {"unreachable", "inverted"} <= _codes(replace(one, percentile=75), wrong, _data())
+    assert _codes(one, flat, _data()) == {"few_images", "flat_maps"}  # nothing else can be said of them
     assert "flat_maps" not in _codes(one, true, _data())
     assert "fragmented" in _codes(replace(one, percentile=75), specks, _data())
 
@@ -232,17 +233,86 @@ def test_rules_look_at_what_was_scored() -> None:
     """Flat maps are no two paths of one name; a percentile counts no fused boxes; a box that was found was in reach."""
     two = replace(OPTIONS, paths=("standard", "vv_vv"))
     flat = {"standard": np.zeros_like, "vv_vv": np.zeros_like}
+    wrong = {"standard": lambda truth: 1 - truth}
     specks = {"standard": lambda truth: truth + (np.indices(truth.shape).sum(axis=0) % 5 == 0) * 2.0}
     one = replace(OPTIONS, paths=("standard",), percentile=75)
 
     assert "same_maps" not in _codes(two, flat, _data())
     assert not {"fragmented", "merged"} & _codes(replace(one, box_source="multi"), specks, _data())
-    records = measured(_data(), {"standard": np.zeros_like}, one)
+    records = measured(_data(), wrong, one)
     scores = score_records(records, one)
     found = [replace(each, true_positives=1) for each in scores.paths["standard"].thresholds]
     refined = replace(scores, paths={"standard": replace(scores.paths["standard"], thresholds=tuple(found))})
     assert "unreachable" in {each.code for each in diagnose(records, scores, one)}
     assert "unreachable" not in {each.code for each in diagnose(records, refined, one)}
+
+
+def _remedy(code: str, options: LocaliseOptions, paths: Mapping[str, Callable[[Doubles], Doubles]]) -> str:
+    records = measured(_data(), paths, options)
+    found = diagnose(records, score_records(records, options), options)
+    return next(each.remedy for each in found if each.code == code)
+
+
+def _torn(truth: Doubles) -> Doubles:
+    """Every fourth row of the object, and a hull around it that is half of the map: higher inside, and torn."""
+    checked = (np.indices(truth.shape)[1] % 4 == 0).astype(float)
+    hull = np.stack([np.kron(each.reshape(4, 8, 4, 8).max(axis=(1, 3)), np.ones((8, 8))) for each in truth])
+    return np.where(truth > 0, 0.2 + 0.8 * checked, 0.3 * hull)
+
+
+def test_remedies_are_what_the_run_shows() -> None:
+    """A percentile or a path that is better on the same images is named with its numbers, others are not."""
+    low = replace(OPTIONS, paths=("standard",), percentile=75, percentiles=(75, 90, 94))
+    true, wrong = {"standard": lambda truth: truth}, {"standard": lambda truth: 1 - truth}
+
+    assert "In this run: --percentile 94 has IoU by ground truth 0." in _remedy("area_mismatch", low, true)
+    assert "In this run: --percentile 94 reaches " in _remedy("unreachable", low, true)
+    lost = _remedy("unreachable", replace(low, iou_thresholds=(0.1,)), wrong)
+    assert lost.startswith("Nothing that was tried in this run helps")
+    assert not any(word in lost for word in ("--iou 0.1", "percentile 75", "--boxes", "--tune"))
+    both = {"standard": lambda truth: 1 - truth, "vv_vv": lambda truth: truth}
+    two = replace(OPTIONS, paths=("standard", "vv_vv"))
+    assert "In this run: vv_vv is clearly higher inside than beside (--paths vv_vv)" in _remedy("inverted", two, both)
+    assert "vv_vv reaches " in _remedy("unreachable", two, both)
+
+
+def test_a_percentile_is_not_blamed_where_another_fits_no_better() -> None:
+    """Masks of a fitting area were measured; and where a map does not respond, its threshold is not what is wrong."""
+    low = replace(OPTIONS, paths=("standard",), percentile=75, percentiles=(75, 90, 94))
+
+    assert "area_mismatch" in _codes(low, {"standard": lambda truth: truth}, _data())
+    assert "area_mismatch" not in _codes(low, {"standard": lambda truth: 1 - truth}, _data())
+    assert "area_mismatch" not in _codes(replace(low, percentiles=(75, 98)), {"standard": _torn}, _data())
+
+
+def test_finer_maps_are_offered_only_where_maps_respond() -> None:
+    """Small objects that no path sees will not be seen in windows; what was tried is not offered again."""
+    small = dataset(*(sample(f"i{at}", {"cat": (at, at, at + 15, at + 11)}) for at in range(3)))
+    one = replace(OPTIONS, paths=("standard",))
+
+    def said(options: LocaliseOptions, change: Callable[[Doubles], Doubles]) -> str:
+        records = measured(small, {"standard": change}, options)
+        return {each.code: each for each in diagnose(records, score_records(records, options), options)}[
+            "small_objects"
+        ].remedy
+
+    assert "windows (--scales 1,2)" in said(one, lambda truth: truth)
+    assert "--scales" not in said(replace(one, maps=replace(one.maps, scales=(1, 2))), lambda truth: truth)
+    assert "finer maps will not" in said(one, lambda truth: 1 - truth)
+    assert "--scales" not in said(one, lambda truth: 1 - truth)
+
+
+def test_the_extent_of_the_boxes_that_are_scored() -> None:
+    """Not of those of a percentile, where boxes come from elsewhere; what was tuned is not offered to be tuned."""
+    low = replace(OPTIONS, paths=("standard",), percentile=75, percentiles=(75,))
+    true = {"standard": lambda truth: truth}
+
+    assert "right_place_wrong_extent" in _codes(low, true, _data())
+    assert "right_place_wrong_extent" not in _codes(replace(low, box_source="multi"), true, _data())
+    records = measured(_data(), true, low)
+    scores = score_records(records, low)
+    found = diagnose(records, scores, low, tuned=True)
+    assert not any("--tune" in each.remedy for each in found)
 
 
 def test_a_clear_response_in_few_images_is_not_called_weak() -> None:

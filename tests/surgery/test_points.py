@@ -98,7 +98,7 @@ def test_maps_without_a_choice_give_no_points(grid: NDArray[Any]) -> None:
         ({"threshold": 0.0}, "threshold must be above 0"),
         ({"threshold": 1.1}, "threshold must be above 0"),
         ({"down_sample": 0}, "down_sample must be 1 or more"),
-        ({"size_hw": (0, 5)}, "size_hw must be positive"),
+        ({"size_hw": (0, 5)}, "size_hw must be two whole numbers"),
     ],
 )
 def test_wrong_arguments_are_told(wrong: dict[str, Any], message: str) -> None:

@@ -35,9 +35,9 @@ def english_name(name: str) -> str:
     >>> english_name("牛仔布"), english_name("denim")
     ('denim', 'denim')
     """
-    if name in CHINESE:
+    if isinstance(name, str) and name in CHINESE:
         return name
-    if name not in ENGLISH:
+    if not isinstance(name, str) or name not in ENGLISH:
         raise DataError(f"name must be one of {_known()}; got {name!r}.")
     return ENGLISH[name]
 
@@ -84,6 +84,8 @@ def english_prompt(text: str) -> str:
 
 def _split(text: str) -> list[str]:
     """Cut a phrase into English names, at each place the longest that fits."""
+    if not isinstance(text, str):
+        raise DataError(f"text must be a phrase; got {text!r}. Write such as '红色牛仔布'.")
     names, rest = [], text.strip()
     while rest:
         found = next((zh for zh in _LONGEST_FIRST if rest.startswith(zh)), None)

@@ -8,9 +8,10 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from clipfast.datasets.fabricworld.captions import NUMBERS, with_article
+from clipfast.datasets.fabricworld.checks import require_known, require_names, require_seed, require_whole
 from clipfast.datasets.fabricworld.noise import FRAME
 from clipfast.datasets.fabricworld.objects import Place, draw_object, place_in
-from clipfast.datasets.fabricworld.scene import Scene, Wishes, require_known, split_object
+from clipfast.datasets.fabricworld.scene import Scene, Wishes, require_wishes, split_object
 from clipfast.datasets.fabricworld.shapes import SHAPES
 from clipfast.datasets.fabricworld.world import Stage, choose
 from clipfast.errors import DataError
@@ -59,14 +60,18 @@ def render_relation(
         wishes: Fabric, colour, camera and size.
 
     Raises:
-        DataError: If a name is unknown, an object cannot carry another, or both are the same.
+        DataError: If a name is unknown, there are not two, an object cannot carry another, both are the same, or the
+            wishes ask for objects or defects.
+        ShapeError: If the seed is no whole number of 0 or more.
 
     >>> render_relation(4, "on", objects=("red star", "blue button")).text
     'a red star on a blue button'
     """
     require_known("relation", relation, RELATIONS)
-    asked = wishes or Wishes()
-    stage = Stage.setup(seed, asked)
+    asked = require_wishes(wishes, without=("objects", "defects"), because="a relation is between its own two objects")
+    if objects is not None:
+        require_whole("the number of objects of a relation", len(require_names("objects", objects)), 2, 2)
+    stage = Stage.setup(require_seed(seed), asked)
     first, second = _names(stage, relation, objects)
     if relation == "count":
         return _counted(stage, first, asked)

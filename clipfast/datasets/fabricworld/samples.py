@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from clipfast.datasets.fabricworld.checks import require_names, require_pictures, require_seed
 from clipfast.datasets.fabricworld.colours import COLOURS
 from clipfast.datasets.fabricworld.defects import DEFECTS
 from clipfast.datasets.fabricworld.fabrics import FABRICS
-from clipfast.datasets.fabricworld.scene import Scene, Wishes, require_known
+from clipfast.datasets.fabricworld.scene import Scene, Wishes, require_wishes
 from clipfast.datasets.fabricworld.world import compose
-from clipfast.errors import ShapeError
+from clipfast.errors import DataError
 from clipfast.types import Floats, Pixels
 
 __all__ = ["Sample", "anomaly_samples", "caption_samples", "class_samples", "detection_samples", "piece_seeds"]
@@ -65,19 +66,18 @@ def class_samples(
         wishes: Objects, defects, camera and size; its fabric and colour are not used.
 
     Raises:
-        DataError: If a fabric is not in the table.
-        ShapeError: If `per_fabric` is less than 1.
+        DataError: If a fabric is not in the table, or named twice.
+        ShapeError: If the seed or `per_fabric` is not a whole number, or out of range.
 
     >>> [sample.key for sample in class_samples(0, per_fabric=2, fabrics=["felt"], wishes=Wishes(size=32))]
     ['felt/ref_01', 'felt/ref_02']
     """
-    if per_fabric < 1:
-        raise ShapeError(f"per_fabric must be at least 1; got {per_fabric}.")
-    wanted = [require_known("fabric", name, FABRICS) for name in (FABRICS if fabrics is None else fabrics)]
-    return _classes(seed, per_fabric, wanted, wishes or Wishes())
+    named = list(FABRICS) if fabrics is None else fabrics
+    wanted = require_names("fabrics", named, FABRICS, kind="fabric", once=True)
+    return _classes(require_seed(seed), require_pictures("per_fabric", per_fabric, 1), wanted, require_wishes(wishes))
 
 
-def _classes(seed: int, per_fabric: int, fabrics: list[str], wishes: Wishes) -> Iterator[Sample]:
+def _classes(seed: int, per_fabric: int, fabrics: Sequence[str], wishes: Wishes) -> Iterator[Sample]:
     colours = np.random.default_rng(seed).permutation(list(COLOURS)).tolist()
     for name in fabrics:
         for number, piece in enumerate(piece_seeds(seed, name, per_fabric)):
@@ -88,13 +88,18 @@ def _classes(seed: int, per_fabric: int, fabrics: list[str], wishes: Wishes) -> 
 def detection_samples(seed: int, count: int, *, wishes: Wishes | None = None) -> Iterator[Sample]:
     """Give pictures with one to three objects and their boxes, or with the objects wished for.
 
+    Raises:
+        ShapeError: If a number is not whole, or out of range.
+
     >>> sample = next(detection_samples(0, 1))
     >>> len(sample.names) == len(sample.boxes) > 0
     True
     """
-    wishes = wishes or Wishes()
-    for number in range(_counted(count)):
-        piece = seed + number
+    return _detections(require_seed(seed), require_pictures("count", count), require_wishes(wishes))
+
+
+def _detections(seed: int, count: int, wishes: Wishes) -> Iterator[Sample]:
+    for piece in range(seed, seed + count):
         objects = wishes.objects or int(np.random.default_rng([piece, 2]).integers(1, 4))
         scene = compose(piece, replace(wishes, objects=objects))
         yield Sample.of(scene, f"{piece:09}", scene.fabric)
@@ -103,12 +108,17 @@ def detection_samples(seed: int, count: int, *, wishes: Wishes | None = None) ->
 def caption_samples(seed: int, count: int, *, wishes: Wishes | None = None) -> Iterator[Sample]:
     """Give pictures with captions that say all that is in them: half of them show objects, a third damage.
 
+    Raises:
+        ShapeError: If a number is not whole, or out of range.
+
     >>> [sample.caption[:10] for sample in caption_samples(0, 2)]
     ['a photo of', 'a photo of']
     """
-    wishes = wishes or Wishes()
-    for number in range(_counted(count)):
-        piece = seed + number
+    return _captioned(require_seed(seed), require_pictures("count", count), require_wishes(wishes))
+
+
+def _captioned(seed: int, count: int, wishes: Wishes) -> Iterator[Sample]:
+    for piece in range(seed, seed + count):
         draw = np.random.default_rng([piece, 3])
         objects, defects = int(draw.integers(1, 4)) * (draw.random() < 0.5), int(draw.random() < 1 / 3)
         scene = compose(piece, replace(wishes, objects=wishes.objects or objects, defects=wishes.defects or defects))
@@ -124,19 +134,34 @@ def anomaly_samples(seed: int, *, good: int, each: int, wishes: Wishes | None = 
         seed: Of the product and its pieces.
         good: How many intact ones.
         each: How many of each defect, of the defects wished for or of all.
-        wishes: Fabric, colour, defects, camera and size.
+        wishes: Fabric, colour, defects by name, camera and size; no objects, which would be neither intact cloth nor
+            a defect.
+
+    Raises:
+        DataError: If objects are wished for, defects by their number, or one twice.
+        ShapeError: If a number is not whole, or out of range.
 
     >>> [sample.label for sample in anomaly_samples(0, good=2, each=1, wishes=Wishes(defects=["hole"], size=32))]
     ['good', 'good', 'hole']
     """
-    wishes = wishes or Wishes()
+    asked = require_wishes(
+        wishes, without=("objects",), because="what lies on intact cloth is neither intact nor a defect"
+    )
+    if not isinstance(asked.defects, Sequence) and asked.defects:
+        raise DataError(f"defects must be a list of kinds here; got {asked.defects!r}. {', '.join(DEFECTS)} are known.")
+    require_names("defects", asked.named_defects(), once=True)
+    counts = require_pictures("good", good), require_pictures("each", each)
+    return _pieces(require_seed(seed), *counts, asked)
+
+
+def _pieces(seed: int, good: int, each: int, wishes: Wishes) -> Iterator[Sample]:
     drawn = compose(seed, replace(wishes, size=32, objects=0, defects=0))
     product = replace(
         wishes, fabric=drawn.fabric, colour=drawn.colour, bolt=seed if wishes.bolt is None else wishes.bolt
     )
-    kinds = ["good"] * _counted(good)
+    kinds = ["good"] * good
     for kind in wishes.named_defects() or DEFECTS:
-        kinds += [kind] * _counted(each)
+        kinds += [kind] * each
     seeds = piece_seeds(seed, "pieces", len(kinds))
     numbers: dict[str, int] = {}
     for kind, piece in zip(kinds, seeds, strict=True):
@@ -156,9 +181,3 @@ def piece_seeds(seed: int, what: str, count: int) -> list[int]:
         return []
     states = np.random.SeedSequence([seed, zlib.crc32(what.encode())]).generate_state(count)
     return [int(state) for state in states]
-
-
-def _counted(count: int) -> int:
-    if count < 0:
-        raise ShapeError(f"a number of pictures must be 0 or more; got {count}.")
-    return count

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 from clipfast.datasets.fabricworld.camera import Camera
+from clipfast.datasets.fabricworld.checks import require_known, require_names, require_seed, require_whole
 from clipfast.datasets.fabricworld.colours import COLOURS
 from clipfast.datasets.fabricworld.defects import DEFECTS, SceneDefect
 from clipfast.datasets.fabricworld.fabrics import FABRICS
 from clipfast.datasets.fabricworld.objects import SceneObject
 from clipfast.datasets.fabricworld.shapes import SHAPES
-from clipfast.errors import DataError, ShapeError
+from clipfast.errors import DataError
 from clipfast.types import Pixels
 
-__all__ = ["MAX_DEFECTS", "MAX_OBJECTS", "SIZES", "Scene", "Wishes", "require_known", "split_object"]
+__all__ = ["MAX_DEFECTS", "MAX_OBJECTS", "SIZES", "Scene", "Wishes", "require_wishes", "split_object"]
 
 SIZES = (32, 4096)
 MAX_OBJECTS = 9
@@ -57,8 +58,13 @@ class Wishes:
         objects: How many, or which: a shape ("star"), or a colour and a shape ("red star").
         defects: How many, or which: keys of `DEFECTS`.
         camera: Which camera takes the picture, a key of `CAMERAS`.
-        bolt: Number of a bolt of cloth: scenes that share it, the fabric and the colour are pieces of one product.
+        bolt: Number of a bolt of cloth, 0 or more: scenes that share it, the fabric and the colour are pieces of one
+            product.
         size: Pixels along each side.
+
+    Raises:
+        DataError: If a name is unknown, or something is no list of names.
+        ShapeError: If a number is not whole, or out of range.
     """
 
     fabric: str | None = None
@@ -70,19 +76,19 @@ class Wishes:
     size: int = 224
 
     def __post_init__(self) -> None:
-        if not SIZES[0] <= self.size <= SIZES[1]:
-            raise ShapeError(f"size must be {SIZES[0]} to {SIZES[1]} pixels; got {self.size}.")
+        require_whole("size", self.size, *SIZES)
+        if self.bolt is not None:
+            require_seed(self.bolt, "bolt")
         if self.fabric is not None:
             require_known("fabric", self.fabric, FABRICS)
         if self.colour is not None:
             require_known("colour", self.colour, COLOURS)
         require_known("camera", self.camera, get_args(Camera))
         for what, wish, most in (("objects", self.objects, MAX_OBJECTS), ("defects", self.defects, MAX_DEFECTS)):
-            if isinstance(wish, str):
-                raise DataError(f"{what} must be a number or a list of names; got the text {wish!r}. Write [{wish!r}].")
-            count = wish if isinstance(wish, int) else len(wish)
-            if not 0 <= count <= most:
-                raise ShapeError(f"{what} must be 0 to {most}; got {count}.")
+            if isinstance(wish, Sequence):
+                require_whole(f"the number of {what}", len(require_names(what, wish)), 0, most)
+            else:
+                require_whole(f"{what}, if no list of names,", wish, 0, most)
         for name in self.named_objects():
             split_object(name)
         for name in self.named_defects():
@@ -90,22 +96,32 @@ class Wishes:
 
     def named_objects(self) -> Sequence[str]:
         """Return the objects asked for by name, none if only their number was given."""
-        return () if isinstance(self.objects, int) else self.objects
+        return self.objects if isinstance(self.objects, Sequence) else ()
 
     def named_defects(self) -> Sequence[str]:
         """Return the defects asked for by name, none if only their number was given."""
-        return () if isinstance(self.defects, int) else self.defects
+        return self.defects if isinstance(self.defects, Sequence) else ()
 
 
-def require_known(kind: str, name: str, table: Iterable[str]) -> str:
-    """Return a name that is in a table.
+def require_wishes(wishes: object, *, without: Sequence[str] = (), because: str = "") -> Wishes:
+    """Return wishes, or those that ask for nothing if None.
+
+    Args:
+        wishes: What came.
+        without: What may not be wished for: "objects", "defects".
+        because: Why not, as the end of a sentence.
 
     Raises:
-        DataError: It is not; the message lists the known ones.
+        DataError: They are something else, or ask for what may not be.
     """
-    if name not in (known := list(table)):
-        raise DataError(f"{kind} must be one of {', '.join(known)}; got {name!r}.")
-    return name
+    if wishes is None:
+        return Wishes()
+    if not isinstance(wishes, Wishes):
+        raise DataError(f"wishes must be Wishes; got {type(wishes).__name__}. Write Wishes(fabric=..., size=...).")
+    for what in without:
+        if wish := getattr(wishes, what):
+            raise DataError(f"{what} cannot be wished for here: {because}; got {wish!r}. Leave them out.")
+    return wishes
 
 
 def split_object(name: str) -> tuple[str, str | None]:
@@ -117,6 +133,6 @@ def split_object(name: str) -> tuple[str, str | None]:
     >>> split_object("red star"), split_object("button")
     (('star', 'red'), ('button', None))
     """
-    colour, _, shape = name.rpartition(" ")
+    colour, _, shape = require_names("objects", [name])[0].rpartition(" ")
     require_known("object", shape, SHAPES)
     return shape, require_known("colour of an object", colour, COLOURS) if colour else None

@@ -10,6 +10,7 @@ import numpy as np
 
 from clipfast.datasets.fabricworld.camera import CAMERAS, Camera, zoom_of
 from clipfast.datasets.fabricworld.captions import describe
+from clipfast.datasets.fabricworld.checks import require_seed
 from clipfast.datasets.fabricworld.cloth import Loom
 from clipfast.datasets.fabricworld.colours import COLOURS, dye
 from clipfast.datasets.fabricworld.defects import DEFECTS, SceneDefect, as_seen, draw_defect
@@ -17,7 +18,7 @@ from clipfast.datasets.fabricworld.fabrics import FABRICS, Fabric
 from clipfast.datasets.fabricworld.flaws import Site
 from clipfast.datasets.fabricworld.noise import FRAME, Field
 from clipfast.datasets.fabricworld.objects import SceneObject, draw_object
-from clipfast.datasets.fabricworld.scene import Scene, Wishes, split_object
+from clipfast.datasets.fabricworld.scene import Scene, Wishes, require_wishes, split_object
 from clipfast.datasets.fabricworld.shapes import SHAPES
 from clipfast.types import Pixels
 
@@ -46,7 +47,7 @@ def render(  # noqa: PLR0913  # one argument for each thing a scene holds; all b
     captions are the same on any machine, pixels within one level.
 
     Args:
-        seed: Not negative.
+        seed: A whole number of 0 or more.
         fabric: A key of `FABRICS`; drawn if left out.
         colour: A key of `COLOURS`; drawn if left out.
         objects: How many, 0 to 9, in colours other than the fabric's; or which, such as `["red star", "button"]`.
@@ -56,7 +57,7 @@ def render(  # noqa: PLR0913  # one argument for each thing a scene holds; all b
 
     Raises:
         DataError: If a fabric, colour, object, defect or camera is not in its table.
-        ShapeError: If `size` or a number is out of range.
+        ShapeError: If `size`, the seed or a number is not whole, or out of range.
 
     >>> render(7, fabric="denim", colour="blue").caption
     'a photo of blue denim fabric'
@@ -70,10 +71,14 @@ def render(  # noqa: PLR0913  # one argument for each thing a scene holds; all b
 def compose(seed: int, wishes: Wishes) -> Scene:
     """Draw the scene that was wished for; see `render`.
 
+    Raises:
+        DataError: If the wishes are none.
+        ShapeError: If the seed is no whole number of 0 or more.
+
     >>> compose(3, Wishes(fabric="felt", colour="green", bolt=5, size=64)).image.shape
     (64, 64, 3)
     """
-    stage = Stage.setup(seed, wishes)
+    stage = Stage.setup(require_seed(seed), require_wishes(wishes))
     stage.scatter(wishes.objects)
     stage.damage(wishes.defects)
     return stage.photograph(wishes.camera)
@@ -128,13 +133,13 @@ class Stage:
 
     def scatter(self, wish: int | Sequence[str]) -> None:
         """Draw objects in cells of a grid, at most one each: they can neither overlap nor leave the picture."""
-        count = wish if isinstance(wish, int) else len(wish)
+        count = len(wish) if isinstance(wish, Sequence) else wish
         per_side = max(2, math.isqrt(max(count - 1, 0)) + 1)
         side = FRAME / per_side
         for number, cell in enumerate(self.object_rng.permutation(per_side**2)[:count].tolist()):
             row, column = divmod(cell, per_side)
             shape, pigment = choose(self.object_rng, SHAPES), choose(self.object_rng, self.other_colours())
-            if not isinstance(wish, int):
+            if isinstance(wish, Sequence):
                 shape, asked = split_object(wish[number])
                 pigment = asked or pigment
             where = (column * side, row * side, side)
@@ -143,9 +148,11 @@ class Stage:
     def damage(self, wish: int | Sequence[str]) -> None:
         """Draw defects, each where little else lies."""
         dark = sum(COLOURS[self.colour].rgb) < 3 * _DARK
-        for number in range(wish if isinstance(wish, int) else len(wish)):
+        for number in range(len(wish) if isinstance(wish, Sequence) else wish):
             kind = choose(self.defect_rng, DEFECTS)
-            site = Site(self.defect_rng, kind if isinstance(wish, int) else wish[number], self.angle, dark, self.dye)
+            site = Site(
+                self.defect_rng, wish[number] if isinstance(wish, Sequence) else kind, self.angle, dark, self.dye
+            )
             self.defects.append(draw_defect(self.defect_rng, self.image, site, self.defect_mask, self.object_mask))
         self.defects[:] = as_seen(self.defects, self.defect_mask)
 

@@ -8,10 +8,17 @@ from pathlib import Path
 
 from PIL import Image
 
+from clipfast.datasets.fabricworld.checks import (
+    require_known,
+    require_names,
+    require_pictures,
+    require_seed,
+    require_whole,
+)
 from clipfast.datasets.fabricworld.fabrics import FABRICS
 from clipfast.datasets.fabricworld.samples import anomaly_samples, class_samples, piece_seeds
-from clipfast.datasets.fabricworld.scene import Wishes, require_known
-from clipfast.errors import ShapeError
+from clipfast.datasets.fabricworld.scene import Wishes, require_wishes
+from clipfast.errors import DataError
 from clipfast.storage import atomic_write
 from clipfast.types import Pixels
 
@@ -27,7 +34,7 @@ def write_folder(
 
     Args:
         root: Made if it is not there; files of the same names are replaced.
-        fabrics: Keys of `FABRICS`.
+        fabrics: Keys of `FABRICS`, each once.
         per_fabric: Pictures of each, at least 1.
         seed: Not negative; another seed gives other pieces of cloth.
         size: Pixels along each side.
@@ -37,12 +44,13 @@ def write_folder(
         The paths written, fabric by fabric.
 
     Raises:
-        DataError: If a fabric is not in the table.
-        ShapeError: If `per_fabric` or `size` is out of range.
+        DataError: If a fabric is not in the table, or named twice.
+        ShapeError: If a number is not whole, or out of range.
     """
+    require_whole("quality", quality, 1, 95)
     paths = []
     for sample in class_samples(seed, per_fabric=per_fabric, fabrics=fabrics, wishes=Wishes(size=size)):
-        path = root / f"{sample.key}.jpg"
+        path = Path(root) / f"{sample.key}.jpg"
         with atomic_write(path) as temporary:
             Image.fromarray(sample.image).save(temporary, format="JPEG", quality=quality)
         paths.append(path)
@@ -73,18 +81,21 @@ def write_mvtec(
         The pictures and masks written.
 
     Raises:
-        DataError: If a fabric, colour, defect or camera is not in its table, or a key of `counts` is unknown.
-        ShapeError: If a number is out of range.
+        DataError: If a fabric, colour, defect or camera is not in its table, a fabric is named twice, or a key of
+            `counts` is unknown.
+        ShapeError: If a number is not whole, or out of range.
     """
     numbers = {"train": 10, "good": 8, "each": 4}
+    if not isinstance(counts, Mapping | None):
+        raise DataError(f"counts must say how many by {', '.join(numbers)}; got {counts!r}. Write {{'train': 10}}.")
     for name, number in (counts or {}).items():
-        numbers[require_known("a key of counts", name, numbers)] = number
-    if min(numbers.values()) < 0:
-        raise ShapeError(f"counts must be 0 or more; got {dict(counts or {})}.")
-    wanted = [require_known("fabric", name, FABRICS) for name in fabrics]
+        known = require_known("a key of counts", name, numbers)
+        numbers[known] = require_pictures(f"counts[{name!r}]", number)
+    wanted = require_names("fabrics", fabrics, FABRICS, kind="fabric", once=True)
+    seed, asked, root = require_seed(seed), require_wishes(wishes), Path(root)
     paths = []
     for name in wanted:
-        product = replace(wishes or Wishes(), fabric=name)
+        product = replace(asked, fabric=name)
         (bolt,) = piece_seeds(seed, name, 1)
         pieces = anomaly_samples(bolt, good=numbers["train"] + numbers["good"], each=numbers["each"], wishes=product)
         for number, sample in enumerate(pieces):

@@ -120,7 +120,7 @@ def _arm(name: str, values: Doubles, difference: Interval | None, p_values: tupl
 def _sentence(arms: Sequence[Arm]) -> str:
     base, *others = arms
     clear = [arm for arm in others if arm.p_holm is not None and arm.p_holm <= 0.05 and arm.difference is not None]
-    said = [f"{arm.name} {100 * (arm.mean - base.mean):+.1f} points" for arm in clear]
+    said = [f"{arm.name} {100 * (arm.mean - base.mean):+z.1f} points" for arm in clear]
     head = f"{base.name}: {100 * base.mean:.1f} %."
     return f"{head} Clear differences (Holm, 5 %): {', '.join(said)}." if said else f"{head} No arm differs clearly."
 

@@ -21,6 +21,7 @@ about which none of them says anything scores one half.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tomllib
@@ -131,6 +132,11 @@ class RuleSet:
 
     name: str
     rules: Mapping[str, Rule]
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of what the rules say, wherever they were read from."""
+        return hashlib.sha256(msgspec.json.encode(dict(self.rules))).hexdigest()
 
 
 class _File(_Strict, frozen=True):

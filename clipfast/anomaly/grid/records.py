@@ -155,7 +155,8 @@ class ClassRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         called: What the texts call it.
         pool: Intact images that supports are chosen from.
         samples: The test images.
-        empty_masks: Damaged test images whose mask holds nothing; None where masks were not read.
+        empty_masks: Damaged test images whose mask holds nothing at the size of the maps: an empty one, or damage that
+            is thinner than the pixels that are taken; None where masks were not read.
     """
 
     name: str

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from clipfast.anomaly.grid_plan import PlannedClass
+from clipfast.anomaly.grid.plan import PlannedClass
 from clipfast.datasets.inspection import GOOD, InspectionClass, mask_of
 from clipfast.errors import ArtifactError, DataError, ImageError, ShapeError
 from clipfast.provenance import digest
@@ -34,7 +35,7 @@ class Truth:
     Attributes:
         masks: 0 and 1, (n, h, w) uint8.
         sources: SHA-256 of what they were read from.
-        empty: How many damaged images have a mask that holds nothing.
+        empty: How many damaged images have a mask that holds nothing at this size.
     """
 
     masks: Pixels
@@ -65,17 +66,21 @@ def masks_digest(data: InspectionClass) -> str:
                 raise ImageError(f"{sample.mask} cannot be read: {error.strerror}. Check the path.") from error
         else:
             parts.append(f"{sample.mask.shape}")
-            parts.append(np.ascontiguousarray(sample.mask, np.uint8).tobytes())
+            values = np.asarray(sample.mask)
+            parts.append(np.ascontiguousarray(values if values.dtype == np.uint8 else values > 0, np.uint8).tobytes())
     return digest(parts)
 
 
-def read_masks(data: InspectionClass, sources: str, size_hw: tuple[int, int]) -> Truth:
+def read_masks(
+    data: InspectionClass, sources: str, size_hw: tuple[int, int], exif: Literal["apply", "ignore"] = "apply"
+) -> Truth:
     """Read the masks of a class at a size, by the nearest pixel.
 
     Args:
         data: The class, read with masks.
         sources: Their `masks_digest`.
         size_hw: Of the maps.
+        exif: How the encoder sees the images.
 
     Raises:
         DataError: As `clipfast.datasets.inspection.mask_of`.
@@ -89,14 +94,15 @@ def read_masks(data: InspectionClass, sources: str, size_hw: tuple[int, int]) ->
     masks = np.zeros((len(data.test), *size_hw), np.uint8)
     for mask, sample in zip(masks, data.test, strict=True):
         if sample.is_anomalous:
-            mask[:] = mask_of(sample, size_hw)
+            mask[:] = mask_of(sample, size_hw, exif=exif)
     return Truth(masks, sources, _empty(masks, data.labels))
 
 
 def write_truth(path: Path, truth: Truth, planned: PlannedClass) -> None:
     """Write masks, eight pixels a byte, atomically."""
     meta = _Meta((truth.masks.shape[1], truth.masks.shape[2]), truth.sources, _of_test(planned))
-    packed = np.packbits(truth.masks.reshape(len(truth.masks), -1), axis=1)
+    n, height, width = truth.masks.shape
+    packed = np.packbits(truth.masks.reshape(n, height * width), axis=1)
     save_sealed_npz(path, {"masks": packed, "meta": np.array(msgspec.json.encode(meta).decode())})
 
 
@@ -116,7 +122,7 @@ def read_truth(path: Path, planned: PlannedClass, size_hw: tuple[int, int]) -> T
     wanted = (len(planned.test), -(-pixels // 8))
     if meta.size_hw != size_hw or meta.test != _of_test(planned) or packed.shape != wanted or packed.dtype != np.uint8:
         raise ArtifactError(f"{path} belongs to another grid. Remove it and run the grid again.")
-    masks = np.unpackbits(packed, axis=1, count=pixels).reshape(-1, *size_hw)
+    masks = np.unpackbits(packed, axis=1, count=pixels).reshape(len(packed), *size_hw)
     return Truth(masks, meta.sources, _empty(masks, [record.label != GOOD for record in planned.test]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
-from clipfast.anomaly.grid_records import LEVELS, CellResult, ModeFigures, Spread, SummaryRow
+from clipfast.anomaly.grid.records import LEVELS, CellResult, ModeFigures, Spread, SummaryRow
 from clipfast.anomaly.modes import MODES, Level
 
 __all__ = ["FIGURES", "summarise"]

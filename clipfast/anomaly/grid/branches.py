@@ -15,8 +15,8 @@ from clipfast.anomaly.branches import BranchMaps
 from clipfast.anomaly.calibration import MOST_PIXELS, Calibration, Holdout, TextEvidence, fit_calibration
 from clipfast.anomaly.encoding import branch_maps, encode
 from clipfast.anomaly.fitting import Fitted, Modes, fit_detector
-from clipfast.anomaly.grid_plan import Cell, GridPlan
-from clipfast.anomaly.grid_records import FORMAT_VERSION, GridOptions
+from clipfast.anomaly.grid.plan import Cell, GridPlan
+from clipfast.anomaly.grid.records import FORMAT_VERSION, GridOptions
 from clipfast.anomaly.options import AnomalyOptions, Kind
 from clipfast.anomaly.pictures import Viewer
 from clipfast.anomaly.shots import ShotManifest
@@ -26,7 +26,7 @@ from clipfast.runtime.batching import batches
 from clipfast.storage import load_sealed_npz, require_format, save_sealed_npz
 from clipfast.types import PatchEncoder
 
-__all__ = ["CellBranches", "encode_cells", "read_cell_branches", "write_cell_branches"]
+__all__ = ["CellBranches", "detector_options", "encode_cells", "read_cell_branches", "write_cell_branches"]
 
 _BATCH = 32
 
@@ -162,7 +162,17 @@ def _require_cell(meta: _Meta, cell: Cell, plan: GridPlan, path: Path) -> None:
 
 
 def _fit(clip: PatchEncoder, images: list[Any], called: str, cell: Cell, options: GridOptions) -> Fitted:
-    detector = AnomalyOptions(
+    return fit_detector(clip, images, called, Modes("auto", "auto"), detector_options(options, cell.seed))
+
+
+def detector_options(options: GridOptions, seed: int) -> AnomalyOptions:
+    """Return the options of one detector of a grid.
+
+    Raises:
+        ShapeError: A size, a deviation or the seed is out of range.
+        DataError: The calibration or the kind is unknown.
+    """
+    return AnomalyOptions(
         memory=options.memory,
         prompts=options.prompts,
         size_hw=options.size_hw,
@@ -170,7 +180,6 @@ def _fit(clip: PatchEncoder, images: list[Any], called: str, cell: Cell, options
         calibration=options.calibration,
         kind=options.kind,
         whole_image=options.whole_image,
-        seed=cell.seed,
-        shots_seed=cell.seed,
+        seed=seed,
+        shots_seed=seed,
     )
-    return fit_detector(clip, images, called, Modes("auto", "auto"), detector)

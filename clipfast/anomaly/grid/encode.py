@@ -11,18 +11,21 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from clipfast.anomaly.encoding import ModelIdentity, encode
-from clipfast.anomaly.grid_branches import encode_cells, read_cell_branches, write_cell_branches
-from clipfast.anomaly.grid_directory import GridDirectory, Progress, Tally
-from clipfast.anomaly.grid_figures import ModeClock
-from clipfast.anomaly.grid_plan import Cell, GridPlan, PlannedClass, cells_of, choose_support, plan_class
-from clipfast.anomaly.grid_records import LEVELS, CellResult, GridOptions, Task, read_cell
-from clipfast.anomaly.grid_truth import masks_digest, read_masks, read_truth, write_truth
+from clipfast.anomaly.grid.branches import detector_options, encode_cells, read_cell_branches, write_cell_branches
+from clipfast.anomaly.grid.directory import GridDirectory, Progress, Tally
+from clipfast.anomaly.grid.figures import ModeClock
+from clipfast.anomaly.grid.plan import Cell, GridPlan, PlannedClass, cells_of, choose_support, plan_class
+from clipfast.anomaly.grid.records import LEVELS, CellResult, GridOptions, Task, read_cell
+from clipfast.anomaly.grid.truth import masks_digest, read_masks, read_truth, write_truth
 from clipfast.anomaly.pictures import Viewer
+from clipfast.anomaly.prompting import english_class_name
 from clipfast.anomaly.shots import ShotManifest
 from clipfast.datasets.inspection import InspectionClass
 from clipfast.errors import ArtifactError, DataError
+from clipfast.metrics.aupro import require_limit
 from clipfast.provenance import digest
 from clipfast.storage import sha256_file
 from clipfast.types import JointFeatures, PatchEncoder
@@ -37,7 +40,7 @@ class GridClock:
     Attributes:
         encode: Of fitting and encoding, by class.
         judge: Of all figures together, by the clock on the wall.
-        pixels: Of figures of pixels, summed over threads.
+        pixels: Of figures of pixels, CPU time of all threads.
     """
 
     encode: dict[str, float] = field(default_factory=dict)
@@ -140,14 +143,20 @@ def prepare_grid(
         request: What is asked for.
 
     Raises:
-        DataError: No class; more shots than intact images; a support image among the test images; a mask that is
-            missing or does not fit; or the directory holds a grid of other data or options.
+        DataError: No class, or one whose name texts cannot hold; more shots than intact images; a support image among
+            the test images; a mask that is missing or does not fit; or the directory holds a grid of other data or
+            options.
         FingerprintError: The directory holds a grid of another model.
         ImageError: A file cannot be read.
-        ShapeError: Maps would be too large.
+        ShapeError: Maps would be too large, or an option is out of range.
     """
     if not data:
         raise DataError("a grid needs a class at least; got none.")
+    detector_options(request.options, min(request.seeds))
+    require_limit(request.options.aupro_limit)
+    if hasattr(clip, "encode_joint"):
+        for name in data:
+            english_class_name(request.called.get(name, name))
     planned = [plan_class(each, request.called.get(name, name)) for name, each in data.items()]
     names = request.dataset, request.dataset_format
     plan = GridPlan.of(names, _model(clip, data, request.options), request.options, planned)
@@ -158,7 +167,7 @@ def prepare_grid(
     with place.resumable(Tally(len(cells))):
         place.claim(plan)
         if "seg" in request.tasks:
-            _keep_truths(grid, data)
+            _keep_truths(grid, data, Viewer(clip).exif)
         for cell, manifest in supports.items():
             if not place.support(cell).is_file():
                 place.write_support(cell, manifest)
@@ -236,7 +245,7 @@ class Stamps:
         return self._files[cell]
 
 
-def _keep_truths(grid: Grid, data: Mapping[str, InspectionClass]) -> None:
+def _keep_truths(grid: Grid, data: Mapping[str, InspectionClass], exif: Literal["apply", "ignore"]) -> None:
     """Read the masks of every class and keep them; others than those that were kept are refused."""
     size_hw = grid.plan.options.size_hw
     for planned in grid.plan.classes:
@@ -248,7 +257,7 @@ def _keep_truths(grid: Grid, data: Mapping[str, InspectionClass]) -> None:
                     "Take the same again, or another --out."
                 )
             continue
-        write_truth(path, read_masks(data[planned.name], sources, size_hw), planned)
+        write_truth(path, read_masks(data[planned.name], sources, size_hw, exif), planned)
 
 
 def _model(clip: PatchEncoder, data: Mapping[str, InspectionClass], options: GridOptions) -> ModelIdentity:

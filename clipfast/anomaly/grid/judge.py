@@ -16,12 +16,13 @@ import numpy as np
 
 from clipfast import __version__
 from clipfast.anomaly.calibration import Calibration
-from clipfast.anomaly.grid_branches import CellBranches, read_cell_branches
-from clipfast.anomaly.grid_directory import GridDirectory, Progress, Tally
-from clipfast.anomaly.grid_figures import ModeClock, image_figures, pixel_figures
-from clipfast.anomaly.grid_gates import FoundGate, gates_of_others
-from clipfast.anomaly.grid_plan import Cell, PlannedClass, choose_support
-from clipfast.anomaly.grid_records import (
+from clipfast.anomaly.grid.branches import CellBranches, read_cell_branches
+from clipfast.anomaly.grid.directory import GridDirectory, Progress, Tally
+from clipfast.anomaly.grid.encode import Grid, GridClock, Stamps, require_own
+from clipfast.anomaly.grid.figures import ModeClock, image_figures, pixel_figures
+from clipfast.anomaly.grid.gates import FoundGate, gates_of_others
+from clipfast.anomaly.grid.plan import Cell, PlannedClass, choose_support
+from clipfast.anomaly.grid.records import (
     FORMAT_VERSION,
     LEVELS,
     CellResult,
@@ -31,9 +32,8 @@ from clipfast.anomaly.grid_records import (
     write_cell,
     write_results,
 )
-from clipfast.anomaly.grid_run import Grid, GridClock, Stamps, require_own
-from clipfast.anomaly.grid_summary import summarise
-from clipfast.anomaly.grid_truth import read_truth
+from clipfast.anomaly.grid.summary import summarise
+from clipfast.anomaly.grid.truth import read_truth
 from clipfast.datasets.inspection import GOOD
 from clipfast.errors import DataError
 from clipfast.runtime.session import available_cores
@@ -54,11 +54,12 @@ def judge_grid(
         threads: Cells judged at a time; None takes the cores of the process. No figure depends on it.
 
     Returns:
-        All cells, in order.
+        All cells, in order. What a cell has of a task that is not asked for stays; so do the figures of pixels of a
+        class without kept masks where cells are judged again.
 
     Raises:
         ArtifactError: Raw scores or truth are missing or damaged.
-        DataError: The disk is full.
+        DataError: The disk is full; or figures would stay that come from other raw scores than those that are there.
     """
     started = time.perf_counter()
     finished = {} if again else grid.finished()
@@ -71,7 +72,7 @@ def judge_grid(
             todo = [cell for cell in cells if cell not in finished]
             if not todo:
                 continue
-            group = _Group.read(grid, cells, pool)
+            group = _Group.read(grid, cells, pool, again=again)
             for cell, (result, clock) in zip(todo, pool.map(group.judge, todo), strict=True):
                 write_cell(grid.directory.cell(cell), result)
                 grid.clock.pixels.add(clock)
@@ -134,12 +135,13 @@ def recompute_grid(
         progress: Called with (done, total) cells.
 
     Returns:
-        All results; the cells that could not be judged again because raw scores of a class are missing, whose figures
-        stay if there are any; and where the time went.
+        All results; the cells that could not be judged again, or not of pixels, because raw scores of a class or its
+        own masks are missing, whose figures stay if there are any; and where the time went.
 
     Raises:
         ArtifactError: No grid is there, or a file is damaged.
-        DataError: No raw scores are there at all, or the disk is full.
+        DataError: No raw scores are there at all, figures of pixels would stay that come from other raw scores, or the
+            disk is full.
     """
     place = GridDirectory(directory)
     plan = place.read_plan()
@@ -151,26 +153,30 @@ def recompute_grid(
             f"{directory} holds no branch maps of all classes, so nothing can be computed again. Run the grid again "
             "without --no-keep-maps."
         )
-    masks = all(place.truth(each.name).is_file() for each in plan.classes)
-    tasks: tuple[Task, ...] = ("cls", "seg") if masks else ("cls",)
+    masked = {each.name for each in plan.classes if place.truth(each.name).is_file()}
+    tasks: tuple[Task, ...] = ("cls", "seg") if masked else ("cls",)
     grid = Grid(place, plan, tuple(whole), tasks)
-    judge_grid(grid, progress, again=True)
-    judged = set(whole)
+    pixels = any(result.pixel is not None for result in judge_grid(grid, progress, again=True))
+    judged = {cell for cell in whole if not pixels or cell.class_name in masked}
     return collect_results(grid), tuple(cell for cell in cells if cell not in judged), grid.clock
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Group:
-    """All classes of one number of shots and one seed: what their gates are learned on."""
+    """All classes of one number of shots and one seed: what their gates are learned on.
+
+    `again` says that figures of pixels may stay where the masks are gone.
+    """
 
     grid: Grid
     branches: Mapping[str, CellBranches]
     calibrations: Mapping[str, Calibration]
     gates: Mapping[str, FoundGate]
     stamps: Stamps
+    again: bool
 
     @classmethod
-    def read(cls, grid: Grid, cells: Sequence[Cell], pool: ThreadPoolExecutor) -> _Group:
+    def read(cls, grid: Grid, cells: Sequence[Cell], pool: ThreadPoolExecutor, *, again: bool) -> _Group:
         """Read raw scores, fit scales and learn gates."""
         branches = {
             cell.class_name: read_cell_branches(grid.directory.branches(cell), cell, grid.plan) for cell in cells
@@ -178,8 +184,9 @@ class _Group:
         fitted = pool.map(lambda each: each.calibration(grid.plan.options), branches.values())
         calibrations = dict(zip(branches, fitted, strict=True))
         labels = {name: _labels(grid.classes[name]) for name in branches}
-        gates = gates_of_others({name: each.maps for name, each in branches.items()}, calibrations, labels)
-        return cls(grid, branches, calibrations, gates, Stamps(grid))
+        tested = {name: [record.sha256 for record in grid.classes[name].test] for name in branches}
+        gates = gates_of_others({name: each.maps for name, each in branches.items()}, calibrations, labels, tested)
+        return cls(grid, branches, calibrations, gates, Stamps(grid), again)
 
     def judge(self, cell: Cell) -> tuple[CellResult, ModeClock]:
         """Compute a cell's figures, and say what those of pixels cost."""
@@ -188,11 +195,19 @@ class _Group:
         calibration = replace(self.calibrations[cell.class_name], gate=gate.gate)
         image, pixel, clock = None, None, ModeClock()
         scores: dict[str, tuple[float, ...]] = {}
-        if "cls" in grid.tasks:
+        stored, masks = self._stored(cell), grid.directory.truth(cell.class_name)
+        if "cls" in grid.tasks or (stored and stored.image):
             image, scores = image_figures(found.maps, calibration, _labels(planned), gate.why)
-        if "seg" in grid.tasks:
-            truth = read_truth(grid.directory.truth(cell.class_name), planned, options.size_hw)
+        if "seg" in grid.tasks and (masks.is_file() or not self.again):
+            truth = read_truth(masks, planned, options.size_hw)
             pixel, clock = pixel_figures(found.maps, calibration, truth.masks, options, gate.why)
+        elif stored and stored.pixel:
+            if stored.branches != self.stamps.of(cell):
+                raise DataError(
+                    f"figures of pixels of {cell.class_name}, {cell.stem}, are of other raw scores than those that are "
+                    "there, and are not judged again. Run the grid with --tasks cls,seg."
+                )
+            pixel = stored.pixel
         result = CellResult(
             format=FORMAT_VERSION,
             plan=grid.plan.sha256,
@@ -209,6 +224,16 @@ class _Group:
             notes=found.notes,
         )
         return result, clock
+
+    def _stored(self, cell: Cell) -> CellResult | None:
+        """Read the figures that are there, unless all of them are judged again."""
+        path, levels = self.grid.directory.cell(cell), set(self.grid.tasks)
+        masks = self.grid.directory.truth(cell.class_name).is_file() or not self.again
+        if not path.is_file() or (levels == set(LEVELS) and masks):
+            return None
+        stored = read_cell(path)
+        require_own(stored, cell, self.grid.plan, path)
+        return stored
 
 
 def _labels(planned: PlannedClass) -> Ints:

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from clipfast.anomaly.grid_plan import Cell, GridPlan, require_same_plan
-from clipfast.anomaly.grid_records import FORMAT_VERSION
+from clipfast.anomaly.grid.plan import Cell, GridPlan, require_same_plan
+from clipfast.anomaly.grid.records import FORMAT_VERSION
 from clipfast.anomaly.shots import ShotManifest
 from clipfast.errors import ArtifactError, DataError
 from clipfast.storage import atomic_write, require_format
@@ -33,6 +34,12 @@ __all__ = ["GridDirectory", "Progress", "Tally", "write_json_lines"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _LARGEST = 1 << 30
+_SWEPT = (
+    *(f".{name}.*.tmp" for name in ("grid.json", "grid_results.json", "timings.json")),
+    "truth/.*.npz.*.tmp",
+    *(f"{folder}/*/.shots*_seed*.*.tmp" for folder in ("support", "branches", "cells")),
+)
+_TEMPORARY = re.compile(r"\..+\.(json|npz)\.[a-z0-9_]+\.tmp")  # as `atomic_write` names them
 
 Progress = Callable[[int, int], None]
 
@@ -138,10 +145,11 @@ class GridDirectory:
         yield from sorted(found)
 
     def sweep(self, before: float) -> None:
-        """Remove what a killed run left half written: temporary files older than a time."""
-        for file in self.root.rglob(".*.tmp"):
-            if file.stat().st_mtime < before:
-                file.unlink(missing_ok=True)
+        """Remove what a killed run left half written: temporary files of the grid's own names, older than a time."""
+        for pattern in _SWEPT:
+            for file in self.root.glob(pattern):
+                if _TEMPORARY.fullmatch(file.name) and file.stat().st_mtime < before:
+                    file.unlink(missing_ok=True)
 
     @contextmanager
     def resumable(self, tally: Tally) -> Iterator[None]:

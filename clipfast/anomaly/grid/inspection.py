@@ -12,12 +12,12 @@ from typing import Literal
 
 import msgspec
 
-from clipfast.anomaly.grid_branches import read_cell_branches
-from clipfast.anomaly.grid_directory import GridDirectory
-from clipfast.anomaly.grid_plan import Cell, GridPlan
-from clipfast.anomaly.grid_records import LEVELS, RESULTS_NAME, CellResult, Task, read_cell
-from clipfast.anomaly.grid_run import require_own
-from clipfast.anomaly.grid_truth import read_truth
+from clipfast.anomaly.grid.branches import read_cell_branches
+from clipfast.anomaly.grid.directory import GridDirectory
+from clipfast.anomaly.grid.encode import require_own
+from clipfast.anomaly.grid.plan import Cell, GridPlan
+from clipfast.anomaly.grid.records import LEVELS, RESULTS_NAME, CellResult, Task, read_cell
+from clipfast.anomaly.grid.truth import read_truth
 from clipfast.errors import ArtifactError
 
 __all__ = ["GridState", "RunState", "TaskState", "inspect_grid"]
@@ -98,8 +98,8 @@ def inspect_grid(directory: Path) -> GridState:
     cells = list(place.found_cells())
     results = {cell: _result(place, plan, cell, problems) for cell in cells}
     kept = {cell for cell in cells if _has_maps(place, plan, cell, problems)}
-    masks = all(_has_truth(place, plan, each.name, problems) for each in plan.classes)
-    runs = tuple(_runs(plan, results, kept, masks=masks))
+    masked = {each.name for each in plan.classes if _has_truth(place, plan, each.name, problems)}
+    runs = tuple(_runs(plan, results, kept, masked))
     tasks = {}
     for task in LEVELS:
         own = [run for run in runs if run.task == task]
@@ -113,15 +113,16 @@ def inspect_grid(directory: Path) -> GridState:
 
 
 def _runs(
-    plan: GridPlan, results: dict[Cell, CellResult | None], kept: set[Cell], *, masks: bool
+    plan: GridPlan, results: dict[Cell, CellResult | None], kept: set[Cell], masked: set[str]
 ) -> Iterator[RunState]:
     for task, level in LEVELS.items():
         for cell, result in results.items():
             found = None if result is None else result.level(level)
             both = found is not None and ("semantic" in found.modes or found.undefined is not None)
             whole = all(Cell(each.name, cell.shots, cell.seed) in kept for each in plan.classes)
-            maps = whole and (masks or task == "cls")
-            after: Next = "nothing" if both else "recompute" if maps else "run"
+            maps = whole and (cell.class_name in masked or task == "cls")
+            # Figures without the text branch are all that a model without texts gives: nothing would come of it.
+            after: Next = "nothing" if found is not None else "recompute" if maps else "run"
             yield RunState(
                 task=task,
                 class_name=cell.class_name,

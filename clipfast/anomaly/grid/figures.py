@@ -18,7 +18,7 @@ import numpy as np
 from clipfast.anomaly.branches import BranchMaps
 from clipfast.anomaly.calibration import Calibration
 from clipfast.anomaly.fusion import fuse_all
-from clipfast.anomaly.grid_records import GridOptions, LevelResult, ModeFigures
+from clipfast.anomaly.grid.records import GridOptions, LevelResult, ModeFigures
 from clipfast.anomaly.modes import MODES, Level, resolve
 from clipfast.errors import UndefinedMetricError
 from clipfast.metrics import ranking_scores
@@ -32,7 +32,7 @@ _BLOCK = 1 << 18  # pixels that are fused together: a megabyte a map and branch
 
 @dataclass(slots=True)
 class ModeClock:
-    """What the evaluation of pixels costs.
+    """What the evaluation of pixels costs, in CPU time of the threads that judge: other work does not count.
 
     Attributes:
         seconds: Of fusing and counting, by the mode that computes, both passes together; the first calibrated one pays
@@ -48,8 +48,8 @@ class ModeClock:
     modes: int = 0
 
     def tick(self, mode: str, since: float) -> float:
-        """Charge a mode with the time since a moment; return the present one."""
-        now = time.perf_counter()
+        """Charge a mode with this thread's time since a moment; return the present one."""
+        now = time.thread_time()
         self.seconds[mode] += now - since
         return now
 
@@ -122,9 +122,9 @@ def pixel_figures(
         places = np.flatnonzero(truth.anomalous) if first else np.arange(len(maps))
         for begin in range(0, len(places), step):
             block = places[begin : begin + step]
-            started = time.perf_counter()
+            started = time.thread_time()
             some = maps.taken(block).resized(options.size_hw, options.sigma)
-            before = time.perf_counter()
+            before = time.thread_time()
             clock.shared += before - started
             for name, fused in fuse_all(some, calibration, judged.computed, "pixel", masks[block]):
                 if first:
@@ -134,7 +134,7 @@ def pixel_figures(
                 before = clock.tick(name, before)
     figures = {}
     for name, each in passes.items():
-        before = time.perf_counter()
+        before = time.thread_time()
         figures[name] = ModeFigures(**asdict(each.scores()))
         clock.tick(name, before)
     clock.pixels, clock.modes = masks.size, masks.size * len(judged.owners)

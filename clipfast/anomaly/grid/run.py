@@ -23,11 +23,11 @@ from typing import Any
 
 import msgspec
 
-from clipfast.anomaly.grid_directory import GridDirectory, Progress, Tally, write_json_lines
-from clipfast.anomaly.grid_judge import collect_results, judge_grid, recompute_grid
-from clipfast.anomaly.grid_plan import Cell
-from clipfast.anomaly.grid_records import GridResults
-from clipfast.anomaly.grid_run import Grid, GridClock, GridRequest, encode_grid, prepare_grid
+from clipfast.anomaly.grid.directory import GridDirectory, Progress, Tally, write_json_lines
+from clipfast.anomaly.grid.encode import Grid, GridClock, GridRequest, encode_grid, prepare_grid
+from clipfast.anomaly.grid.judge import collect_results, judge_grid, recompute_grid
+from clipfast.anomaly.grid.plan import Cell
+from clipfast.anomaly.grid.records import GridResults
 from clipfast.datasets.inspection import InspectionClass
 from clipfast.provenance import Provenance
 from clipfast.types import PatchEncoder
@@ -43,7 +43,7 @@ class Recomputed:
 
     Attributes:
         results: All of the directory.
-        missing: Cells that could not be computed again.
+        missing: Cells that could not be computed again, or of which pixels could not; their figures stay.
     """
 
     results: GridResults

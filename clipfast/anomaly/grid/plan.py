@@ -13,11 +13,11 @@ import msgspec
 
 from clipfast import __version__
 from clipfast.anomaly.encoding import ModelIdentity
-from clipfast.anomaly.grid_records import FORMAT_VERSION, ClassRecord, GridOptions, SampleRecord
+from clipfast.anomaly.grid.records import FORMAT_VERSION, ClassRecord, GridOptions, SampleRecord
 from clipfast.anomaly.memory import Reference
 from clipfast.anomaly.pictures import identity
 from clipfast.anomaly.shots import ShotManifest, check_leak_of, choose_shots
-from clipfast.datasets.inspection import InspectionClass, InspectionSample
+from clipfast.datasets.inspection import GOOD, InspectionClass, InspectionSample
 from clipfast.errors import DataError, FingerprintError
 from clipfast.provenance import digest
 
@@ -118,12 +118,26 @@ def plan_class(data: InspectionClass, called: str) -> PlannedClass:
 
     Raises:
         ImageError: A file cannot be read.
-        DataError: Two test images have one key.
+        DataError: Two test images have one key, an image is there both as intact and as damaged, or a test image is
+            among those that supports are chosen from, too.
     """
     pool = {record.sha256: record for record in map(_record, sorted(data.train, key=lambda s: s.key, reverse=True))}
     test = tuple(map(_record, data.test))
     if len({record.key for record in test}) < len(test):
         raise DataError(f"test images of {data.name} must have different keys. Name each once.")
+    first: dict[str, SampleRecord] = {}
+    for record in test:
+        other = first.setdefault(record.sha256, record)
+        if (other.label == GOOD) != (record.label == GOOD):
+            raise DataError(
+                f"{record.key} and {other.key} are one image, once {record.label} and once {other.label}. "
+                "Remove the one that is wrong."
+            )
+        if record.sha256 in pool:
+            raise DataError(
+                f"{record.key} of the test images of {data.name} is {pool[record.sha256].key}, which supports are "
+                "chosen from. Take it out of one of the two: an image that a detector remembers says nothing."
+            )
     return PlannedClass(
         name=data.name, called=called, pool=tuple(sorted(pool.values(), key=lambda record: record.key)), test=test
     )
