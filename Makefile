@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check bench bench-save bench-compare bench-kernels real-check gpu-check gpu-options clean
+.PHONY: demo test check bench bench-save bench-compare bench-kernels bench-engine bench-quick bench-history real-check gpu-check gpu-options clean
 demo: .venv/.cpu
 	$(BIN)/clipfast demo
 
@@ -29,6 +29,20 @@ bench-compare: .venv/.test
 bench-kernels: .venv/.bench
 	$(BIN)/python -W ignore -m benchmarks.kernels
 
+# the engine and the search beside PyTorch, ONNX Runtime, OpenVINO, FAISS; waits for a quiet machine, about an hour
+bench-engine: .venv/.bench
+	$(BIN)/python -W ignore -m benchmarks.engine --keep .bench
+	$(BIN)/python -W ignore -m benchmarks.search
+
+# the same for the smallest models and sizes, whatever the load, in less than five minutes; saves nothing
+bench-quick: .venv/.bench
+	$(BIN)/python -W ignore -m benchmarks.engine --keep .bench --models ViT-B-32 --try embed- together- jpeg- query-
+	$(BIN)/python -W ignore -m benchmarks.search --tiny
+
+# is anything slower than in the run before?
+bench-history: .venv/.test
+	$(BIN)/python -m benchmarks.history
+
 # on a machine with real weights: make real-check CKPT=ViT-B-32.safetensors
 real-check: .venv/.test
 	$(BIN)/python -m clipfast.export.real_check $(CKPT)
@@ -49,7 +63,7 @@ gpu-options: .venv-gpu/.wheel
 	.venv-gpu/bin/python -m pytest -m gpuwheel tests/runtime/test_provider_options.py
 
 clean:
-	rm -rf .venv .venv-gpu demo dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-gpu .bench demo dist .pytest_cache .mypy_cache .ruff_cache
 
 # dependency groups need pip 25.1
 .venv/.pip: pyproject.toml

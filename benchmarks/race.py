@@ -33,6 +33,7 @@ class Case:
             about the agreement (largest difference, interval width, ...).
         musts: The least `peer time / our time` that the project promises, by peer.
         rounds: How often each contender is timed.
+        giga: Work in units of 10^9 (operations or bytes), for the rate; 0 for none.
         pieces: Of which a call does so many, such as pixels: nanoseconds for each are reported then. 0 for none.
     """
 
@@ -41,11 +42,16 @@ class Case:
     agree: Callable[[Mapping[str, Any]], Mapping[str, float]]
     musts: Mapping[str, float] = field(default_factory=dict)
     rounds: int = 7
+    giga: float = 0.0
     pieces: int = 0
 
 
-def race(case: Case) -> dict[str, Any]:
+def race(case: Case, *, rounds: int | None = None) -> dict[str, Any]:
     """Compare the answers, then time all contenders in changing order, `rounds` times; what differs is not timed.
+
+    Args:
+        case: What is raced.
+        rounds: Instead of the case's own.
 
     Returns:
         Median, minimum and every round in milliseconds by contender, and the median of CPU time summed over threads;
@@ -58,7 +64,7 @@ def race(case: Case) -> dict[str, Any]:
     del answers
     times: dict[str, list[float]] = {name: [] for name in case.contenders}
     summed: dict[str, list[float]] = {name: [] for name in case.contenders}
-    for turn in range(case.rounds):
+    for turn in range(rounds or case.rounds):
         for name in _order(list(case.contenders), turn):
             time.sleep(_PAUSE)
             before, start = time.process_time(), time.perf_counter()
@@ -72,6 +78,7 @@ def race(case: Case) -> dict[str, Any]:
         "contenders": {
             name: {"median_ms": statistics.median(t), "min_ms": min(t), "cpu_ms": cpu[name], "rounds_ms": t}
             | ({"cpu_ns_each": 1e6 * cpu[name] / case.pieces} if case.pieces else {})
+            | ({"giga_per_s": 1e3 * case.giga / statistics.median(t)} if case.giga else {})
             for name, t in times.items()
         },
         "ratios": {

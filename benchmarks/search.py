@@ -1,9 +1,9 @@
 """Search beside FAISS and NumPy: `python -m benchmarks.search [NAME ...]`.
 
 Names: call, bank, filtered, batch, patches, budget. Without names everything is run, written to
-`benchmarks/results/search.json` and rendered into docs/search.md; a machine that is busy at the start is measured but
-not saved. `--tiny` runs every case on a few hundred rows, for its answers only; `--render` renders what is stored;
-`--hnsw` also fits HNSW, which takes long; `--rows N` is the size of the large bank.
+`benchmarks/results/search.json` and rendered into docs/search.md, but for cases during which other programs took more
+than a twentieth of the cores' time. `--tiny` runs every case on a few hundred rows, for its answers only; `--render`
+renders what is stored; `--hnsw` also fits HNSW, which takes long; `--rows N` is the size of the large bank.
 
 Rows are unit rows around common directions, as embeddings are; queries are drawn in the same way and not among them.
 FAISS is asked with its own settings and with those that suit it best here (threads, threshold of its matrix product,
@@ -28,6 +28,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 
+from benchmarks.quiet import LIMIT, Watch, others_share, wait_until_quiet  # noqa: E402
 from benchmarks.race import Case, machine, race  # noqa: E402
 from clipfast.approximate import ApproximateIndex, Budget  # noqa: E402
 from clipfast.index import VectorIndex  # noqa: E402
@@ -37,7 +38,6 @@ from clipfast.types import Floats, Ints  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent / "results" / "search.json"
 PACKAGES = ("clipfast", "numpy", "numba", "faiss-cpu", "onnxruntime")
-BUSY = 0.5  # load above which nothing is saved
 K, DIM = 10, 512
 Answer = tuple[Floats, Ints]
 
@@ -289,17 +289,16 @@ def main() -> None:
     parser.add_argument("--render", action="store_true")
     parser.add_argument("--hnsw", action="store_true")
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--patience", type=float, default=600.0, help="seconds to wait for a quiet machine")
     asked = parser.parse_args()
     if asked.render:
         search_report.render(RESULTS)
         return
-    busy = os.getloadavg()[0] > BUSY
+    if not asked.tiny and not wait_until_quiet(seconds=5.0, patience=asked.patience):
+        sys.exit(f"The machine stayed busy for {asked.patience:.0f} s; nothing was measured.")
     results = run(asked.names or [*SUITES, "budget"], asked.rows, tiny=asked.tiny, hnsw=asked.hnsw)
     if asked.names or asked.tiny:
         return
-    if busy:
-        sys.stderr.write("The machine was busy at the start, so nothing is saved.\n")
-        sys.exit(1)
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     search_report.render(RESULTS)
 
@@ -318,9 +317,14 @@ def run(names: list[str], rows: int, *, tiny: bool, hnsw: bool) -> dict[str, Any
             continue
         for case, read in SUITES[name]([800] if tiny else sizes[name]):
             case = Case(case.name, case.contenders, case.agree, case.musts, rounds=1 if tiny else 9)  # noqa: PLW2901
+            watch = Watch.now()
             done = race(case)
+            others = others_share(watch)
             done["code_gb_s"] = read / done["contenders"]["clipfast"]["median_ms"] / 1e6
-            results["cases"][case.name] = done
+            if others <= LIMIT:
+                results["cases"][case.name] = done
+            else:
+                sys.stdout.write(f"NOT SAVED: others took {others:.0%} of the cores' time.\n")
             sys.stdout.write(search_report.section(case.name, done) + "\n\n")
             sys.stdout.flush()
     sys.stdout.write(search_report.budget_table(results["budgets"]) + "\n")

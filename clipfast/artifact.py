@@ -28,6 +28,8 @@ __all__ = [
     "Flavour",
     "GraphSpec",
     "ImageSpec",
+    "Int8Figures",
+    "Int8Report",
     "Manifest",
     "ModelSpec",
     "Parity",
@@ -48,7 +50,7 @@ _MAX_MANIFEST_BYTES = 16 << 20
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
 Activation = Literal["gelu", "quick_gelu"]
-Precision = Literal["fp32", "fp16"]
+Precision = Literal["fp32", "fp16", "int8"]
 Flavour = Literal["fused", "cuda", "tensorrt"]
 Triple = tuple[float, float, float]
 _NO_SEAL = "0" * 64
@@ -158,6 +160,42 @@ class Parity(_Spec, frozen=True):
     max_norm_error: float
 
 
+class Int8Figures(_Spec, frozen=True):
+    """int8 beside fp32 on images that served no choice. None where the artifact lacks a graph that it needs.
+
+    Cosines are of class tokens; `same_neighbour` is the share of images that keep their nearest neighbour; accuracy is
+    of naming rendered fabrics, AUROC that of patches inside named objects on the value-value path. A loss is
+    fp32 - int8, so a negative one is a gain.
+    """
+
+    images: int
+    class_cosine: float | None = None
+    worst_class_cosine: float | None = None
+    same_neighbour: float | None = None
+    zero_shot_fp32: float | None = None
+    zero_shot_int8: float | None = None
+    zero_shot_loss: float | None = None
+    map_auroc_fp32: float | None = None
+    map_auroc_int8: float | None = None
+    map_auroc_loss: float | None = None
+
+
+class Int8Report(_Spec, frozen=True):
+    """What became of int8: whether its graphs are in the artifact, or why they were refused.
+
+    `kept_fp32` names the products that stay fp32 because they are sensitive; `int8_share` is the rest's share of the
+    weights.
+    """
+
+    passed: bool
+    reasons: tuple[str, ...]
+    calibration: str
+    calibration_images: int
+    kept_fp32: tuple[str, ...]
+    int8_share: float
+    figures: Int8Figures
+
+
 class Manifest(_Spec, frozen=True):
     """Everything a reader of the artifact needs to know, and nothing it must guess.
 
@@ -176,6 +214,7 @@ class Manifest(_Spec, frozen=True):
     made_with: dict[str, str]
     notice: str | None = None
     peaks: tuple[Peak, ...] = ()
+    int8: Int8Report | None = None
     seal: Sha256 = _NO_SEAL
 
     @property

@@ -67,6 +67,8 @@ def serve(bank: clipfast.FabricBank, requests: list[bytes], clients: int, second
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mini")
+    parser.add_argument("--provider", default="cpu", help="cpu, openvino, cuda, tensorrt")
+    parser.add_argument("--precision", default="fp32", help="fp32, int8, bf16 (openvino), fp16 (GPUs)")
     parser.add_argument("--clients", default="1,4,8")
     parser.add_argument("--seconds", type=float, default=2.0, help="for each number of clients")
     parser.add_argument("--warm-up", type=float, default=None, help="seconds before memory counts; up to 20")
@@ -76,12 +78,13 @@ def main() -> None:
     counts = [int(count) for count in arguments.clients.split(",")]
     with tempfile.TemporaryDirectory() as folder:
         fabricworld.write_folder(Path(folder), fabrics=list(fabricworld.FABRICS)[:15], per_fabric=3, seed=0)
-        clip = clipfast.Clip.load(arguments.model)
+        clip = clipfast.Clip.load(arguments.model, provider=arguments.provider, precision=arguments.precision)
         bank = clipfast.FabricBank.build(clip, folder)
         clip.warm_up(["embed"])
     warm_up = min(arguments.seconds, 20.0) if arguments.warm_up is None else arguments.warm_up
     serve(bank, requests, max(counts), warm_up)  # pools reach their size
-    print(f"{clip.name}, {clip.threads} threads, {len(requests)} kinds of photos, {arguments.seconds:g} s a row")
+    print(f"{clip.name}, {clip.precision}, {clip.threads} threads, {len(requests)} kinds of photos")
+    print(f"{arguments.seconds:g} s a row")
     print(f"{'':40}|{'memory, MB':^15}|{'growth':^16}")
     print("clients requests p50 ms p95 ms p99 ms per s| before   after|      %   %/min")
     for clients in counts:

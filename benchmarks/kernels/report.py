@@ -12,12 +12,12 @@ BEGIN, END = "<!-- kernels: written by python -m benchmarks.kernels -->", "<!-- 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
-def render(results: Path) -> None:
-    """Write the stored results between the marks of `benchmarks/README.md`."""
-    text = README.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
+def render(results: Path, *, page: Path = README, marks: tuple[str, str] = (BEGIN, END)) -> None:
+    """Write the stored results between the marks of a page, `benchmarks/README.md` by default."""
+    begin, end = marks
+    before, rest = page.read_text(encoding="utf-8").split(begin)
     body = document(json.loads(results.read_text(encoding="utf-8")))
-    README.write_text(f"{before}{BEGIN}\n\n{body}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    page.write_text(f"{before}{begin}\n\n{body}\n\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 def document(results: dict[str, Any]) -> str:
@@ -42,6 +42,7 @@ def section(name: str, case: dict[str, Any]) -> str:
         ratio = case["ratios"].get(who)
         shown = f"{ratio['ratio']:.3g} ({ratio['low']:.3g} to {ratio['high']:.3g})" if ratio else "1"
         must = f"{ratio['must']:g}" if ratio and "must" in ratio else ""
+        must += f" ({times['giga_per_s']:.0f} G/s)" if "giga_per_s" in times else ""
         cpu = f" {times['cpu_ms']:.4g} | {ratio['cpu'] if ratio else 1:.3g} |" if summed else ""
         lines.append(f"| {who} | {times['median_ms']:.4g} | {times['min_ms']:.4g} | {shown} |{cpu} {must} |")
     agreed = [f"{what} {value:.3g}" for what, value in case["agreement"].items()]

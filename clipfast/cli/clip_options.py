@@ -26,8 +26,14 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {  # name: (annotation, default)
         ],
         None,
     ),
-    "provider": (Annotated[str, typer.Option("--provider", help="Execution provider: cpu, cuda, tensorrt.")], "cpu"),
-    "precision": (Annotated[str, typer.Option("--precision", help="Precision of the graphs: fp32.")], "fp32"),
+    "provider": (
+        Annotated[str, typer.Option("--provider", help="Execution provider: cpu, openvino, cuda, tensorrt.")],
+        "cpu",
+    ),
+    "precision": (
+        Annotated[str, typer.Option("--precision", help="Precision: fp32, int8, bf16 (openvino), fp16 (GPUs).")],
+        "fp32",
+    ),
     "threads": (
         Annotated[int | None, typer.Option("--threads", min=1, help="Threads; default: the cores allowed.")],
         None,

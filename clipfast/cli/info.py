@@ -61,6 +61,10 @@ def info(
     out.print(f"graphs       {graphs}; {size / 1e6:.1f} MB in {len(manifest.files)} files")
     if megabytes:
         out.print(f"memory       {', '.join(f'{name} {value:.0f} MB' for name, value in megabytes.items())}")
+    if manifest.int8 is not None:
+        from clipfast.cli.int8_lines import int8_lines
+
+        out.print("\n".join(int8_lines(manifest.int8)))
     if manifest.notice:
         out.print(f"notice       {manifest.notice}")
     out.print(parity_table(manifest.name, manifest.parity))
@@ -88,6 +92,7 @@ def system_facts() -> dict[str, Any]:
     """Return what can run here: versions, cores, providers, wheels, and the repair line where wheels clash."""
     from clipfast import __version__
     from clipfast.runtime.clip import embedded_models
+    from clipfast.runtime.openvino import openvino_version
     from clipfast.runtime.session import PROVIDERS, available_cores, installed_wheels, offered_providers
     from clipfast.storage import cache_dir
 
@@ -106,6 +111,7 @@ def system_facts() -> dict[str, Any]:
         "clashes": find_clashes(wheels),
         "problem": problem,
         "providers": {name: name in offered for name in PROVIDERS},
+        "openvino": openvino_version(),
         "embedded_models": embedded_models(),
         "cache": cache_dir().as_posix(),
     }
@@ -132,12 +138,14 @@ def _show_system(facts: dict[str, Any]) -> None:
     )
     table = Table(title="Providers")
     table.add_column("name")
-    table.add_column("in the installed onnxruntime")
+    table.add_column("installed")
     table.add_column("to install")
     from clipfast.runtime.session import PROVIDERS
 
     for name, offered in facts["providers"].items():
         table.add_row(name, "yes" if offered else "no", "" if offered else PROVIDERS[name][1])
+    version = facts["openvino"]
+    table.add_row("openvino", version or "no", "" if version else "pip install 'clipfast[openvino]'")
     out.print(table)
     wheels = ", ".join(f"{name} {version}" for name, version in facts["wheels"].items()) or "none"
     out.print(f"Wheels: {wheels}")

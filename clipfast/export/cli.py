@@ -13,6 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from clipfast.artifact import Artifact, Manifest, Precision
 from clipfast.cli.console import JsonOption, err, note, out, print_json, progress_bar, report_failure
+from clipfast.cli.int8_lines import int8_lines
 from clipfast.cli.parity_table import parity_table
 from clipfast.errors import ClipfastError, DataError, MissingExtraError
 
@@ -59,8 +60,15 @@ def export(
     ] = False,
     notice: Annotated[str | None, typer.Option(help="One line shown whenever the model is used.")] = None,
     precision: Annotated[
-        str, typer.Option(help="Also make GPU graphs in fp16: fp32,fp16. The CPU's fp32 graphs are always made.")
+        str,
+        typer.Option(
+            help="fp32,int8 adds int8 graphs for CPUs; fp32,fp16 adds GPU graphs. fp32 graphs are always made."
+        ),
     ] = "fp32",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Folder of at least 64 images that int8 is fitted to; default: rendered fabrics."),
+    ] = None,
     engine: Annotated[EngineName, typer.Option(help="GPU provider to make graphs and engines for.")] = EngineName.none,
     profile: Annotated[
         str, typer.Option(help="Batches that TensorRT engines are built for: smallest,usual,largest.")
@@ -97,6 +105,7 @@ def export(
         notice=notice,
         precisions=_precisions(precision),
         engine=engine.value,
+        calibration=calibration,
     )
     device = _device(options, profile, engine_dir, device_id)
     serving = _serving(options, triton, device)
@@ -110,6 +119,8 @@ def export(
         )
     said = _build(artifact, options, device, triton, serving)
     _report(artifact.manifest, out_dir, said, json=json)
+    if artifact.manifest.int8 is not None and not artifact.manifest.int8.passed:
+        raise typer.Exit(1)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -153,7 +164,7 @@ def _serving(
     from clipfast.export.triton_config import TritonOptions
     from clipfast.runtime.provider_options import TensorRtOptions
 
-    precision = options.precisions[-1]
+    precision: Precision = "fp16" if "fp16" in options.precisions else "fp32"
     if device is None and precision == "fp32":
         raise DataError("--triton needs GPU graphs: add --precision fp16, or --engine cuda or tensorrt.")
     if not isinstance(device, TensorRtOptions):
@@ -202,7 +213,12 @@ def _build(
 
 def _report(manifest: Manifest, folder: Path, said: dict[str, Any], *, json: bool) -> None:
     if json:
-        facts = {"artifact": folder.as_posix(), "fingerprint": manifest.fingerprint(), "parity": manifest.parity}
+        facts: dict[str, Any] = {
+            "artifact": folder.as_posix(),
+            "fingerprint": manifest.fingerprint(),
+            "parity": manifest.parity,
+        }
+        facts |= {"int8": manifest.int8} if manifest.int8 is not None else {}
         print_json(facts | said)
         return
     out.print(parity_table(manifest.name, manifest.parity))
@@ -213,6 +229,8 @@ def _report(manifest: Manifest, folder: Path, said: dict[str, Any], *, json: boo
         out.print(
             f"fp16: largest value on sample inputs {peak.largest:,.0f} ({peak.head}, {peak.where}), limit 32,768."
         )
+    if manifest.int8 is not None:
+        out.print("\n".join(int8_lines(manifest.int8)))
     if said.get("engines"):
         out.print(f"Engines: {', '.join(said['engines'])}.")
     if reason := said.get("engines_missing"):

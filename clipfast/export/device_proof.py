@@ -34,7 +34,7 @@ _SAMPLES = 4
 def device_kinds(options: ExportOptions) -> tuple[tuple[DeviceFlavour, Precision], ...]:
     """Return which kinds of GPU graphs an export makes: of one provider in every precision, or fp16 of all."""
     flavours = DEVICE_FLAVOURS if options.engine == "none" else (options.engine,)
-    precisions = [p for p in options.precisions if options.engine != "none" or p != "fp32"]
+    precisions = [p for p in options.precisions if p != "int8" and (options.engine != "none" or p != "fp32")]
     return tuple((flavour, precision) for precision in precisions for flavour in flavours)
 
 
@@ -45,7 +45,7 @@ def kind_of(key: str) -> tuple[Precision, Flavour]:
     (('fp16', 'cuda'), ('fp32', 'fused'))
     """
     flavours: tuple[Flavour, ...] = ("fused", *DEVICE_FLAVOURS)
-    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
     head = head_of(key)
     return next((p, f) for p in precisions for f in flavours if graph_key(head, p, f) == key)
 

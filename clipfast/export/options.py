@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from clipfast.artifact import Activation, Precision
@@ -35,6 +36,7 @@ class ExportOptions:
         compact: Store weights as int8 or fp16 where that loses nothing (bit for bit), for small embedded models.
         notice: One line shown whenever the model is used; None for none.
         precisions: Of the graphs. The fp32 graphs for CPUs are always made; the others are measured against them.
+        calibration: A folder of images that int8 scales are chosen by; None renders fabrics.
         engine: For which GPU provider graphs are made; "none" makes those of the other precisions for both.
     """
 
@@ -52,6 +54,7 @@ class ExportOptions:
     notice: str | None = None
     precisions: tuple[Precision, ...] = ("fp32",)
     engine: Engine = "none"
+    calibration: Path | None = None
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -71,5 +74,9 @@ class ExportOptions:
                 raise DataError(f"{what} must be different names of {', '.join(known)}; got {', '.join(unknown)}.")
         if not self.heads:
             raise DataError(f"heads must name at least one of {', '.join(HEADS)}.")
+        if self.calibration is not None and "int8" not in self.precisions:
+            raise DataError("calibration is for int8 only. Add int8 to --precision, or leave --calibration out.")
+        if "int8" in self.precisions and set(self.heads) <= {"text"}:
+            raise DataError("int8 is made of vision graphs only; name one besides text in --heads.")
         if not self.precisions:
             raise DataError(f"precisions must name at least one of {', '.join(PRECISIONS)}.")

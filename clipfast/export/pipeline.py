@@ -35,6 +35,7 @@ from clipfast.export.compact import compact_graph, snap_to_int8
 from clipfast.export.convert import to_graph, write_graphs
 from clipfast.export.device_graphs import plan_device_graphs
 from clipfast.export.device_proof import device_kinds, half_peaks, kind_of, only_kind, prove_device_graphs
+from clipfast.export.int8 import add_int8
 from clipfast.export.options import ExportOptions
 from clipfast.export.plan import GraphPlan, feature_blocks, plan_graphs
 from clipfast.export.tokenizer import open_clip_bpe_path, tokenizer_json
@@ -79,6 +80,9 @@ def export(options: ExportOptions, out: Path, *, progress: Callable[[str, int, i
         artifact = Artifact(folder, _manifest(source, options, graphs))
         tell("proving parity", total - 1, total)
         _prove(artifact, source, options)
+        if "int8" in options.precisions:
+            add_int8(artifact, calibration=options.calibration, progress=lambda what, *_: tell(what, total - 1, total))
+            artifact.write_manifest()
         Artifact.open(folder)  # what no reader would accept must not replace what one does
         _put_in_place(folder, out)
     except BaseException:

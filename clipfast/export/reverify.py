@@ -33,7 +33,7 @@ def verify_against(
     manifest, source = artifact.manifest, source_of(artifact, checkpoint)
     open_graph = partial(open_session, artifact, provider=provider, precision=precision, threads=threads)
     rows = parity.measure(manifest, source, open_graph)
-    require(rows)
+    require(rows, precision)
     return rows
 
 

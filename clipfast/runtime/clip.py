@@ -15,13 +15,14 @@ from clipfast.artifact import Artifact, Manifest
 from clipfast.errors import ArtifactError, ShapeError
 from clipfast.prompts import expand
 from clipfast.runtime.batching import batches, prefetch
+from clipfast.runtime.cpu import int8_shortcoming
 from clipfast.runtime.images import load_pixels
 from clipfast.runtime.models import DEFAULT_MODEL, embedded_models, find_model
 from clipfast.runtime.opened import OpenedModel
 from clipfast.runtime.preprocess import load_kernel, preprocess
 from clipfast.runtime.provider_options import ProviderOptions, provider_options
 from clipfast.runtime.reading import ImageOptions, each_image
-from clipfast.runtime.session import available_cores, check_request
+from clipfast.runtime.session import available_cores, check_request, require_int8
 from clipfast.runtime.tokenizer import Tokenizer
 from clipfast.types import DenseTokens, Floats, Images, ImageSource, JointFeatures, PatchFeatures, Pixels
 
@@ -80,20 +81,32 @@ class Clip:
         Args:
             model: An artifact folder, or the name of an embedded model ("mini"). None takes `CLIPFAST_MODEL`, and
                 without it the embedded demo model, saying so in the log.
-            provider: "cpu", "cuda" or "tensorrt", or `CudaOptions` or `TensorRtOptions`; what cannot run here is an
-                error, never a fallback.
-            precision: Of the graphs; the artifact must hold it.
-            threads: Of one forward; None takes the cores that this process may use.
+            provider: "cpu", "openvino", "cuda" or "tensorrt", or `CudaOptions` or `TensorRtOptions`; what cannot run
+                here is an error, never a fallback.
+            precision: Of the graphs; the artifact must hold it, but "bf16", in which OpenVINO runs the fp32 graphs.
+                With "int8" and "bf16" texts, which are remembered, are computed in fp32.
+            threads: Of one forward; None takes the cores that this process may use. More are taken, with a warning.
             images: How images are read.
 
         Raises:
-            ArtifactError: No artifact there, or one that is damaged or of another version.
+            ArtifactError: No artifact there, one that is damaged or of another version, or one without int8 graphs if
+                they are asked for; the message says whether the accuracy gate refused them, and why.
             ProviderError: An unknown provider; one that cannot run here is told when the first graph is opened.
         """
         threads = threads if threads is not None else available_cores()
-        check_request(provider, threads)
+        check_request(provider, threads, precision)
+        if threads > available_cores():
+            log.warning(
+                "%d threads for %d cores that this process may use: every forward will be slower. Leave threads out.",
+                threads,
+                available_cores(),
+            )
         chosen = model if model is not None else os.environ.get("CLIPFAST_MODEL") or None
         artifact = Artifact.open(find_model(chosen if chosen is not None else DEFAULT_MODEL))
+        if precision == "int8":
+            require_int8(artifact)
+            if shortcoming := int8_shortcoming():
+                log.warning(shortcoming)
         if chosen is None and artifact.manifest.notice:
             log.warning(artifact.manifest.notice)
         return cls(

@@ -64,7 +64,7 @@ class OpenedModel:
                         self._artifact,
                         graph,
                         provider=self._provider,
-                        precision=self._precision,
+                        precision=self._precision_of(graph),
                         threads=self._threads,
                     )
                     state.sessions[graph] = session
@@ -105,6 +105,10 @@ class OpenedModel:
             self._state = self._fresh()
         return self._state
 
+    def _precision_of(self, graph: str) -> str:
+        """Texts stay fp32 beside int8 and bf16 images: they are remembered, so rounding them would save nothing."""
+        return "fp32" if self._precision in {"int8", "bf16"} and graph == "text" else self._precision
+
     def _fresh(self) -> _State:
         manifest = self._artifact.manifest
-        return _State(TextCache(manifest.fingerprint(), self._precision, manifest.model.embed_dim))
+        return _State(TextCache(manifest.fingerprint(), self._precision_of("text"), manifest.model.embed_dim))

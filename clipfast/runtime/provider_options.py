@@ -16,7 +16,15 @@ from typing import ClassVar, Literal
 from clipfast.artifact import Flavour
 from clipfast.errors import ProviderError, ShapeError
 
-__all__ = ["CpuOptions", "CudaOptions", "ProviderOptions", "ShapeProfile", "TensorRtOptions", "provider_options"]
+__all__ = [
+    "CpuOptions",
+    "CudaOptions",
+    "OpenVinoOptions",
+    "ProviderOptions",
+    "ShapeProfile",
+    "TensorRtOptions",
+    "provider_options",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,14 @@ class CpuOptions:
     """The CPU; threads are said elsewhere."""
 
     name: ClassVar[str] = "cpu"
+    flavour: ClassVar[Flavour] = "fused"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenVinoOptions:
+    """OpenVINO on the CPU: the graphs of `CpuOptions`, in fp32, bf16 or int8."""
+
+    name: ClassVar[str] = "openvino"
     flavour: ClassVar[Flavour] = "fused"
 
 
@@ -239,8 +255,9 @@ class TensorRtOptions:
         }
 
 
-ProviderOptions = CpuOptions | CudaOptions | TensorRtOptions
-_BY_NAME: dict[str, type[ProviderOptions]] = {kind.name: kind for kind in (CpuOptions, CudaOptions, TensorRtOptions)}
+ProviderOptions = CpuOptions | OpenVinoOptions | CudaOptions | TensorRtOptions
+_KINDS: tuple[type[ProviderOptions], ...] = (CpuOptions, OpenVinoOptions, CudaOptions, TensorRtOptions)
+_BY_NAME = {kind.name: kind for kind in _KINDS}
 
 
 def provider_options(provider: str | ProviderOptions) -> ProviderOptions:

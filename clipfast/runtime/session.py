@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from clipfast.artifact import Artifact
+from clipfast.artifact import Artifact, GraphSpec, head_of
 from clipfast.errors import ArtifactError, MissingExtraError, ProviderError
 from clipfast.runtime.device import (
     Opening,
@@ -32,6 +32,7 @@ from clipfast.runtime.gpu import describe_gpu
 from clipfast.runtime.provider_options import (
     CpuOptions,
     CudaOptions,
+    OpenVinoOptions,
     ProviderOptions,
     TensorRtOptions,
     provider_options,
@@ -47,6 +48,8 @@ __all__ = [
     "offered_providers",
     "open_packaged",
     "open_session",
+    "require_int8",
+    "stored_precision",
 ]
 
 # name: (ONNX Runtime's name, what to install)
@@ -134,17 +137,53 @@ def open_session(
         ArtifactError: No such graph or precision in the artifact, or a changed file.
         ProviderError: Unknown provider, or one that does not run here; the message says what to install.
     """
-    check_request(provider, threads)
+    check_request(provider, threads, precision)
     chosen = provider_options(provider)
+    if isinstance(chosen, OpenVinoOptions):
+        return _open_on_openvino(artifact, graph, precision, threads)
     ort, ort_provider = _require_provider(chosen.name)
     if not isinstance(chosen, CpuOptions):
         return _open_on_gpu(artifact, graph, chosen, precision, _opening(ort, ort_provider, chosen.name, threads))
+    spec = _cpu_graph(artifact, graph, precision)
+    return OrtSession(_open_on_cpu(ort, artifact.verified(spec.files)[0], ort_provider, threads), spec.outputs)
+
+
+def require_int8(artifact: Artifact) -> None:
+    """Refuse int8 where the artifact has none, and say why it has none.
+
+    Raises:
+        ArtifactError: It was never made, or the gate refused it; the message has the gate's figures.
+    """
+    if any(spec.precision == "int8" for spec in artifact.manifest.graphs.values()):
+        return
+    report = artifact.manifest.int8
+    if report is not None:
+        raise ArtifactError(
+            f"{artifact.path} has no int8 graphs: the accuracy gate refused them when it was exported, because "
+            f"{'; '.join(report.reasons)}. Use fp32, or export again with --calibration and images of your own."
+        )
+    raise ArtifactError(
+        f"{artifact.path} has no int8 graphs. Export it with --precision fp32,int8, or use precision fp32."
+    )
+
+
+def _open_on_openvino(artifact: Artifact, head: str, precision: str, threads: int) -> Session:
+    """Open the graph that a CPU runs, on OpenVINO."""
+    from clipfast.runtime.openvino import PRECISIONS, open_openvino
+
+    if precision not in PRECISIONS:
+        raise ProviderError(f"On openvino precision must be one of {', '.join(PRECISIONS)}; got {precision!r}.")
+    spec = _cpu_graph(artifact, head, stored_precision(OpenVinoOptions(), precision))
+    return open_openvino(artifact.verified(spec.files)[0], spec.outputs, precision=precision, threads=threads)
+
+
+def _cpu_graph(artifact: Artifact, head: str, precision: str) -> GraphSpec:
     graphs = artifact.manifest.graphs
-    if graph not in graphs or graphs[graph].precision != precision:
-        held = ", ".join(f"{name} ({spec.precision})" for name, spec in graphs.items())
-        raise ArtifactError(f"{artifact.path} holds no {graph!r} graph in {precision}; it holds {held}. Export it.")
-    path = artifact.verified(graphs[graph].files)[0]
-    return OrtSession(_open_on_cpu(ort, path, ort_provider, threads), graphs[graph].outputs)
+    for key, spec in graphs.items():
+        if (head_of(key), spec.precision, spec.flavour) == (head, precision, CpuOptions.flavour):
+            return spec
+    held = ", ".join(f"{head_of(name)} ({spec.precision})" for name, spec in graphs.items())
+    raise ArtifactError(f"{artifact.path} holds no {head!r} graph in {precision}; it holds {held}. Export it.")
 
 
 def _open_on_gpu(
@@ -183,9 +222,9 @@ def open_packaged(
     """
     check_request(provider, threads)
     chosen = provider_options(provider)
+    if isinstance(chosen, TensorRtOptions | OpenVinoOptions):
+        raise ProviderError(f"{path.name} runs on cpu or cuda; got {chosen.name}.")
     ort, ort_provider = _require_provider(chosen.name)
-    if isinstance(chosen, TensorRtOptions):
-        raise ProviderError(f"{path.name} runs on cpu or cuda; got tensorrt.")
     if isinstance(chosen, CudaOptions):
         describe_gpu(chosen.device_id)
         return OrtSession(open_file(path, chosen, _opening(ort, ort_provider, chosen.name, threads)), outputs)
@@ -200,15 +239,25 @@ def _open_on_cpu(ort: Any, path: Path, ort_provider: str, threads: int) -> Any:
         raise ArtifactError(f"ONNX Runtime {ort.__version__} cannot open {path}: {error}") from error
 
 
-def check_request(provider: str | ProviderOptions, threads: int) -> None:
+def check_request(provider: str | ProviderOptions, threads: int, precision: str = "fp32") -> None:
     """Refuse what no machine could run, without importing onnxruntime.
 
     Raises:
-        ProviderError: Unknown provider, or fewer than one thread.
+        ProviderError: Unknown provider, fewer than one thread, or bf16 where nothing computes in it.
     """
-    provider_options(provider)
+    chosen = provider_options(provider)
     if threads < 1:
         raise ProviderError(f"threads must be 1 or more; got {threads}.")
+    if precision == "bf16" and not isinstance(chosen, OpenVinoOptions):
+        raise ProviderError(
+            f"bf16 runs on provider 'openvino' only; got {chosen.name!r}, where ONNX Runtime has no bf16 products. "
+            "Pass provider='openvino' (pip install 'clipfast[openvino]'), or precision='fp32'."
+        )
+
+
+def stored_precision(provider: str | ProviderOptions, precision: str) -> str:
+    """Return the precision of the graph that is read: OpenVINO runs the fp32 graph in bf16."""
+    return "fp32" if precision == "bf16" and isinstance(provider_options(provider), OpenVinoOptions) else precision
 
 
 def _require_provider(provider: str) -> tuple[Any, str]:
@@ -245,4 +294,8 @@ def _options(ort: Any, threads: int, provider: str) -> Any:
     options.add_session_config_entry("session.intra_op.spin_duration_us", "3000")
     if provider != "cpu":
         forbid_cpu(options)
+    else:
+        # Without VNNI, products of uint8 and int8 saturate in 16 bits and answers would differ between machines; this
+        # takes the exact way there, and changes nothing elsewhere.
+        options.add_session_config_entry("session.x64quantprecision", "1")
     return options

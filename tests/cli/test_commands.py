@@ -102,8 +102,14 @@ def test_heatmap_draws_and_points(tmp_path: Path) -> None:
         (["heatmap", "none.jpg", "--text", "denim"], "none.jpg cannot be read as an image"),
         (["info", "nowhere"], "No artifact folder at nowhere"),
         (["bank", "build", "--model", "mini"], "data/fabrics"),
-        (["heatmap", "x.png", "--text", "a", "--provider", "gpu"], "provider must be one of cpu, cuda, tensorrt"),
-        (["heatmap", "x.png", "--text", "a", "--precision", "int8"], "holds no 'text' graph in int8"),
+        (
+            ["heatmap", "x.png", "--text", "a", "--provider", "gpu"],
+            "provider must be one of cpu, openvino, cuda, tensorrt",
+        ),
+        (
+            ["heatmap", "x.png", "--text", "a", "--precision", "int8"],
+            "has no int8 graphs. Export it with --precision fp32,int8",
+        ),
     ],
 )
 def test_a_failed_job_is_one_sentence(tmp_path: Path, arguments: list[str], message: str) -> None:

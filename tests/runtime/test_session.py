@@ -20,7 +20,7 @@ NAMES = MINI.manifest.graphs["text"].outputs
 
 def test_an_unknown_provider_lists_the_known_ones() -> None:
     """The message names what can be asked for."""
-    with pytest.raises(ProviderError, match="cpu, cuda, tensorrt; got 'gpu'"):
+    with pytest.raises(ProviderError, match="cpu, openvino, cuda, tensorrt; got 'gpu'"):
         open_session(MINI, "text", provider="gpu", precision="fp32", threads=1)
 
 

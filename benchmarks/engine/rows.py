@@ -1,0 +1,289 @@
+"""What is raced, by name. A case is made only when its turn comes, because models are large."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from benchmarks.engine import cold_start, models
+from benchmarks.race import Case
+
+__all__ = ["MODELS", "photo", "rows"]
+
+MODELS = ("ViT-B-32", "ViT-B-16", "ViT-L-14")
+BANK = 100_000
+AUTOCAST = "torch, bf16 autocast"
+Array = np.ndarray[Any, Any]
+
+
+def rows(names: tuple[str, ...] = MODELS) -> dict[str, Callable[[], Case]]:
+    """Every row by name, such as "embed-ViT-B-32"."""
+    found: dict[str, Callable[[], Case]] = {}
+    for model in names:
+        found[f"embed-{model}"] = partial(embed, model, 1)
+        found[f"bf16-{model}"] = partial(bf16, model)
+        found[f"int8-{model}"] = partial(int8, model)
+        found[f"batch8-{model}"] = partial(embed, model, 8)
+        found[f"batch32-{model}"] = partial(embed, model, 32)
+        found[f"together-{model}"] = partial(together, model)
+        found[f"query-{model}"] = partial(query, model)
+        found[f"cold-{model}"] = partial(cold_start.case, model)
+    found |= {
+        "precisions-mini": lambda: precisions("mini"),
+        "jpeg-1080p-exact": lambda: jpeg(1920, 1080, fast=False, must=2.5),
+        "jpeg-1080p-fast": lambda: jpeg(1920, 1080, fast=True, must=4.0),
+        "jpeg-12mp-exact": lambda: jpeg(4000, 3000, fast=False),
+        "jpeg-12mp-fast": lambda: jpeg(4000, 3000, fast=True, must=4.0),
+    }
+    return found
+
+
+def embed(model: str, batch: int) -> Case:
+    """Pixels to unit rows, in fp32; for one image with the bare products of the same shapes as the floor."""
+    pixels, tensor = models.inputs(model, batch)
+    ours, plain = models.clip(model), models.plain_graph(model)
+    contenders = {
+        "clipfast": lambda: ours.encode_images(pixels),
+        "plain ONNX Runtime": models.by_ort(plain, tensor),
+        "OpenVINO, f32": models.by_openvino(plain, tensor, "f32"),
+        "torch eager": models.eager(model, tensor),
+        "torch.compile": models.compiled(model, tensor),
+    }
+    musts = {"plain ONNX Runtime": 1.15}
+    if batch == 1:
+        contenders["bare products, ONNX Runtime"] = models.ort_products(model, batch)
+        contenders["bare products, torch"] = models.torch_products(model, batch)
+        # Of the floor ours may take 1.12 times as long.
+        musts = {"plain ONNX Runtime": 1.08, "torch eager": 1.4, "bare products, ONNX Runtime": 1 / 1.12}
+    return Case(
+        f"embedding, {model}, fp32, batch {batch}",
+        contenders,
+        _near,
+        musts,
+        rounds=11 if batch == 1 else 7,
+        giga=models.giga_flop(model, batch),
+    )
+
+
+def bf16(model: str) -> Case:
+    """One image in bf16, on OpenVINO; what it differs from fp32 by is in the agreement."""
+    pixels, tensor = models.inputs(model, 1)
+    exact, ours, plain = models.clip(model), models.clip(model, "openvino", "bf16"), models.plain_graph(model)
+    return Case(
+        f"embedding, {model}, bf16, batch 1",
+        {
+            "clipfast": lambda: ours.encode_images(pixels),
+            "clipfast, fp32": lambda: exact.encode_images(pixels),
+            "plain ONNX Runtime, fp32": models.by_ort(plain, tensor),
+            "OpenVINO, bf16": models.by_openvino(plain, tensor, "bf16"),
+            AUTOCAST: models.autocast(model, tensor),
+        },
+        partial(_cosines, least=0.99),
+        {"plain ONNX Runtime, fp32": 1.7, "OpenVINO, bf16": 1.0},
+        rounds=11,
+        giga=models.giga_flop(model, 1),
+    )
+
+
+def int8(model: str) -> Case:
+    """One image in int8; seeded weights, so accuracy means nothing here and is only shown not to be broken."""
+    from clipfast.runtime.openvino import open_openvino
+    from clipfast.runtime.session import open_packaged
+
+    pixels, tensor = models.inputs(model, 1)
+    plain, graph = models.plain_graph(model), models.int8_graph(model)
+    session = open_packaged(graph, ["embedding"], threads=models.THREADS)
+    on_openvino = open_openvino(graph, ["embedding"], precision="int8", threads=models.THREADS)
+    quantized = models.nncf_graph(model)
+    return Case(
+        f"embedding, {model}, int8, batch 1",
+        {
+            "clipfast": models.by_session(session, pixels),
+            "clipfast, the same graph on OpenVINO": models.by_session(on_openvino, pixels),
+            "plain ONNX Runtime, fp32": models.by_ort(plain, tensor),
+            "ONNX Runtime, quantize_dynamic": models.by_ort(models.dynamic_graph(model), tensor),
+            "OpenVINO, NNCF int8": models.by_openvino(quantized, tensor, "f32"),
+            "OpenVINO, NNCF int8, bf16 for the rest": models.by_openvino(quantized, tensor, "bf16"),
+        },
+        partial(_cosines, least=0.5),
+        {
+            "plain ONNX Runtime, fp32": 2.6,
+            "ONNX Runtime, quantize_dynamic": 1.05,
+            "OpenVINO, NNCF int8": 1.05,
+            "OpenVINO, NNCF int8, bf16 for the rest": 1.05,
+        },
+        rounds=11,
+        giga=models.giga_flop(model, 1),
+    )
+
+
+def precisions(model: str) -> Case:
+    """A trained model in the precisions that it can run in: ours against ours. Its int8 passed the accuracy gate."""
+    from clipfast.runtime.session import open_packaged
+
+    pixels, _ = models.inputs(model, 1)
+    exact, half = models.clip(model), models.clip(model, "openvino", "bf16")
+    session = open_packaged(models.int8_graph(model), ["embedding"], threads=models.THREADS)
+    return Case(
+        f"embedding, {model}, trained weights, batch 1",
+        {
+            "clipfast": models.by_session(session, pixels),  # int8
+            "clipfast, fp32": lambda: exact.encode_images(pixels),
+            "clipfast, bf16": lambda: half.encode_images(pixels),
+        },
+        partial(_cosines, least=0.99),
+        rounds=21,
+    )
+
+
+def together(model: str) -> Case:
+    """Eight images in one call, beside eight calls of one: ours against ours."""
+    pixels, _ = models.inputs(model, 8)
+    ours = models.clip(model)
+    return Case(
+        f"eight images in one call, {model}, fp32",
+        {
+            "clipfast": lambda: ours.encode_images(pixels),
+            "eight calls": lambda: np.concatenate([ours.encode_images(pixels[i : i + 1]) for i in range(8)]),
+        },
+        _near,
+        {"eight calls": 1 / 0.75} if model == "ViT-B-32" else {},
+    )
+
+
+def jpeg(width: int, height: int, *, fast: bool, must: float | None = None) -> Case:
+    """A JPEG file to the model's input: `exact` is equal to open_clip's pixels, `fast` scales while decoding."""
+    from open_clip.transform import image_transform
+    from PIL import Image
+
+    from clipfast.artifact import ImageSpec
+    from clipfast.runtime.images import load_pixels
+    from clipfast.runtime.preprocess import load_kernel, preprocess
+
+    load_kernel()
+    data, spec = photo(width, height), ImageSpec(size_hw=(224, 224), mean=(0.0,) * 3, std=(1.0,) * 3)
+    transform = image_transform(224, is_train=False, mean=(0.0,) * 3, std=(1.0,) * 3)
+
+    def peer() -> Array:
+        pixels: Array = transform(Image.open(io.BytesIO(data))).numpy()
+        return pixels
+
+    def with_draft() -> Array:
+        image = Image.open(io.BytesIO(data))
+        image.draft("RGB", (448, 448))
+        pixels: Array = transform(image).numpy()
+        return pixels
+
+    def agree(answers: Mapping[str, Any]) -> dict[str, float]:
+        theirs = np.rint(answers["open_clip"].transpose(1, 2, 0) * 255).astype(np.int16)
+        apart = np.abs(theirs - answers["clipfast"])
+        assert fast or not apart.any(), apart.max()
+        assert apart.mean() < 1.0, apart.mean()
+        return {"mean grey levels apart": float(apart.mean()), "largest": float(apart.max())}
+
+    contenders: dict[str, Callable[[], Array]] = {
+        "clipfast": lambda: preprocess(load_pixels(data, wanted_hw=spec.size_hw if fast else None), spec),
+        "open_clip": peer,
+    }
+    if fast:
+        contenders["open_clip after Pillow's draft"] = with_draft
+    return Case(
+        f"JPEG {width} x {height} to input, {'fast' if fast else 'exact'}",
+        contenders,
+        agree,
+        {"open_clip": must} if must else {},
+        rounds=21,
+    )
+
+
+def query(model: str) -> Case:
+    """A 1080p JPEG to the ten nearest of 100,000 rows, one request at a time."""
+    import faiss
+    import torch
+    from open_clip.transform import image_transform
+    from PIL import Image
+
+    from clipfast.index import VectorIndex
+    from clipfast.runtime.images import load_pixels
+    from clipfast.runtime.preprocess import preprocess
+    from clipfast.runtime.session import open_packaged
+
+    data, ours = photo(1920, 1080), models.clip(model)
+    half = models.clip(model, "openvino", "bf16")
+    small = open_packaged(models.int8_graph(model), ["embedding"], threads=models.THREADS)
+    bank = np.random.default_rng(0).standard_normal((BANK, ours.embed_dim), np.float32)
+    bank /= np.linalg.norm(bank, axis=1, keepdims=True)
+    index, flat = VectorIndex(ours.embed_dim), faiss.IndexFlatIP(ours.embed_dim)
+    index.add(bank)
+    flat.add(bank)
+    network, spec = models.torch_model(model), ours.manifest.image
+    transform = image_transform(spec.size_hw[0], is_train=False, mean=spec.mean, std=spec.std)
+
+    def theirs() -> list[int]:
+        with torch.inference_mode():
+            row = network.encode_image(transform(Image.open(io.BytesIO(data)))[None], normalize=True).numpy()
+        return [int(at) for at in flat.search(row, 10)[1][0]]
+
+    def by(encode: Callable[[], Array]) -> Callable[[], list[int]]:
+        return lambda: [int(at) for at in index.search(encode(), 10).ids[0]]
+
+    def small_row() -> Array:
+        return small.run({"pixels": preprocess(load_pixels(data), spec)[None]})["embedding"]
+
+    def agree(answers: Mapping[str, Any]) -> dict[str, float]:
+        same = len(set(answers["clipfast"]) & set(answers["open_clip, Pillow, FAISS"]))
+        assert same >= 9, same
+        return {"same of ten": float(same)}
+
+    cases = {
+        "clipfast": by(lambda: ours.encode_images(data)),
+        "clipfast, bf16": by(lambda: half.encode_images(data)),
+        "clipfast, int8": by(small_row),
+        "open_clip, Pillow, FAISS": theirs,
+    }
+    return Case(
+        f"JPEG 1920 x 1080 to the ten nearest of {BANK:,}, {model}",
+        cases,
+        agree,
+        {"open_clip, Pillow, FAISS": 2.0},
+        rounds=15,
+    )
+
+
+def photo(width: int, height: int) -> bytes:
+    """A rendered cloth as a camera's JPEG."""
+    from PIL import Image
+
+    from clipfast.datasets.fabricworld import render
+
+    data = io.BytesIO()
+    image = Image.fromarray(render(1, fabric="denim", colour="blue", size=640).image)
+    image.resize((width, height), Image.Resampling.BICUBIC).save(data, "JPEG", quality=90)
+    return data.getvalue()
+
+
+def _near(answers: Mapping[str, Any]) -> dict[str, float]:
+    """Unit rows of all but the bare products are the same, to 1e-4."""
+    apart = {
+        name: float(np.abs(value - answers["clipfast"]).max())
+        for name, value in answers.items()
+        if name != "clipfast" and not name.startswith("bare")
+    }
+    for name, value in apart.items():
+        assert value <= 1e-4, (name, value)
+    return {f"difference from {name}": value for name, value in apart.items()}
+
+
+def _cosines(answers: Mapping[str, Any], *, least: float) -> dict[str, float]:
+    found = {
+        f"cosine, {name}": float((value * answers["clipfast"]).sum(axis=-1).min())
+        for name, value in answers.items()
+        if name != "clipfast"
+    }
+    for name, value in found.items():
+        assert value >= least, (name, value)
+    return found

@@ -1,0 +1,39 @@
+"""What the CPU lacks for int8, read from where Linux says it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["int8_shortcoming"]
+
+_CPUINFO = Path("/proc/cpuinfo")
+_DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "avx512vnni", "asimddp", "i8mm"}  # x86's names and Arm's
+_WIDE = {"avx512f"}
+
+
+def int8_shortcoming(cpuinfo: str | None = None) -> str | None:
+    """Return one sentence about what makes int8 slower here than elsewhere, or None.
+
+    Args:
+        cpuinfo: The text of /proc/cpuinfo; None reads it. Where there is none, nothing is known and nothing is said.
+
+    >>> int8_shortcoming("flags : avx2 avx512f avx512_vnni") is None
+    True
+    >>> print(int8_shortcoming("flags : avx2"))
+    This CPU has neither VNNI nor AVX-512: int8 works, with the same answers, but gains little or nothing over fp32.
+    """
+    if cpuinfo is None:
+        try:
+            cpuinfo = _CPUINFO.read_text(encoding="utf-8")
+        except OSError:
+            return None
+    lines = [line for line in cpuinfo.splitlines() if line.lower().startswith(("flags", "features"))]
+    if not lines:
+        return None
+    flags = set(lines[0].partition(":")[2].split())
+    if flags & _DOT_PRODUCTS:
+        return None
+    lacking = "no VNNI" if flags & _WIDE else "neither VNNI nor AVX-512"
+    if lines[0].lower().startswith("features"):
+        lacking = "no int8 dot products (asimddp, i8mm)"
+    return f"This CPU has {lacking}: int8 works, with the same answers, but gains little or nothing over fp32."

@@ -1,0 +1,172 @@
+"""Graphs on OpenVINO: bf16 on CPUs that have it, behind the same `Session` as ONNX Runtime.
+
+The only importer of openvino.
+
+The native package is used, not ONNX Runtime's plugin, which offers no device on CPUs of other makers. OpenVINO computes
+in bf16 by itself wherever a CPU has it, so that the same call would give other numbers on another machine: the hint is
+always set, and read back after compiling.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipfast.errors import ArtifactError, MissingExtraError, ProviderError
+
+__all__ = ["PRECISIONS", "OpenVinoSession", "open_openvino", "openvino_version", "require_precision"]
+
+# precision of a Clip: what OpenVINO is told. int8 is in the graph; what the graph leaves in fp32 stays fp32.
+PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+_DEVICE = "CPU"
+_CAPABILITY = {"bf16": "BF16"}
+
+
+class OpenVinoSession:
+    """One graph on OpenVINO. Safe to call from many threads at once; they wait for one another."""
+
+    def __init__(self, compiled: Any, outputs: Sequence[str]) -> None:
+        self._compiled = compiled
+        self._outputs = list(outputs)
+        self._idle: list[Any] = []
+        self._lock = threading.Lock()
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return every output by name."""
+        with self._lock:
+            request = self._idle.pop() if self._idle else self._compiled.create_infer_request()
+        try:
+            request.infer(dict(feeds), share_inputs=True)
+            return {
+                name: np.array(request.get_tensor(name).data) for name in self._outputs
+            }  # OpenVINO's memory: copied
+        finally:
+            with self._lock:
+                self._idle.append(request)
+
+
+def open_openvino(path: Path, outputs: Sequence[str], *, precision: str, threads: int) -> OpenVinoSession:
+    """Compile a graph for this CPU.
+
+    Args:
+        path: The ONNX file.
+        outputs: Names of its outputs.
+        precision: A key of `PRECISIONS`.
+        threads: Of one run.
+
+    Raises:
+        ArtifactError: OpenVINO cannot read the file.
+        MissingExtraError: openvino is not installed.
+        ProviderError: This CPU or OpenVINO refuses; the message has OpenVINO's reason.
+    """
+    openvino = _require_openvino()
+    core = openvino.Core()
+    require_precision(precision, _capabilities(core))
+    try:
+        model = core.read_model(str(path))
+        if precision != "int8":
+            _unpack(model)
+    except Exception as error:
+        raise ArtifactError(f"OpenVINO {openvino_version()} cannot read {path}: {_first_line(error)}") from error
+    wanted = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": "1",
+        "INFERENCE_NUM_THREADS": str(threads),
+        "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
+        "EXECUTION_MODE_HINT": "ACCURACY" if precision == "fp32" else "PERFORMANCE",
+        "ENABLE_HYPER_THREADING": "YES",  # the caller has counted the threads
+        "ENABLE_CPU_PINNING": "NO",  # other libraries of this process use the same cores
+    }
+    try:
+        compiled = core.compile_model(model, _DEVICE, wanted)
+    except Exception as error:
+        raise ProviderError(
+            f"OpenVINO {openvino_version()} refuses to run {path.name} on this CPU: {_first_line(error)}. "
+            "Use provider='cpu'."
+        ) from error
+    runs_in = _type_name(compiled.get_property("INFERENCE_PRECISION_HINT"))
+    if runs_in != PRECISIONS[precision]:
+        raise ProviderError(
+            f"{path.name} was to run in {PRECISIONS[precision]}; OpenVINO {openvino_version()} runs it in {runs_in}. "
+            "Use provider='cpu'."
+        )
+    return OpenVinoSession(compiled, outputs)
+
+
+def require_precision(precision: str, capabilities: Sequence[str]) -> None:
+    """Refuse what this CPU would only emulate.
+
+    Args:
+        precision: A key of `PRECISIONS`.
+        capabilities: What OpenVINO says of the device.
+
+    Raises:
+        ProviderError: Names what there is.
+
+    >>> require_precision("bf16", ["FP32", "INT8", "BF16"])
+    """
+    needed = _CAPABILITY.get(precision)
+    if needed is not None and needed not in capabilities:
+        raise ProviderError(
+            f"This CPU has no {precision} arithmetic (avx512_bf16 or AMX): OpenVINO offers {', '.join(capabilities)}. "
+            "Use precision='fp32', or int8 where the artifact holds it."
+        )
+
+
+def openvino_version() -> str | None:
+    """Return the version of the installed openvino, without importing it; None without it."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("openvino")
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _capabilities(core: Any) -> list[str]:
+    try:
+        found = core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+    except Exception as error:
+        raise ProviderError(
+            f"OpenVINO {openvino_version()} finds no CPU that it can use here: {_first_line(error)}. "
+            "Use provider='cpu'."
+        ) from error
+    return [str(name) for name in found]
+
+
+def _require_openvino() -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        if error.name not in (None, "openvino"):
+            raise ProviderError(f"openvino is installed but does not import ({error}). Install it again.") from error
+        raise MissingExtraError.of("openvino", extra="openvino") from error
+    return openvino
+
+
+def _unpack(model: Any) -> None:
+    """Multiply weights in compact storage, int8 levels and scales, out now.
+
+    OpenVINO would compute products of a single row with them in int8: an embedding was off by .016.
+    """
+    from openvino import passes
+
+    manager = passes.Manager()
+    manager.register_pass(passes.ConstantFolding())
+    manager.run_passes(model)
+
+
+def _type_name(hint: Any) -> str:
+    """Return "f32" or "bf16" of what OpenVINO gives back, which is an object that prints as "<Type: 'float32'>"."""
+    text = hint.to_string() if hasattr(hint, "to_string") else str(hint)
+    return {"float32": "f32", "bfloat16": "bf16"}.get(text, text)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].rstrip(".") if lines else type(error).__name__

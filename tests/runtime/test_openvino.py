@@ -1,0 +1,148 @@
+"""OpenVINO gives the answers of the reference in the precision that was asked for, or says why it cannot."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import types
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clipfast.artifact import Artifact
+from clipfast.errors import ArtifactError, MissingExtraError, ProviderError
+from clipfast.runtime.clip import Clip
+from clipfast.runtime.openvino import open_openvino, require_precision
+from clipfast.runtime.parity import verify
+from clipfast.runtime.session import open_packaged, open_session
+
+MINI = Path(__file__).resolve().parents[2] / "clipfast" / "models" / "mini"
+
+
+def _fake(monkeypatch: pytest.MonkeyPatch, *, offers: list[str], hint: str = "bf16", reason: str = "") -> None:
+    """Put an openvino in place whose CPU offers this, and which compiles for `hint`, or refuses for `reason`."""
+
+    class Core:
+        def get_property(self, device: str, name: str) -> list[str]:
+            assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
+            return offers
+
+        def read_model(self, path: str) -> str:
+            return path
+
+        def compile_model(self, model: str, device: str, wanted: dict[str, str]) -> Any:
+            if reason:
+                raise RuntimeError(f"Exception from src/somewhere.cpp:1\n{reason}\n")
+            return types.SimpleNamespace(get_property=lambda name: hint)
+
+    module = types.ModuleType("openvino")
+    module.Core = Core  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "openvino", module)
+
+
+def test_a_missing_openvino_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence with the pip line."""
+    monkeypatch.setitem(sys.modules, "openvino", None)
+
+    with pytest.raises(MissingExtraError, match=r"pip install 'clipfast\[openvino\]'"):
+        Clip.load("mini", provider="openvino", threads=1).encode_texts(["a"])
+
+
+def test_a_cpu_without_bf16_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be emulated, slower than fp32; what the CPU has is in the message."""
+    _fake(monkeypatch, offers=["FP32", "INT8"])
+
+    with pytest.raises(ProviderError, match=r"no bf16 arithmetic .*OpenVINO offers FP32, INT8\. Use precision='fp32'"):
+        open_openvino(MINI / "embed.onnx", ["embedding"], precision="bf16", threads=1)
+    require_precision("int8", ["FP32"])  # slower, with the same answers
+
+
+def test_a_cpu_that_openvino_refuses_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO's last line is the reason; the lines before name its own files."""
+    monkeypatch.setattr("clipfast.runtime.openvino._unpack", lambda model: None)
+    _fake(monkeypatch, offers=["BF16"], reason="Platform has not sufficient ISA.")
+
+    with pytest.raises(ProviderError, match=r"refuses to run embed\.onnx on this CPU: Platform .* ISA\. Use provider"):
+        open_openvino(MINI / "embed.onnx", ["embedding"], precision="bf16", threads=1)
+
+
+def test_another_precision_than_asked_for_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO takes bf16 by itself; the precision is read back."""
+    monkeypatch.setattr("clipfast.runtime.openvino._unpack", lambda model: None)
+    _fake(monkeypatch, offers=["BF16"], hint="bf16")
+
+    with pytest.raises(ProviderError, match=r"was to run in f32; OpenVINO .* runs it in bf16"):
+        open_openvino(MINI / "embed.onnx", ["embedding"], precision="fp32", threads=1)
+
+
+@pytest.mark.parametrize("provider", ["cpu", "cuda"])
+def test_bf16_elsewhere_names_openvino(provider: str) -> None:
+    """ONNX Runtime has no bf16 products: the message says where they are."""
+    with pytest.raises(ProviderError, match=f"bf16 runs on provider 'openvino' only; got '{provider}'"):
+        Clip.load("mini", provider=provider, precision="bf16")
+
+
+def test_precisions_that_openvino_does_not_have_are_listed() -> None:
+    """fp16 is for GPUs; and a graph of no manifest stays with ONNX Runtime."""
+    with pytest.raises(ProviderError, match="must be one of fp32, bf16, int8; got 'fp16'"):
+        open_session(Artifact.open(MINI), "embed", provider="openvino", precision="fp16", threads=1)
+    with pytest.raises(ProviderError, match="runs on cpu or cuda; got openvino"):
+        open_packaged(MINI / "embed.onnx", ["embedding"], threads=1, provider="openvino")
+
+
+def test_more_threads_than_cores_are_warned_of(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They run, slower, and the log says so."""
+    monkeypatch.setattr("clipfast.runtime.clip.available_cores", lambda: 2)
+    with caplog.at_level(logging.WARNING):
+        Clip.load("mini", threads=2)
+        assert not [r for r in caplog.records if "threads" in r.getMessage()]
+        Clip.load("mini", threads=64)
+
+    assert "64 threads for 2 cores" in caplog.text
+
+
+@pytest.fixture(scope="module")
+def openvino() -> Any:
+    """The real one."""
+    return pytest.importorskip("openvino", reason="needs openvino: pip install 'clipfast[openvino]'")
+
+
+def _precisions(openvino: Any) -> list[str]:
+    offers = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ["fp32", "bf16"] if "BF16" in offers else ["fp32"]
+
+
+def test_every_graph_is_near_pytorch_in_every_precision(openvino: Any) -> None:
+    """fp32 within the gate of the export, bf16 within its own; the two differ, so each is what it says."""
+    found = {p: verify(Artifact.open(MINI), provider="openvino", precision=p) for p in _precisions(openvino)}
+
+    assert {len(rows) for rows in found.values()} == {len(verify(Artifact.open(MINI)))}
+    if "bf16" in found:
+        assert found["bf16"][0].max_abs_diff > 10 * found["fp32"][0].max_abs_diff
+
+
+def test_a_row_does_not_depend_on_batch_or_thread(openvino: Any) -> None:
+    """Batches of several sizes through one session, from four threads at once."""
+    clip = Clip.load("mini", provider="openvino", precision=_precisions(openvino)[-1], threads=1)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 224, 224, 3), np.uint8)
+    alone = np.concatenate([clip.encode_images(pixels[i : i + 1]) for i in range(5)])
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(clip.encode_images, [pixels] * 8))
+
+    for rows in together:
+        assert np.abs(rows - alone).max() < (1e-2 if clip.precision == "bf16" else 1e-5)
+        assert np.array_equal(rows, together[0])
+    assert clip.encode_texts(["red denim"]).shape == (1, clip.embed_dim)
+
+
+def test_a_file_that_is_no_graph_is_an_artifact_error(openvino: Any, tmp_path: Path) -> None:
+    """OpenVINO's exception does not reach the caller."""
+    (tmp_path / "bad.onnx").write_bytes(b"no graph")
+
+    with pytest.raises(ArtifactError, match="cannot read"):
+        open_openvino(tmp_path / "bad.onnx", ["embedding"], precision="fp32", threads=1)
