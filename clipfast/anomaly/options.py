@@ -102,7 +102,8 @@ class MemoryOptions:
         views: Whether the bank also holds turned support images: "rotations" by right angles, "dihedral" also mirrored.
         zooms: Magnifications of the support's middle that the bank also holds, each above 1 and at most 4: 1.25 is for
             cameras that come a quarter nearer.
-        search: "product" is the fused product, "faiss" FAISS's exact index; "auto" takes FAISS from 2^18 rows on.
+        search: "product" is `NearestRows`; "faiss" FAISS's exact index, which takes the memory of the rows once more;
+            "auto" is the product, which is the faster one at every size that was measured (docs/search.md).
     """
 
     blocks: tuple[int, ...] | None = None
@@ -141,8 +142,8 @@ class MemoryOptions:
             )
         if isinstance(self.projection, str) and self.projection != "auto":
             raise DataError(f'projection must be a number, "auto" or None; got {self.projection!r}.')
-        if self.rows == "raw" and (self.metric == "cosine" or self.search == "faiss"):
-            raise DataError('rows="raw" goes with metric="euclidean" and without FAISS, which wants unit rows.')
+        if self.rows == "raw" and self.metric == "cosine":
+            raise DataError('rows="raw" goes with metric="euclidean"; the cosine is that of unit rows.')
 
 
 @dataclass(frozen=True, slots=True)

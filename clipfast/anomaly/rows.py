@@ -5,20 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.anomaly.options import MemoryOptions, Metric, RowKind, Search
 from clipfast.anomaly.semantic import unit_rows
-from clipfast.index import VectorIndex
+from clipfast.index import load_faiss
 from clipfast.runtime.nearest import NearestRows
 from clipfast.types import Floats, Ints
 
-__all__ = ["FAISS_FROM", "IMAGE_SCORES", "BlockDistances", "Preparation", "RowSearch", "image_scores"]
-
-FAISS_FROM = 1 << 18
-"""Rows of one block from which "auto" searches with FAISS."""
+__all__ = ["IMAGE_SCORES", "BlockDistances", "Preparation", "RowSearch", "image_scores"]
 
 _TOP = 0.01
 
@@ -82,25 +80,25 @@ class BlockDistances:
 
 
 class RowSearch:
-    """One block's prepared rows, searched by the fused product or by FAISS."""
+    """One block's prepared rows, searched by `NearestRows` or by FAISS."""
 
     def __init__(self, rows: Floats, search: Search) -> None:
         self._product = NearestRows(rows)
-        self._index: VectorIndex | None = None
-        if search == "faiss" or (search == "auto" and len(rows) >= FAISS_FROM and _unit(rows)):
-            self._index = VectorIndex(rows.shape[1])
-            self._index.add(rows)
+        self._flat: Any = None
+        if search == "faiss":
+            self._flat = load_faiss().IndexFlatL2(rows.shape[1])
+            self._flat.add(rows)
 
     def nearest(
         self, queries: Floats, barred: NDArray[np.bool_] | None, metric: Metric, shape: tuple[int, int]
     ) -> BlockDistances:
         """Find the nearest row of each query, (n * p, c); barring rows always takes the product."""
         rows = self._product.rows
-        if self._index is None or barred is not None:
+        if self._flat is None or barred is not None:
             found = self._product.search(queries, barred)
             places, distances = found.places, found.distances
         else:
-            places = self._index.search(queries, 1).ids[:, 0]
+            places = self._flat.search(queries, 1)[1][:, 0]
             apart = queries - rows[places]
             distances = np.sqrt(np.einsum("qc,qc->q", apart, apart))
         # Of unit rows (1 - cosine) / 2 is a quarter of the squared distance, which loses no digits near 0.
@@ -166,7 +164,3 @@ IMAGE_SCORES: dict[str, Callable[[Floats, Mapping[int, BlockDistances], MemoryOp
     "reweighted": _reweighted,
     "contrast": _contrast,
 }
-
-
-def _unit(rows: Floats) -> bool:
-    return bool(np.all(np.abs(np.einsum("mc,mc->m", rows, rows) - 1) < 1e-3))
