@@ -13,6 +13,7 @@ from clipfast.anomaly.options import MemoryOptions, Metric, RowKind, Search
 from clipfast.anomaly.semantic import unit_rows
 from clipfast.index import VectorIndex
 from clipfast.runtime.nearest import NearestRows
+from clipfast.runtime.provider_options import CudaOptions, ProviderOptions, provider_options
 from clipfast.types import Floats, Ints
 
 __all__ = ["FAISS_FROM", "IMAGE_SCORES", "BlockDistances", "Preparation", "RowSearch", "image_scores"]
@@ -82,13 +83,15 @@ class BlockDistances:
 
 
 class RowSearch:
-    """One block's prepared rows, searched by the fused product or by FAISS."""
+    """One block's prepared rows, searched by the fused product or by FAISS, on the CPU or a GPU."""
 
-    def __init__(self, rows: Floats, search: Search) -> None:
-        self._product = NearestRows(rows)
+    def __init__(self, rows: Floats, search: Search, provider: str | ProviderOptions = "cpu") -> None:
+        chosen = provider_options(provider)
+        gpu = chosen.device_id if isinstance(chosen, CudaOptions) else None
+        self._product = NearestRows(rows, provider="cpu" if search == "faiss" else chosen)
         self._index: VectorIndex | None = None
-        if search == "faiss" or (search == "auto" and len(rows) >= FAISS_FROM and _unit(rows)):
-            self._index = VectorIndex(rows.shape[1])
+        if search == "faiss" or (gpu is None and search == "auto" and len(rows) >= FAISS_FROM and _unit(rows)):
+            self._index = VectorIndex(rows.shape[1], gpu=gpu)
             self._index.add(rows)
 
     def nearest(
