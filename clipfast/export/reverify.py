@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from clipfast.artifact import Artifact, Parity, Precision, head_of
+from clipfast.artifact import Artifact, Parity, head_of
 from clipfast.errors import ArtifactError
 from clipfast.export import parity
 from clipfast.export.device_proof import only_kind
@@ -22,7 +22,7 @@ __all__ = ["source_of", "verify_against"]
 
 
 def verify_against(
-    artifact: Artifact, checkpoint: Path, *, provider: str | ProviderOptions, precision: Precision, threads: int
+    artifact: Artifact, checkpoint: Path, *, provider: str | ProviderOptions, precision: str, threads: int
 ) -> tuple[Parity, ...]:
     """Compare every graph of a provider and precision with a checkpoint in PyTorch, at each batch size of the gate.
 
@@ -41,7 +41,7 @@ def verify_against(
     if not manifest.graphs:
         open_graph(artifact.manifest.heads[0])  # says what the artifact holds instead
     rows = parity.measure(manifest, source, open_graph)
-    require(rows, precision)
+    require(rows, next(iter(manifest.graphs.values())).precision)
     return rows
 
 

@@ -120,7 +120,7 @@ def test_open_resident_runs_on_the_cpu_too() -> None:
     queries = np.array([[3, 2, 1]], np.float32)
 
     assert opened.run({"queries": queries})["places"].tolist() == [0]
-    assert opened.run({"queries": queries, "offsets": np.float32([-9, 0, 0])})["places"].tolist() == [1]
+    assert opened.run({"queries": queries, "offsets": np.array([-9, 0, 0], np.float32)})["places"].tolist() == [1]
     with pytest.raises(ProviderError, match="cannot run this here"):
         opened.run({"queries": np.zeros((1, 5), np.float32)})
 
