@@ -31,7 +31,7 @@ TINY_CONFIG = {
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip, with the reason, what needs torch or the shared data where they are not there, or a GPU if not asked for."""
+    """Skip, with the reason, what needs torch or the shared data where they are not, and a GPU if not asked for."""
     asked = _marks(config)
     for item in items:
         if "gpu" in item.keywords and "gpu" not in asked:

@@ -136,8 +136,9 @@ def _write_origin(version: Path, engine: Path) -> None:
     if made is None:
         return
     (version / "ENGINE.txt").write_text(
-        f"model.plan was built by TensorRT {made.tensorrt} on {made.gpu} (compute capability {made.capability}), driver "
-        f"{made.driver}.\nThe server must have the same TensorRT and such a GPU; elsewhere build it again with trtexec.\n",
+        f"model.plan was built by TensorRT {made.tensorrt} on {made.gpu} (compute capability {made.capability}), "
+        f"driver {made.driver}.\nThe server must have the same TensorRT and such a GPU; elsewhere build it again with "
+        "trtexec.\n",
         encoding="utf-8",
     )
 
@@ -152,8 +153,8 @@ def _write_build_line(version: Path, graph: Path, artifact: Artifact, spec: Grap
     lines = [f"--{word}Shapes={text}" for word, text in shapes.items()]
     line = " ".join(["trtexec", f"--onnx=ARTIFACT/{graph.name}", "--stronglyTyped", *lines, "--saveEngine=model.plan"])
     (version / "BUILD.txt").write_text(
-        "model.plan is missing: no GPU was at hand. On the machine that serves, with the artifact there and the trtexec "
-        f"of the server's own TensorRT (version 11 needs no --stronglyTyped):\n\n{line}\n",
+        "model.plan is missing: no GPU was at hand. On the machine that serves, with the artifact there and the "
+        f"trtexec of the server's own TensorRT (version 11 needs no --stronglyTyped):\n\n{line}\n",
         encoding="utf-8",
     )
 

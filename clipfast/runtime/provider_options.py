@@ -226,8 +226,8 @@ class TensorRtOptions:
 
         Args:
             shapes: Smallest, usual and largest of all inputs.
-            precision: "fp32" or "fp16". ONNX Runtime makes TensorRT 10's networks weakly typed, which want a flag before
-                they take fp16 types, and then allow fp16 where fp32 is typed as well. TensorRT 11 has no such flag.
+            precision: "fp32" or "fp16". ONNX Runtime makes TensorRT 10's networks weakly typed, which want a flag
+                before they take fp16 types, and then allow fp16 where fp32 is typed as well. TensorRT 11 has none.
             context: The context model to write; the engine is written beside it.
             timing: Folder of timing caches, which make the next build quicker.
         """

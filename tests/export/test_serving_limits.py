@@ -40,9 +40,14 @@ def checkpoint(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="module")
 def artifact(tiny_config: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """A tiny ViT from that file, with fp16 graphs for both providers."""
+    """A tiny ViT from that file, with fp16 graphs for TensorRT."""
     options = ExportOptions(
-        str(tiny_config), pretrained=str(checkpoint), activation="gelu", heads=("embed", "text"), precisions=("fp16",)
+        str(tiny_config),
+        pretrained=str(checkpoint),
+        activation="gelu",
+        heads=("embed", "text"),
+        precisions=("fp16",),
+        engine="tensorrt",
     )
     return export(options, tmp_path_factory.mktemp("artifact") / "tiny")
 
@@ -210,6 +215,41 @@ def test_gpu_check_fails_where_one_provider_was_not_checked(
     assert "clipfast cuda" in (tmp_path / "table.md").read_text()
     missing.clear()
     assert gpu_check.main(arguments) == 0
+
+
+@pytest.mark.parametrize("stuck", [False, True])
+def test_gpu_check_gives_latency_mode_different_images(
+    stuck: bool, artifact: Artifact, tiny_config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A CUDA graph that repeats its first answer fails the check, though every other session is right."""
+    from clipfast.runtime.session import open_session
+
+    class Session:
+        def __init__(self, head: str, options: TensorRtOptions) -> None:
+            self.inner = open_session(artifact, head, provider="cpu", precision="fp32", threads=1)
+            self.first: Any = None
+            self.repeats = stuck and options.fixed_batch is not None
+
+        def run(self, feeds: Any) -> Any:
+            answer = self.inner.run(feeds)
+            if self.repeats:
+                self.first = answer if self.first is None else self.first
+                return {name: np.resize(self.first[name], value.shape) for name, value in answer.items()}
+            return answer
+
+    monkeypatch.setattr(gpu_check, "export", lambda *_: artifact)
+    monkeypatch.setattr(gpu_check, "load_source", lambda _: load_source(ExportOptions(str(tiny_config))))
+    monkeypatch.setattr(gpu_check, "_providers", lambda *_: (TensorRtOptions(),))
+    monkeypatch.setattr(gpu_check, "open_session", lambda _a, head, *, provider, **_: Session(head, provider))
+    for name in ("_our_time", "_torch_time", "_trtexec_time"):
+        monkeypatch.setattr(gpu_check, name, lambda *_: 1.0)
+
+    if stuck:
+        with pytest.raises(ParityError, match=r"embed\.fp16\.tensorrt"):
+            gpu_check.check_model("tiny", tmp_path, 0)
+        return
+    rows = gpu_check.check_model("tiny", tmp_path, 0)
+    assert [row.runner for row in rows[::3]] == ["clipfast tensorrt", "torch fp16 + compile", "trtexec"]
 
 
 def test_the_reference_scales_pixels_where_they_lie(artifact: Artifact) -> None:
