@@ -9,6 +9,7 @@ this is the only file that imports it. A file is plain arrays, so no foreign des
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from clipfast.kernels.row_store import RowStore
     from clipfast.kernels.screening import RowCodes
 
-__all__ = ["Hits", "Selection", "VectorIndex", "load_faiss", "require_rows", "require_unit_rows"]
+__all__ = ["Hits", "Selection", "VectorIndex", "exact_by_faiss", "load_faiss", "require_rows", "require_unit_rows"]
 
 FORMAT_VERSION = 1
 _MOST_HITS = 1 << 28
@@ -382,6 +383,25 @@ def _on_gpu(flat: Any, gpu: int) -> tuple[Any, Any]:
         )
     resources = faiss.StandardGpuResources()
     return resources, faiss.index_cpu_to_gpu(resources, gpu, flat)
+
+
+def exact_by_faiss(rows: Floats, *, gpu: int | None = None) -> Callable[[Floats], Ints]:
+    """Return a function from queries, (q, d), to the nearest of `rows`, (m, d), by FAISS's exact Euclidean index, (q,).
+
+    Raises:
+        MissingExtraError: FAISS is not installed.
+        ProviderError: The installed faiss knows no GPUs, or there is no such GPU.
+    """
+    flat = load_faiss().IndexFlatL2(rows.shape[1])
+    resources, flat = (None, flat) if gpu is None else _on_gpu(flat, gpu)
+    flat.add(rows)
+
+    def nearest(queries: Floats) -> Ints:
+        _ = resources  # must live as long as the index
+        places: Ints = flat.search(queries, 1)[1][:, 0]
+        return places
+
+    return nearest
 
 
 def load_faiss() -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,13 +30,32 @@ TINY_CONFIG = {
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with the reason, what needs torch or the shared data where they are not there."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip, with the reason, what needs torch or the shared data where they are not, and a GPU if not asked for."""
+    asked = _marks(config)
     for item in items:
+        if "gpu" in item.keywords and "gpu" not in asked:
+            item.add_marker(pytest.mark.skip(reason="needs a GPU: make gpu-check"))
         if "torch" in item.keywords and not HAS_TORCH:
             item.add_marker(pytest.mark.skip(reason="needs torch and open_clip: pip install --group test"))
         if "shared" in item.keywords and not SHARED.is_dir():
             item.add_marker(pytest.mark.skip(reason="needs ../shared/data beside the checkout"))
+
+
+def _marks(config: pytest.Config) -> set[str]:
+    """Return the marks that `-m` names."""
+    return set(re.findall(r"\w+", config.option.markexpr))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail what is asked for by `-m gpu` or `-m gpuwheel` and skips itself: it was not checked."""
+    report = yield
+    if report.skipped and _marks(item.config) & {"gpu", "gpuwheel"} & item.keywords.keys():
+        report.outcome, report.longrepr = "failed", f"asked for by -m, but skipped: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from clipfast.anomaly.pictures import Viewer
 from clipfast.anomaly.scores import AnomalyScores
 from clipfast.anomaly.shots import ShotManifest
 from clipfast.runtime.batching import batches
+from clipfast.runtime.provider_options import ProviderOptions
 from clipfast.types import Images, PatchEncoder
 
 __all__ = ["AnomalyDetector"]
@@ -127,6 +129,18 @@ class AnomalyDetector:
             raw,
             self.decision,
         )
+
+    def search_on(self, provider: str | ProviderOptions) -> None:
+        """Search the patch memory with another provider from now on; scores, thresholds and `save` stay as they were.
+
+        Args:
+            provider: "cuda" or `CudaOptions` copies the memory to a GPU once; "cpu" brings the search back. The model
+                itself runs where `clip` runs. Not yet run on a GPU.
+
+        Raises:
+            ProviderError: The provider cannot run here, or its memory is too small.
+        """
+        self.fitted = replace(self.fitted, bank=self.fitted.bank.on(provider))
 
     def branch_maps(self, images: Images) -> BranchMaps:
         """Return the raw scores of both branches on the patch grid: all that any mode needs.

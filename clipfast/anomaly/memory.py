@@ -13,6 +13,7 @@ from clipfast.anomaly.coreset import select_coreset
 from clipfast.anomaly.options import MemoryOptions
 from clipfast.anomaly.rows import Preparation, RowSearch, image_scores
 from clipfast.errors import ArtifactError, DataError, ShapeError
+from clipfast.runtime.provider_options import ProviderOptions
 from clipfast.types import Floats, Ints, PatchFeatures
 
 __all__ = ["BlockMemory", "MemoryBank", "Reference"]
@@ -52,6 +53,7 @@ class MemoryBank:
         references: The images.
         options: How rows are compared.
         seed: Of the coreset.
+        provider: Where rows are searched: "cpu", "cuda" or `CudaOptions`. It belongs to the machine and is not stored.
     """
 
     def __init__(
@@ -61,13 +63,15 @@ class MemoryBank:
         options: MemoryOptions,
         *,
         seed: int = 0,
+        provider: str | ProviderOptions = "cpu",
     ) -> None:
+        self.provider = provider
         self.blocks: Mapping[int, BlockMemory] = MappingProxyType(dict(sorted(blocks.items())))
         self.references = tuple(references)
         self.options = options
         self.seed = seed
         self._searches = {
-            block: RowSearch(memory.preparation.apply(memory.rows), options.search)
+            block: RowSearch(memory.preparation.apply(memory.rows), options.search, provider)
             for block, memory in self.blocks.items()
         }
 
@@ -150,7 +154,7 @@ class MemoryBank:
             if self.options.coreset == 1:
                 preparation = Preparation.fit(rows, self.options.rows)
             blocks[block] = BlockMemory(rows, np.concatenate([old.owners, own]), preparation)
-        return MemoryBank(blocks, every, self.options, seed=self.seed)
+        return MemoryBank(blocks, every, self.options, seed=self.seed, provider=self.provider)
 
     def removed(self, name: str) -> MemoryBank:
         """Return a bank without the image of that name or SHA-256.
@@ -174,7 +178,16 @@ class MemoryBank:
             rows, own = old.rows[keep], np.searchsorted(left, old.owners[keep]).astype(np.int64)
             fitted = Preparation.fit(rows, self.options.rows) if self.options.coreset == 1 else old.preparation
             blocks[block] = BlockMemory(rows, own, fitted)
-        return MemoryBank(blocks, [self.references[i] for i in left], self.options, seed=self.seed)
+        kept = [self.references[i] for i in left]
+        return MemoryBank(blocks, kept, self.options, seed=self.seed, provider=self.provider)
+
+    def on(self, provider: str | ProviderOptions) -> MemoryBank:
+        """Return the same bank, searched by another provider.
+
+        Raises:
+            ProviderError: It cannot run here, or its memory is too small.
+        """
+        return MemoryBank(self.blocks, self.references, self.options, seed=self.seed, provider=provider)
 
     def score(self, patches: PatchFeatures, *, without: int | None = None) -> BranchScores:
         """Score images by their patches' distances to the bank.

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.anomaly.options import MemoryOptions, Metric, RowKind, Search
 from clipfast.anomaly.semantic import unit_rows
-from clipfast.index import load_faiss
+from clipfast.index import exact_by_faiss
 from clipfast.runtime.nearest import NearestRows
+from clipfast.runtime.provider_options import CudaOptions, ProviderOptions, provider_options
 from clipfast.types import Floats, Ints
 
 __all__ = ["IMAGE_SCORES", "BlockDistances", "Preparation", "RowSearch", "image_scores"]
@@ -80,25 +80,25 @@ class BlockDistances:
 
 
 class RowSearch:
-    """One block's prepared rows, searched by `NearestRows` or by FAISS."""
+    """One block's prepared rows, searched by `NearestRows` or by FAISS, on the CPU or a GPU."""
 
-    def __init__(self, rows: Floats, search: Search) -> None:
-        self._product = NearestRows(rows)
-        self._flat: Any = None
+    def __init__(self, rows: Floats, search: Search, provider: str | ProviderOptions = "cpu") -> None:
+        chosen = provider_options(provider)
+        self._product = NearestRows(rows, provider="cpu" if search == "faiss" else chosen)
+        self._by_faiss: Callable[[Floats], Ints] | None = None
         if search == "faiss":
-            self._flat = load_faiss().IndexFlatL2(rows.shape[1])
-            self._flat.add(rows)
+            self._by_faiss = exact_by_faiss(rows, gpu=chosen.device_id if isinstance(chosen, CudaOptions) else None)
 
     def nearest(
         self, queries: Floats, barred: NDArray[np.bool_] | None, metric: Metric, shape: tuple[int, int]
     ) -> BlockDistances:
         """Find the nearest row of each query, (n * p, c); barring rows always takes the product."""
         rows = self._product.rows
-        if self._flat is None or barred is not None:
+        if self._by_faiss is None or barred is not None:
             found = self._product.search(queries, barred)
             places, distances = found.places, found.distances
         else:
-            places = self._flat.search(queries, 1)[1][:, 0]
+            places = self._by_faiss(queries)
             apart = queries - rows[places]
             distances = np.sqrt(np.einsum("qc,qc->q", apart, apart))
         # Of unit rows (1 - cosine) / 2 is a quarter of the squared distance, which loses no digits near 0.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from clipfast.artifact import Artifact, Manifest, Precision
+from clipfast.artifact import MANIFEST_NAME, Artifact, Manifest, Precision
 from clipfast.cli.console import JsonOption, err, note, out, print_json, progress_bar, report_failure
 from clipfast.cli.int8_lines import int8_lines
 from clipfast.cli.parity_table import parity_table
@@ -46,7 +47,14 @@ def export(
     out_dir: Annotated[Path, typer.Option("--out", help="The artifact folder to make.")],
     pretrained: Annotated[str | None, typer.Option(help="A checkpoint file or a tag of open_clip.")] = None,
     activation: Annotated[Gelu | None, typer.Option(help="Which GELU the weights were trained with.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Pixels along each side; interpolates positions.")] = None,
+    image_size: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--image-size",
+            "--size",
+            help="Pixels along each side; interpolates positions. Several times: an artifact each, in OUT/SIZE.",
+        ),
+    ] = None,
     surgery_depth: Annotated[int, typer.Option(min=1, help="Blocks from the end that Surgery collects.")] = 6,
     heads: Annotated[str, typer.Option(help="Which graphs to make.")] = "embed,dense,text,patches,joint,tokens",
     blocks: Annotated[str | None, typer.Option(help="Blocks (from 1) for patch features, such as 3,8.")] = None,
@@ -71,8 +79,8 @@ def export(
     ] = None,
     engine: Annotated[EngineName, typer.Option(help="GPU provider to make graphs and engines for.")] = EngineName.none,
     profile: Annotated[
-        str, typer.Option(help="Batches that TensorRT engines are built for: smallest,usual,largest.")
-    ] = "1,8,32",
+        str | None, typer.Option(help="Batches that TensorRT engines are built for; default: 1,8,32.")
+    ] = None,
     engine_dir: Annotated[Path | None, typer.Option(help="Folder of engines; default: in the cache.")] = None,
     device_id: Annotated[int, typer.Option(min=0, help="Which GPU builds engines.")] = 0,
     triton: Annotated[Path | None, typer.Option(help="Also write a model repository for Triton here.")] = None,
@@ -80,8 +88,8 @@ def export(
 ) -> None:
     """Build an artifact from open_clip weights and prove every graph against PyTorch."""
     try:
+        import clipfast.export.pipeline  # noqa: F401  (torch is asked for before anything is made)
         from clipfast.export.options import ExportOptions
-        from clipfast.export.pipeline import export as build
     except ImportError as error:
         raise MissingExtraError.of(error.name or "torch", extra="cpu,export") from error
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
@@ -94,7 +102,6 @@ def export(
         architecture=model,
         pretrained=pretrained,
         activation=None if activation is None else activation.value,
-        image_size=image_size,
         surgery_depth=surgery_depth,
         heads=_names(heads),
         blocks=None if blocks is None else _numbers(blocks),
@@ -107,20 +114,55 @@ def export(
         engine=engine.value,
         calibration=calibration,
     )
+    each = {size: replace(options, image_size=size) for size in _sizes(image_size, out_dir, triton)}
     device = _device(options, profile, engine_dir, device_id)
     serving = _serving(options, triton, device)
+    made: list[tuple[Manifest, Path, dict[str, Any]]] = []
+    for size, one in each.items():
+        part = "" if len(each) == 1 else str(size)  # one size: the folders that were named
+        artifact = _export(one, out_dir / part)
+        named = serving and replace(serving, name=f"{artifact.manifest.name}-{part}" if part else None)
+        said = _build(artifact, one, device, triton and triton / part, named)
+        made.append((artifact.manifest, out_dir / part, said))
+    if json:
+        facts = [_facts(*one) for one in made]
+        print_json(facts[0] if len(facts) == 1 else {"artifacts": facts})
+    else:
+        for one in made:
+            _report(*one)
+    if any(manifest.int8 is not None and not manifest.int8.passed for manifest, _, _ in made):
+        raise typer.Exit(1)
+
+
+def _export(options: ExportOptions, out_dir: Path) -> Artifact:
+    """Export one size, with its steps on the terminal."""
+    from clipfast.export.pipeline import export as build
+
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("starting", total=None)
-        artifact = build(
+        return build(
             options,
             out_dir,
             progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
         )
-    said = _build(artifact, options, device, triton, serving)
-    _report(artifact.manifest, out_dir, said, json=json)
-    if artifact.manifest.int8 is not None and not artifact.manifest.int8.passed:
-        raise typer.Exit(1)
+
+
+def _sizes(given: list[int] | None, out_dir: Path, triton: Path | None) -> tuple[int | None, ...]:
+    """Return the sizes, each once; several go into folders of their own, which must not lie in a finished one."""
+    if given is None or len(given) < 2:
+        return tuple(given or [None])
+    if len(set(given)) < len(given):
+        raise DataError(f"--image-size must be different sizes; got {', '.join(map(str, given))}.")
+    from clipfast.export.triton import REPOSITORY_MARK
+
+    finished = [out_dir / MANIFEST_NAME, *([triton / REPOSITORY_MARK] if triton else [])]
+    if there := [file.parent for file in finished if file.is_file()]:
+        raise DataError(
+            f"{there[0]} is of one size already; several sizes go into folders below the one that is named. "
+            "Name a new folder."
+        )
+    return tuple(given)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -145,14 +187,26 @@ def _precisions(text: str) -> tuple[Precision, ...]:
 
 
 def _device(
-    options: ExportOptions, profile: str, engine_dir: Path | None, device_id: int
+    options: ExportOptions, profile: str | None, engine_dir: Path | None, device_id: int
 ) -> CudaOptions | TensorRtOptions | None:
+    """Return the provider's options, or refuse before an export that takes minutes."""
+    from clipfast.export.engines import why_not_here
+    from clipfast.runtime.engines import engine_cache
     from clipfast.runtime.provider_options import CudaOptions, ShapeProfile, TensorRtOptions
 
-    shapes = ShapeProfile.parse(profile)
-    if options.engine == "tensorrt":
-        return TensorRtOptions(device_id=device_id, profile=shapes, engines=engine_dir)
-    return CudaOptions(device_id=device_id) if options.engine == "cuda" else None
+    if options.engine != "tensorrt" and (profile is not None or engine_dir is not None):
+        raise DataError(
+            f"--profile and --engine-dir belong to --engine tensorrt; got --engine {options.engine}. Leave them out."
+        )
+    if options.engine == "none" and device_id:
+        raise DataError("--device-id belongs to --engine cuda or tensorrt. Leave it out, or name the engine.")
+    if options.engine != "tensorrt":
+        return CudaOptions(device_id=device_id) if options.engine == "cuda" else None
+    shapes = ShapeProfile() if profile is None else ShapeProfile.parse(profile)
+    chosen = TensorRtOptions(device_id=device_id, profile=shapes, engines=engine_dir)
+    if engine_dir is not None or why_not_here(chosen) is None:
+        engine_cache(chosen).require_writable()
+    return chosen
 
 
 def _serving(
@@ -169,9 +223,18 @@ def _serving(
         raise DataError("--triton needs GPU graphs: add --precision fp16, or --engine cuda or tensorrt.")
     if not isinstance(device, TensorRtOptions):
         return TritonOptions(precision=precision)
-    largest = device.profile.largest
-    preferred = tuple(batch for batch in device.profile.batches if batch > 1)
-    return TritonOptions(backend="tensorrt", precision=precision, max_batch=largest, preferred=preferred)
+    if device.profile.smallest > 1:
+        raise DataError(
+            f"--triton needs a --profile that begins at 1, for a server also gets single requests; got "
+            f"{device.profile.smallest},{device.profile.usual},{device.profile.largest}."
+        )
+    return TritonOptions(
+        backend="tensorrt",
+        precision=precision,
+        max_batch=device.profile.largest,
+        preferred=tuple(batch for batch in device.profile.batches if batch > 1),
+        max_texts=device.text_profile.largest,
+    )
 
 
 def _build(
@@ -211,16 +274,17 @@ def _build(
     return said
 
 
-def _report(manifest: Manifest, folder: Path, said: dict[str, Any], *, json: bool) -> None:
-    if json:
-        facts: dict[str, Any] = {
-            "artifact": folder.as_posix(),
-            "fingerprint": manifest.fingerprint(),
-            "parity": manifest.parity,
-        }
-        facts |= {"int8": manifest.int8} if manifest.int8 is not None else {}
-        print_json(facts | said)
-        return
+def _facts(manifest: Manifest, folder: Path, said: dict[str, Any]) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "artifact": folder.as_posix(),
+        "fingerprint": manifest.fingerprint(),
+        "parity": manifest.parity,
+    }
+    facts |= {"int8": manifest.int8} if manifest.int8 is not None else {}
+    return facts | said
+
+
+def _report(manifest: Manifest, folder: Path, said: dict[str, Any]) -> None:
     out.print(parity_table(manifest.name, manifest.parity))
     size = sum(file.bytes for file in manifest.files.values())
     out.print(f"Artifact {folder} ({size / 1e6:.1f} MB), activation {manifest.model.activation}, gate passed.")

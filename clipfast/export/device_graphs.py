@@ -16,8 +16,9 @@ fp16 on both sides of the softmax, which they compute in fp32 inside. Unit lengt
 flavours differ in the residual stream and the norms:
 
 - "tensorrt": fp32, as in PyTorch's autocast. Norms in fp16 are TensorRT's known way to lose accuracy (NVIDIA/TensorRT
-  issues 2564 and 4493), the stream never overflows, and TensorRT fuses the casts. Precision is written in the types, so
-  TensorRT 11, which knows no precision flags any more, builds the same engine as TensorRT 10.
+  issues 2564 and 4493), the stream never overflows, and TensorRT fuses the casts. TensorRT 11 and trtexec's
+  --stronglyTyped take every type as it is written. ONNX Runtime 1.31 makes weakly typed networks of TensorRT 10: there
+  fp16 types and the fp16 flag allow fp16 everywhere, and what is typed fp32 is a wish. The gate on the GPU decides.
 - "cuda": fp16; ONNX Runtime's own norm takes fp16 and sums in fp32, and each cast would be a kernel of its own.
 
 Patches are projected as `(pixel - 128) / 64`, exact in fp16, with the weight scaled up by 64: unscaled it would hold

@@ -50,7 +50,7 @@ def kind_of(key: str) -> tuple[Precision, Flavour]:
     return next((p, f) for p in precisions for f in flavours if graph_key(head, p, f) == key)
 
 
-def only_kind(manifest: Manifest, precision: Precision, flavour: Flavour) -> Manifest:
+def only_kind(manifest: Manifest, precision: str, flavour: Flavour) -> Manifest:
     """Return the manifest with the graphs of one kind alone."""
     graphs = {
         key: spec for key, spec in manifest.graphs.items() if (spec.precision, spec.flavour) == (precision, flavour)

@@ -16,9 +16,9 @@ from clipfast.artifact import Artifact, Precision, graph_key
 from clipfast.errors import ClipfastError
 from clipfast.runtime.clip import Clip
 from clipfast.runtime.engines import find_engine
-from clipfast.runtime.gpu import describe_gpu
+from clipfast.runtime.gpu import describe_gpu, tensorrt_version
 from clipfast.runtime.provider_options import CudaOptions, TensorRtOptions
-from clipfast.runtime.session import PROVIDERS, offered_providers
+from clipfast.runtime.session import PROVIDERS, load_gpu_libraries, offered_providers
 
 __all__ = ["BuiltEngine", "build_engines", "engine_folders", "why_not_here"]
 
@@ -44,6 +44,9 @@ def why_not_here(options: CudaOptions | TensorRtOptions) -> str | None:
                 f"The installed onnxruntime has no {options.name} provider. Install it: {PROVIDERS[options.name][1]}."
             )
         describe_gpu(options.device_id)
+        if isinstance(options, TensorRtOptions):
+            load_gpu_libraries()
+            tensorrt_version()
     except ClipfastError as error:
         return str(error)
     return None

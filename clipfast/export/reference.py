@@ -18,7 +18,7 @@ __all__ = ["image_embedding", "normalised", "surgery_streams", "surgery_tokens",
 
 def normalised(pixels: Tensor, image: ImageSpec) -> Tensor:
     """Uint8 (b, h, w, 3) to what torchvision's ToTensor and Normalize give, (b, 3, h, w) float32."""
-    mean, std = torch.tensor(image.mean), torch.tensor(image.std)
+    mean, std = (torch.tensor(value, device=pixels.device) for value in (image.mean, image.std))
     return ((pixels.float() / 255.0 - mean) / std).permute(0, 3, 1, 2)
 
 

@@ -5,33 +5,41 @@ from __future__ import annotations
 import json
 import tempfile
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
-from clipfast.artifact import Artifact, Parity
+from clipfast.artifact import Artifact, Parity, head_of
 from clipfast.errors import ArtifactError
 from clipfast.export import parity
+from clipfast.export.device_proof import only_kind
 from clipfast.export.options import ExportOptions
 from clipfast.export.pipeline import load_source
 from clipfast.export.weights import LoadedModel
 from clipfast.runtime.parity import require
-from clipfast.runtime.session import open_session
+from clipfast.runtime.provider_options import ProviderOptions, provider_options
+from clipfast.runtime.session import Session, open_session, stored_precision
 
 __all__ = ["source_of", "verify_against"]
 
 
 def verify_against(
-    artifact: Artifact, checkpoint: Path, *, provider: str, precision: str, threads: int
+    artifact: Artifact, checkpoint: Path, *, provider: str | ProviderOptions, precision: str, threads: int
 ) -> tuple[Parity, ...]:
-    """Compare every graph with a checkpoint in PyTorch, at each batch size of the gate.
+    """Compare every graph of a provider and precision with a checkpoint in PyTorch, at each batch size of the gate.
 
     Raises:
-        ArtifactError: The artifact was made from other weights, or the checkpoint cannot be read.
+        ArtifactError: The artifact was made from other weights, or the checkpoint cannot be read, or there are no such
+            graphs.
         ParityError: An output is outside the limits.
         ProviderError: The provider cannot run here.
     """
-    manifest, source = artifact.manifest, source_of(artifact, checkpoint)
-    open_graph = partial(open_session, artifact, provider=provider, precision=precision, threads=threads)
+    source = source_of(artifact, checkpoint)
+    manifest = only_kind(artifact.manifest, stored_precision(provider, precision), provider_options(provider).flavour)
+
+    def open_graph(key: str) -> Session:
+        return open_session(artifact, head_of(key), provider=provider, precision=precision, threads=threads)
+
+    if not manifest.graphs:
+        open_graph(artifact.manifest.heads[0])  # says what the artifact holds instead
     rows = parity.measure(manifest, source, open_graph)
     require(rows, precision)
     return rows

@@ -5,7 +5,8 @@ One model per head, named `MODEL_HEAD`, of the artifact's GPU graphs:
     DIR/ViT-B-32_embed/config.pbtxt
     DIR/ViT-B-32_embed/1/model.onnx/model.onnx      (onnxruntime back end: a folder, for the weights are a file)
     DIR/ViT-B-32_embed/1/model.onnx/vision.fp16.weights
-    DIR/ViT-B-32_embed/1/model.plan                 (tensorrt back end: the engine that was built on this machine)
+    DIR/ViT-B-32_embed/1/model.plan                 (tensorrt back end: the engine that was built on this machine, and
+                                                    ENGINE.txt, which says what server can load it)
 
 Requests of several clients are put into one batch by the server (dynamic batching), and each model is warmed up before
 it is called ready. Clients send uint8 pixels of the model's size and token ids: scaling on the client sends 150 KB
@@ -32,11 +33,12 @@ import onnx_ir as ir
 from clipfast.artifact import Artifact, GraphSpec, graph_key
 from clipfast.errors import ArtifactError, ShapeError
 from clipfast.export.triton_config import TritonOptions, config_text, pbtxt
+from clipfast.runtime.engine_cache import recorded_ingredients
 from clipfast.types import Floats
 
-__all__ = ["write_repository"]
+__all__ = ["REPOSITORY_MARK", "write_repository"]
 
-_MARK = "clipfast.txt"
+REPOSITORY_MARK = "clipfast.txt"
 _UNIT = 1e-3
 
 
@@ -65,7 +67,7 @@ def write_repository(
         ArtifactError: The artifact lacks the graphs, or `folder` holds something else.
         ShapeError: The bank's rows are not unit rows of the model.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).is_file():
+    if folder.exists() and any(folder.iterdir()) and not (folder / REPOSITORY_MARK).is_file():
         raise ArtifactError(f"{folder} holds something that is no repository of clipfast. Name a new folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -77,7 +79,7 @@ def write_repository(
         ]
         if bank is not None:
             _write_search(artifact, temporary, options, bank)
-        (temporary / _MARK).write_text(f"{artifact.manifest.fingerprint()}\n", encoding="utf-8")
+        (temporary / REPOSITORY_MARK).write_text(f"{artifact.manifest.fingerprint()}\n", encoding="utf-8")
         temporary.chmod(0o755)
         if folder.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
@@ -103,7 +105,8 @@ def _write_model(
             f"--precision {options.precision} --engine {'tensorrt' if options.backend == 'tensorrt' else 'cuda'}."
         )
     spec = artifact.manifest.graphs[key]
-    name = f"{artifact.manifest.name}_{head}"
+    name = _name(artifact, options, head)
+    options = options.of_head(head)
     version = folder / name / "1"
     version.mkdir(parents=True)
     paths = artifact.verified(spec.files)
@@ -111,8 +114,9 @@ def _write_model(
     (folder / name / "config.pbtxt").write_text(config, encoding="utf-8")
     if options.backend == "tensorrt":
         plans = sorted(engine.glob("*.engine")) if engine is not None else []
-        if len(plans) == 1:
+        if engine is not None and len(plans) == 1:
             shutil.copyfile(plans[0], version / "model.plan")
+            _write_origin(version, engine)
             return None
         _write_build_line(version, paths[0], artifact, spec, options)
         return name
@@ -120,6 +124,23 @@ def _write_model(
     for path, target in zip(paths, ("model.onnx", *spec.files[1:]), strict=True):
         _link(path, version / "model.onnx" / target)
     return None
+
+
+def _name(artifact: Artifact, options: TritonOptions, part: str) -> str:
+    return f"{options.name or artifact.manifest.name}_{part}"
+
+
+def _write_origin(version: Path, engine: Path) -> None:
+    """Say which server can load the plan: TensorRT refuses one of another version, and one of another GPU."""
+    made = recorded_ingredients(engine)
+    if made is None:
+        return
+    (version / "ENGINE.txt").write_text(
+        f"model.plan was built by TensorRT {made.tensorrt} on {made.gpu} (compute capability {made.capability}), "
+        f"driver {made.driver}.\nThe server must have the same TensorRT and such a GPU; elsewhere build it again with "
+        "trtexec.\n",
+        encoding="utf-8",
+    )
 
 
 def _write_build_line(version: Path, graph: Path, artifact: Artifact, spec: GraphSpec, options: TritonOptions) -> None:
@@ -132,7 +153,8 @@ def _write_build_line(version: Path, graph: Path, artifact: Artifact, spec: Grap
     lines = [f"--{word}Shapes={text}" for word, text in shapes.items()]
     line = " ".join(["trtexec", f"--onnx=ARTIFACT/{graph.name}", "--stronglyTyped", *lines, "--saveEngine=model.plan"])
     (version / "BUILD.txt").write_text(
-        f"model.plan is missing: no GPU was at hand. On the machine that serves, with the artifact there:\n\n{line}\n",
+        "model.plan is missing: no GPU was at hand. On the machine that serves, with the artifact there and the "
+        f"trtexec of the server's own TensorRT (version 11 needs no --stronglyTyped):\n\n{line}\n",
         encoding="utf-8",
     )
 
@@ -155,7 +177,7 @@ def _write_search(artifact: Artifact, folder: Path, options: TritonOptions, bank
     manifest = artifact.manifest
     rows = _checked_rows(bank, manifest.model.embed_dim)
     k = min(options.topk, len(rows))
-    embed, search, table = (f"{manifest.name}_{part}" for part in ("embed", "search", "rows"))
+    embed, search, table = (_name(artifact, options, part) for part in ("embed", "search", "rows"))
     model = _rows_graph(rows, k)
     version = folder / table / "1"
     version.mkdir(parents=True)

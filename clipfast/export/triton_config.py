@@ -5,8 +5,9 @@ The texts follow Triton's `model_config.proto`; the tests parse them with the sc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import onnx_ir as ir
@@ -19,6 +20,7 @@ __all__ = ["Backend", "TritonOptions", "config_text", "pbtxt"]
 Backend = Literal["onnxruntime", "tensorrt"]
 _PLATFORMS = {"onnxruntime": ("backend", "onnxruntime"), "tensorrt": ("platform", "tensorrt_plan")}
 _TYPES = {ir.DataType.UINT8: "TYPE_UINT8", ir.DataType.INT64: "TYPE_INT64", ir.DataType.FLOAT: "TYPE_FP32"}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SYMBOLS = ("TYPE_", "KIND_")
 
 
@@ -35,6 +37,8 @@ class TritonOptions:
         instances: Copies of each model on each GPU.
         device: GPUs, or the CPU (onnxruntime only).
         topk: Rows that a search returns.
+        max_texts: Largest batch of texts, where their engine holds fewer than `max_batch`; None takes `max_batch`.
+        name: How the models' names begin; None takes the artifact's model. Two sizes of a model need two names.
     """
 
     backend: Backend = "onnxruntime"
@@ -45,6 +49,8 @@ class TritonOptions:
     instances: int = 1
     device: Literal["gpu", "cpu"] = "gpu"
     topk: int = 10
+    max_texts: int | None = None
+    name: str | None = None
 
     def __post_init__(self) -> None:
         if self.backend not in _PLATFORMS or self.device not in {"gpu", "cpu"}:
@@ -53,10 +59,19 @@ class TritonOptions:
             )
         if (self.backend, self.device) == ("tensorrt", "cpu"):
             raise DataError("TensorRT runs on GPUs only; use backend='onnxruntime' for device='cpu'.")
-        if min(self.max_batch, self.instances, self.topk) < 1 or self.delay_us < 0:
-            raise ShapeError("max_batch, instances and topk must be 1 or more and delay_us 0 or more.")
+        if min(self.max_batch, self.instances, self.topk, self.max_texts or 1) < 1 or self.delay_us < 0:
+            raise ShapeError("max_batch, max_texts, instances and topk must be 1 or more and delay_us 0 or more.")
+        if self.name is not None and not _NAME.fullmatch(self.name):
+            raise DataError(f"name must be letters, digits, '.', '_' and '-', for it names folders; got {self.name!r}.")
         if bad := [batch for batch in self.preferred if not 1 <= batch <= self.max_batch]:
             raise ShapeError(f"preferred batches must be 1 to max_batch ({self.max_batch}); got {bad[0]}.")
+
+    def of_head(self, head: str) -> TritonOptions:
+        """Return the options of one model: with the batches that its engine holds."""
+        most = self.max_texts
+        if head != "text" or most is None or most >= self.max_batch:
+            return self
+        return replace(self, max_batch=most, preferred=tuple(batch for batch in self.preferred if batch <= most))
 
 
 def config_text(name: str, model: ir.Model, options: TritonOptions) -> str:

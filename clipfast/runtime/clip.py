@@ -20,7 +20,7 @@ from clipfast.runtime.images import load_pixels
 from clipfast.runtime.models import DEFAULT_MODEL, embedded_models, find_model
 from clipfast.runtime.opened import OpenedModel
 from clipfast.runtime.preprocess import load_kernel, preprocess
-from clipfast.runtime.provider_options import ProviderOptions, provider_options
+from clipfast.runtime.provider_options import ProviderOptions, provider_options, smallest_batch
 from clipfast.runtime.reading import ImageOptions, each_image
 from clipfast.runtime.session import available_cores, check_request, require_int8
 from clipfast.runtime.tokenizer import Tokenizer
@@ -64,6 +64,7 @@ class Clip:
         self.threads = threads
         self.artifact = artifact
         self._images = images
+        self._options = provider_options(provider)
         self._opened = OpenedModel(artifact, provider=provider, precision=precision, threads=threads)
 
     @classmethod
@@ -258,10 +259,11 @@ class Clip:
         self._opened.tokenizer()
 
     def _blank_inputs(self, graph: str) -> dict[str, NDArray[Any]]:
+        rows = smallest_batch(self._options, graph)
         blanks: dict[str, NDArray[Any]] = {
-            "pixels": np.zeros((1, *self.manifest.image.size_hw, 3), np.uint8),
+            "pixels": np.zeros((rows, *self.manifest.image.size_hw, 3), np.uint8),
             "alpha": np.asarray(0.5, np.float32),
-            "ids": np.zeros((1, 2), np.int64),
+            "ids": np.zeros((rows, 2), np.int64),
         }
         return {name: blanks[name] for name in self.manifest.graphs[graph].inputs}
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from clipfast.artifact import Artifact, GraphSpec, head_of
 from clipfast.errors import ArtifactError, ProviderError
-from clipfast.runtime.device_session import explained
+from clipfast.runtime.device_session import explained, first_line
 from clipfast.runtime.gpu import Gpu
 from clipfast.runtime.provider_options import CudaOptions, TensorRtOptions
 
@@ -154,7 +154,6 @@ def create_session(opening: Opening, path: Path, entries: dict[str, str], sessio
             enable_fallback=0,
         )
     except Exception as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ProviderError(explained(f"{opening.ort_provider}: {first}", opening.install)) from error
+        raise ProviderError(explained(f"{opening.ort_provider}: {first_line(error)}", opening.install)) from error
     require_on(inner, opening.ort_provider, opening.install)
     return inner

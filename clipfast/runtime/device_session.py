@@ -6,7 +6,7 @@ Nothing here was run on a GPU yet; the tests run it on the CPU's own buffers.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from clipfast.errors import ClipfastError, ProviderError, ShapeError
 from clipfast.runtime.provider_options import CudaOptions, TensorRtOptions
 
-__all__ = ["DeviceSession", "FixedBuffers", "explained", "fit_feeds"]
+__all__ = ["DeviceSession", "FixedBuffers", "ResidentSession", "explained", "first_line", "fit_feeds"]
 
+_BUILD_FAILED = ("failed to create engine", "failed to build engine", "failed to create context")
 _OUT_OF_MEMORY = ("out of memory", "failed to allocate", "cuda failure 2", "available memory")
 _TYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
@@ -91,7 +92,7 @@ class DeviceSession:
         except ClipfastError:
             raise
         except Exception as error:  # ONNX Runtime's own classes have no root of their own
-            raise ProviderError(explained(str(error).splitlines()[0])) from error
+            raise ProviderError(explained(first_line(error))) from error
 
 
 class FixedBuffers:
@@ -136,9 +137,63 @@ class FixedBuffers:
             return {name: np.array(value.numpy()[:rows]) for name, value in self._outputs.items()}
 
 
+class ResidentSession:
+    """A graph of which some inputs were copied to the device once and stay there; safe from many threads.
+
+    Args:
+        ort: The onnxruntime module.
+        inner: Its session.
+        outputs: Names of the outputs, which come back to the CPU.
+        resident: Inputs that stay; a call may still give another value of one.
+        device: ONNX Runtime's name of the device, and which of them.
+    """
+
+    def __init__(
+        self,
+        ort: Any,
+        inner: Any,
+        outputs: Sequence[str],
+        resident: Mapping[str, NDArray[Any]],
+        device: tuple[str, int],
+    ) -> None:
+        self._inner, self._outputs = inner, tuple(outputs)
+        try:
+            self._resident = {
+                name: ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value), *device)
+                for name, value in resident.items()
+            }
+        except Exception as error:  # ONNX Runtime's own classes have no root of their own
+            raise ProviderError(explained(first_line(error))) from error
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return every output by name.
+
+        Raises:
+            ProviderError: The device has too little memory, or fails.
+        """
+        try:
+            binding = self._inner.io_binding()
+            for name, value in feeds.items():
+                binding.bind_cpu_input(name, np.ascontiguousarray(value))
+            for name, held in self._resident.items():
+                if name not in feeds:
+                    binding.bind_ortvalue_input(name, held)
+            for name in self._outputs:
+                binding.bind_output(name)
+            self._inner.run_with_iobinding(binding)
+            return dict(zip(self._outputs, binding.copy_outputs_to_cpu(), strict=True))
+        except Exception as error:
+            raise ProviderError(explained(first_line(error))) from error
+
+
 def _buffer(ort: Any, one: Any, batch: int, device: tuple[str, int]) -> Any:
     shape = [d if isinstance(d, int) else batch for d in one.shape]
     return ort.OrtValue.ortvalue_from_shape_and_type(shape, _TYPES[one.type], *device)
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what ONNX Runtime said, or the error's name where it said nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def explained(reason: str, install: str = "") -> str:
@@ -152,5 +207,10 @@ def explained(reason: str, install: str = "") -> str:
         return (
             f"The GPU has too little free memory ({reason}). Use smaller batches (ImageOptions(batch_size=...), a "
             "smaller profile), raise gpu_mem_limit, or free the GPU: nvidia-smi shows who uses it."
+        )
+    if any(sign in reason.lower() for sign in _BUILD_FAILED):
+        return (
+            f"TensorRT could not build or start the engine ({reason}). Most often memory is short: free the GPU "
+            "(nvidia-smi), take a smaller profile, or allow more with TensorRtOptions(max_workspace_size=...)."
         )
     return f"The GPU provider cannot run this here: {reason}." + (f" Install it: {install}." if install else "")

@@ -28,7 +28,7 @@ from clipfast.artifact import FileSpec, Precision, Sha256
 from clipfast.errors import ArtifactError, ProviderError
 from clipfast.storage import atomic_write, sha256_file
 
-__all__ = ["CONTEXT_MODEL", "EngineCache", "Ingredients"]
+__all__ = ["CONTEXT_MODEL", "EngineCache", "Ingredients", "recorded_ingredients"]
 
 log = logging.getLogger(__name__)
 
@@ -123,14 +123,7 @@ class EngineCache:
         Raises:
             ProviderError: The folder cannot be written, or `make` left no context model.
         """
-        try:
-            self.timing.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=self.folder))
-        except OSError as error:
-            raise ProviderError(
-                f"The engine folder {self.folder} cannot be written ({error.strerror}). Name one that can: "
-                "TensorRtOptions(engines=Path(...)), --engine-dir, or CLIPFAST_CACHE."
-            ) from error
+        temporary = self._hidden(self.timing)
         try:
             make(temporary)
             if not (temporary / CONTEXT_MODEL).is_file():
@@ -143,6 +136,14 @@ class EngineCache:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
+    def require_writable(self) -> None:
+        """Refuse a folder that cannot be written, before work that takes minutes.
+
+        Raises:
+            ProviderError: Names the folder and how to name another.
+        """
+        self._hidden(self.folder).rmdir()
+
     def nearest(self, ingredients: Ingredients) -> Ingredients | None:
         """Return the complete engine of the same head that differs least, for error messages; None without one."""
         found = []
@@ -151,6 +152,17 @@ class EngineCache:
             if record is not None and record.ingredients.head == ingredients.head:
                 found.append(record.ingredients)
         return min(found, key=lambda other: len(ingredients.differences(other)), default=None)
+
+    def _hidden(self, made: Path) -> Path:
+        """Make a folder of the cache, and a hidden one in the cache; return that."""
+        try:
+            made.mkdir(parents=True, exist_ok=True)
+            return Path(tempfile.mkdtemp(prefix=".building-", dir=self.folder))
+        except OSError as error:
+            raise ProviderError(
+                f"The engine folder {self.folder} cannot be written ({error.strerror}). Name one that can: "
+                "TensorRtOptions(engines=Path(...)), --engine-dir, or CLIPFAST_CACHE."
+            ) from error
 
     def _put_in_place(self, temporary: Path, ingredients: Ingredients) -> Path:
         folder = self.folder / ingredients.key()
@@ -161,6 +173,12 @@ class EngineCache:
             if self.find(ingredients) is None:  # not a quicker twin but something damaged, which is gone now
                 temporary.rename(folder)
         return folder / CONTEXT_MODEL
+
+
+def recorded_ingredients(folder: Path) -> Ingredients | None:
+    """Return what the engine in a folder was built from, or None without a readable record."""
+    record = _read_record(folder / _RECORD)
+    return None if record is None else record.ingredients
 
 
 def _write_record(folder: Path, ingredients: Ingredients) -> None:

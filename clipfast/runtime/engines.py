@@ -14,9 +14,12 @@ from clipfast.runtime.gpu import Gpu, describe_gpu, tensorrt_version
 from clipfast.runtime.provider_options import TensorRtOptions
 from clipfast.storage import cache_dir
 
-__all__ = ["engine_ingredients", "find_engine", "open_engine", "profile_shapes"]
+__all__ = ["engine_cache", "engine_ingredients", "find_engine", "open_engine", "profile_shapes"]
 
 log = logging.getLogger(__name__)
+
+# What an engine with engine_hw_compatible is recorded for: any GPU of compute capability 8.0 or later runs it.
+_AMPERE, _EVERY_AMPERE, _FROM_AMPERE = 8, "Ampere or later", "8.0+"
 
 
 def open_engine(artifact: Artifact, head: str, options: TensorRtOptions, spec: GraphSpec, opening: Opening) -> Any:
@@ -29,7 +32,7 @@ def open_engine(artifact: Artifact, head: str, options: TensorRtOptions, spec: G
         ArtifactError: A file of the graph was changed.
         ProviderError: The engine cannot be built or opened, or is missing and may not be built.
     """
-    cache, gpu = _cache(options), describe_gpu(options.device_id)
+    cache, gpu = engine_cache(options), describe_gpu(options.device_id)
     (graph, *_) = artifact.verified(spec.files)
     ingredients = engine_ingredients(artifact, head, options, spec, opening.ort.__version__, gpu=gpu)
     context = cache.find(ingredients)
@@ -59,10 +62,11 @@ def find_engine(
     """
     spec = require_device_graph(artifact, head, options, precision)
     gpu = describe_gpu(options.device_id)
-    return _cache(options).find(engine_ingredients(artifact, head, options, spec, ort_version, gpu=gpu))
+    return engine_cache(options).find(engine_ingredients(artifact, head, options, spec, ort_version, gpu=gpu))
 
 
-def _cache(options: TensorRtOptions) -> EngineCache:
+def engine_cache(options: TensorRtOptions) -> EngineCache:
+    """Return the folder of engines that options name."""
     return EngineCache(options.engines or cache_dir() / "engines")
 
 
@@ -71,6 +75,7 @@ def engine_ingredients(
 ) -> Ingredients:
     """Return everything that an engine of this graph, on this GPU, with these options depends on."""
     manifest = artifact.manifest
+    portable = options.engine_hw_compatible and int(gpu.capability.split(".")[0]) >= _AMPERE
     return Ingredients(
         head=head,
         files=tuple(manifest.files[name].sha256 for name in spec.files),
@@ -80,8 +85,8 @@ def engine_ingredients(
         onnxruntime=ort_version,
         tensorrt=tensorrt_version(),
         driver=gpu.driver,
-        gpu=gpu.name,
-        capability=gpu.capability,
+        gpu=_EVERY_AMPERE if portable else gpu.name,
+        capability=_FROM_AMPERE if portable else gpu.capability,
     )
 
 

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.errors import ShapeError
-from clipfast.runtime.session import Session, available_cores, open_packaged
+from clipfast.runtime.provider_options import CpuOptions, OpenVinoOptions, ProviderOptions, provider_options
+from clipfast.runtime.session import Session, available_cores, open_packaged, open_resident
 from clipfast.types import Floats, Ints
 
 if TYPE_CHECKING:
@@ -62,12 +63,25 @@ class NearestRows:
         threads: Of one search; None takes the cores that this process may use.
         screening: Screen by bfloat16 products where the CPU has them (`screened` says so): from the first search on
             their words take half the memory of the rows.
+        provider: "cpu", or "cuda" or `CudaOptions`: the rows are then copied to the GPU once, searched there by the
+            product, and of equally near ones any may be taken. Not yet run on a GPU.
+
+    Raises:
+        ProviderError: The provider cannot run here, or its memory is too small.
+        ShapeError: Wrong shape or dtype, or values that are not finite.
 
     >>> NearestRows(np.eye(3, dtype=np.float32)).search(np.float32([[0, 2, 1]])).places.tolist()
     [1]
     """
 
-    def __init__(self, rows: Floats, *, threads: int | None = None, screening: bool = True) -> None:
+    def __init__(
+        self,
+        rows: Floats,
+        *,
+        threads: int | None = None,
+        screening: bool = True,
+        provider: str | ProviderOptions = "cpu",
+    ) -> None:
         self.rows = _checked(rows, "rows", None)
         self._threads = available_cores() if threads is None else threads
         squares = np.einsum("mc,mc->m", self.rows, self.rows)
@@ -77,6 +91,12 @@ class NearestRows:
         self.screened = False
         self._packed: PackedRows | None = None
         self._packing = threading.Lock()
+        self._device: Session | None = None
+        chosen = provider_options(provider)
+        if not isinstance(chosen, CpuOptions | OpenVinoOptions):
+            resident: dict[str, NDArray[Any]] = {"rows": self.rows, "offsets": self._offsets}
+            self._device = open_resident(_GRAPH, ["places"], resident, threads=self._threads, provider=chosen)
+            return
         if screening:
             from clipfast.kernels.packed_rows import available
 
@@ -99,6 +119,8 @@ class NearestRows:
             if barred.shape != offsets.shape or barred.dtype != np.bool_ or barred.all():
                 raise ShapeError(f"barred must be {offsets.shape} booleans, one of them False; got {barred.shape}.")
             offsets = np.where(barred, np.float32(-np.inf), offsets)
+        if self._device is not None:
+            return self._search_there(self._device, wanted, {} if barred is None else {"offsets": offsets})
         if self.screened:
             nearest = self._pack().nearest(wanted, barred).places
             return Nearest(nearest, _apart(wanted, rows, nearest))
@@ -125,6 +147,14 @@ class NearestRows:
 
                 self._packed = PackedRows(self.rows, threads=self._threads)
             return self._packed
+
+    def _search_there(self, device: Session, queries: Floats, barred: dict[str, NDArray[Any]]) -> Nearest:
+        """Search on the device that holds the rows; a bar travels with each call, the rows do not."""
+        places = np.empty(len(queries), np.int64)
+        step = max(1, _PRODUCTS // len(self.rows))
+        for start in range(0, len(queries), step):
+            places[start : start + step] = device.run({"queries": queries[start : start + step], **barred})["places"]
+        return Nearest(places, _apart(queries, self.rows, places))
 
 
 def _apart(queries: Floats, rows: Floats, places: Ints) -> Floats:

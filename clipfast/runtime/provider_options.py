@@ -24,6 +24,7 @@ __all__ = [
     "ShapeProfile",
     "TensorRtOptions",
     "provider_options",
+    "smallest_batch",
 ]
 
 
@@ -234,7 +235,8 @@ class TensorRtOptions:
 
         Args:
             shapes: Smallest, usual and largest of all inputs.
-            precision: "fp32" or "fp16". TensorRT 10 wants a flag before it obeys fp16 types; 11 has none.
+            precision: "fp32" or "fp16". ONNX Runtime makes TensorRT 10's networks weakly typed, which want a flag
+                before they take fp16 types, and then allow fp16 where fp32 is typed as well. TensorRT 11 has none.
             context: The context model to write; the engine is written beside it.
             timing: Folder of timing caches, which make the next build quicker.
         """
@@ -274,6 +276,17 @@ def provider_options(provider: str | ProviderOptions) -> ProviderOptions:
     if provider not in _BY_NAME:
         raise ProviderError(f"provider must be one of {', '.join(_BY_NAME)}; got {provider!r}.")
     return _BY_NAME[provider]()
+
+
+def smallest_batch(options: ProviderOptions, head: str) -> int:
+    """Return the smallest batch that a graph runs: 1, but where the profile of its engine begins later.
+
+    >>> smallest_batch(TensorRtOptions(profile=ShapeProfile(4, 8, 32)), "embed")
+    4
+    """
+    if isinstance(options, TensorRtOptions) and options.fixed_batch is None:
+        return options.profile_of(head).smallest
+    return 1  # fixed buffers are filled up
 
 
 def _entries(options: CudaOptions | TensorRtOptions, *, prefix: str, without: tuple[str, ...]) -> dict[str, str]:

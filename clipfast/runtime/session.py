@@ -26,7 +26,7 @@ from clipfast.runtime.device import (
     require_device_graph,
     require_memory,
 )
-from clipfast.runtime.device_session import DeviceSession
+from clipfast.runtime.device_session import DeviceSession, ResidentSession
 from clipfast.runtime.engines import open_engine
 from clipfast.runtime.gpu import describe_gpu
 from clipfast.runtime.provider_options import (
@@ -45,8 +45,10 @@ __all__ = [
     "Session",
     "available_cores",
     "installed_wheels",
+    "load_gpu_libraries",
     "offered_providers",
     "open_packaged",
+    "open_resident",
     "open_session",
     "require_int8",
     "stored_precision",
@@ -82,12 +84,12 @@ class OrtSession:
     """One graph on ONNX Runtime."""
 
     def __init__(self, inner: Any, outputs: Sequence[str]) -> None:
-        self._inner = inner
+        self.inner = inner
         self._outputs = list(outputs)
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return every output by name."""
-        return dict(zip(self._outputs, self._inner.run(self._outputs, dict(feeds)), strict=True))
+        return dict(zip(self._outputs, self.inner.run(self._outputs, dict(feeds)), strict=True))
 
 
 def available_cores() -> int:
@@ -119,6 +121,15 @@ def offered_providers() -> tuple[str, ...]:
     """
     built = _require_onnxruntime().get_available_providers()
     return tuple(name for name, (ort_name, _) in PROVIDERS.items() if ort_name in built)
+
+
+def load_gpu_libraries() -> None:
+    """Load CUDA, cuDNN and TensorRT from their wheels where they are installed so, as opening a graph does.
+
+    Raises:
+        MissingExtraError: No onnxruntime is installed.
+    """
+    preload(_require_onnxruntime())
 
 
 def open_session(
@@ -229,6 +240,40 @@ def open_packaged(
         describe_gpu(chosen.device_id)
         return OrtSession(open_file(path, chosen, _opening(ort, ort_provider, chosen.name, threads)), outputs)
     return OrtSession(_open_on_cpu(ort, path, ort_provider, threads), outputs)
+
+
+def open_resident(
+    path: Path,
+    outputs: Sequence[str],
+    resident: Mapping[str, NDArray[Any]],
+    *,
+    threads: int,
+    provider: str | ProviderOptions,
+) -> Session:
+    """Open a packaged graph, as `open_packaged`, with inputs that are copied to its device once and stay there.
+
+    Args:
+        path: The ONNX file.
+        outputs: Names of its outputs.
+        resident: Inputs by name. A call may give another value of one, for that call.
+        threads: Of one run, at least 1.
+        provider: "cpu", "cuda" or `CudaOptions` without a fixed batch.
+
+    Raises:
+        ArtifactError: ONNX Runtime cannot open the file.
+        MissingExtraError: No onnxruntime is installed.
+        ProviderError: Fewer than one thread, a provider that cannot run here, or too little memory there.
+    """
+    chosen = provider_options(provider)
+    if isinstance(chosen, CudaOptions) and chosen.fixed_batch is not None:
+        raise ProviderError(
+            f"{path.name} takes any number of rows; got CudaOptions(fixed_batch={chosen.fixed_batch}). Leave it out."
+        )
+    opened = open_packaged(path, outputs, threads=threads, provider=chosen)
+    if not isinstance(opened, OrtSession):
+        raise ProviderError(f"{path.name} runs on cpu or cuda; got {chosen.name}.")
+    device = ("cuda", chosen.device_id) if isinstance(chosen, CudaOptions) else ("cpu", 0)
+    return ResidentSession(_require_onnxruntime(), opened.inner, outputs, resident, device)
 
 
 def _open_on_cpu(ort: Any, path: Path, ort_provider: str, threads: int) -> Any:
