@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +10,12 @@ import numpy as np
 from clipfast.anomaly.branches import BranchMaps
 from clipfast.anomaly.calibration import Holdout
 from clipfast.anomaly.fitting import ONE_REFERENCE, Fitted
+from clipfast.anomaly.leaveout import LeaveOut
+from clipfast.anomaly.memory import MemoryBank
 from clipfast.anomaly.pictures import Viewer
-from clipfast.anomaly.support import bank_features, held_out, read_support
+from clipfast.anomaly.support import SupportEncoder, bank_features, hold_out, read_support
 from clipfast.errors import DataError
-from clipfast.types import Images, JointFeatures, PatchEncoder
+from clipfast.types import Images, PatchEncoder
 
 __all__ = ["REMOVED", "added", "removed"]
 
@@ -25,11 +28,17 @@ def added(clip: PatchEncoder, fitted: Fitted, images: Images) -> Fitted:
     options = fitted.options
     viewer = Viewer(clip, whole_image=options.whole_image)
     support = read_support(viewer, images)
-    features, owners = bank_features(clip, viewer, support, options, text=fitted.prompts is not None)
-    patches = features.patches if isinstance(features, JointFeatures) else features
-    bank = fitted.bank.added(patches, support.references, owners)
     first = len(fitted.bank.references)
-    new = held_out(clip, viewer, support, bank, fitted.prompts, range(first, first + len(support.pictures)))
+    encoder = SupportEncoder(clip, viewer, fitted.prompts is not None, options.progress)
+    encoder.expect(support, options.memory, first, damage=False)
+    given = bank_features(encoder, support, options.memory)
+
+    def grown(gone: Collection[int]) -> MemoryBank:
+        patches, references, owners = given.without(gone)
+        return fitted.bank.added(patches, references, owners) if references else fitted.bank
+
+    bank = grown(())
+    new = hold_out(encoder, support, LeaveOut(bank, grown, first), fitted.prompts, None).intact
     old = fitted.holdout
     holdout = Holdout(
         BranchMaps.joined([old.maps, new.maps]),

@@ -5,15 +5,18 @@ ceil((n + 1) (1 - fpr))-th smallest of n held-out scores is exceeded by an intac
 fpr, on average over supports (conformal prediction; scores that leave one of n references out are too high beside those
 that know all n, which is the safe side). That needs n >= 1 / fpr - 1 references: 99 for 1 %. It is the method
 "conformal". The argument holds for scores that can only fall when a reference is added and that know of the one left
-out nothing else: distances to plain rows, and texts that were not chosen by the support. Where more of the support goes
-into a score (`why_not_guaranteed`), the place is the same, and `Decision.caveat` says what stands against it.
+out nothing else: distances to plain rows, and texts that were not chosen by the support. Of a coreset and of centred or
+standardised rows the held-out scores are those of memories built without the reference (`LeaveOut`), but with one
+more reference a score may rise. There, and where more of the support goes into a score (`why_not_guaranteed`), the
+place is the same, and `Decision.caveat` says what stands against it.
 
 With fewer, no distribution-free statement about fpr is possible: the largest of n scores is exceeded with probability
 1 / (n + 1), 20 % for 4 references, whatever is done. Method "extrapolated" then assumes a shape: an image's score is
-the largest of many patch scores, so a Gumbel distribution is fitted to the held-out scores of references and of their
-views by the method of moments, its quantile at 1 - fpr is widened by sqrt(1 + 1 / n), and the largest held-out score is
-the least that is taken. Views are not independent images, and with one reference they are all there is: then nothing is
-known about how intact pieces differ from each other, and the threshold is a starting point.
+the largest of many patch scores (a mean of them has a shorter tail: there it errs towards fewer alarms), so a Gumbel
+distribution is fitted to the held-out scores of references and of their views by the method of moments, its quantile at
+1 - fpr is widened by sqrt(1 + 1 / n), and the largest held-out score is the least that is taken. Views are not
+independent images, and with one reference they are all there is: then nothing is known about how intact pieces differ
+from each other, and the threshold is a starting point.
 """
 
 from __future__ import annotations

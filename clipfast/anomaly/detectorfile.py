@@ -23,7 +23,7 @@ from clipfast.anomaly.options import AnomalyOptions, Kind, MemoryOptions, Poolin
 from clipfast.anomaly.rows import Preparation
 from clipfast.anomaly.semantic import TextPrompts
 from clipfast.artifact import require_fingerprint
-from clipfast.errors import ArtifactError, DataError, ShapeError
+from clipfast.errors import ArtifactError, DataError, FingerprintError, ShapeError
 from clipfast.storage import load_sealed_npz, require_format, save_sealed_npz
 from clipfast.types import PatchEncoder
 
@@ -129,7 +129,7 @@ def read_detector(path: Path) -> tuple[Fitted, Decision | None]:
 
 
 def require_model(fitted: Fitted, clip: PatchEncoder, *, what: str, accept_precision: bool) -> None:
-    """Refuse another model's features.
+    """Refuse another model's features: by fingerprint, or of encoders that have none by name.
 
     Raises:
         ArtifactError: The model runs in another precision.
@@ -137,6 +137,11 @@ def require_model(fitted: Fitted, clip: PatchEncoder, *, what: str, accept_preci
     """
     mine = ModelIdentity.of(clip, fitted.bank.blocks, text=fitted.prompts is not None)
     theirs = fitted.identity
+    if not theirs.fingerprints and not mine.fingerprints and theirs.name != mine.name:
+        raise FingerprintError(
+            f"{what} was made by the encoder {theirs.name}; this one is {mine.name}, and neither has a fingerprint() "
+            "that would tell whether they are the same. Use that encoder, or fit again."
+        )
     for output in sorted(theirs.fingerprints.keys() | mine.fingerprints.keys()):
         require_fingerprint(theirs.fingerprints.get(output, "none"), mine.fingerprints.get(output, "none"), what=what)
     if mine.precision != theirs.precision and not accept_precision:

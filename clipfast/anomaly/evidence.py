@@ -10,7 +10,11 @@ from clipfast.anomaly.branches import BranchMaps
 from clipfast.anomaly.calibration import Calibration, TextEvidence
 from clipfast.metrics.delong import delong_covariance
 
-__all__ = ["SHARES", "weigh_text"]
+__all__ = ["NOT_TESTABLE", "SHARES", "weigh_text"]
+
+NOT_TESTABLE = (
+    'text branch left out: the damage that tests it is local, and image_score="mean" asks for changes everywhere'
+)
 
 SHARES = (0.25, 0.5, 0.75)
 """Shares of the text branch that are tried."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from clipfast.anomaly.calibration import MOST_PIXELS, Calibration, Holdout, TextEvidence, fit_calibration
 from clipfast.anomaly.encoding import ModelIdentity, joint_encoder
-from clipfast.anomaly.evidence import weigh_text
+from clipfast.anomaly.evidence import NOT_TESTABLE, weigh_text
 from clipfast.anomaly.kinds import estimate_kind
+from clipfast.anomaly.leaveout import LeaveOut
 from clipfast.anomaly.memory import MemoryBank
 from clipfast.anomaly.modes import MODES
 from clipfast.anomaly.options import AnomalyOptions, Kind
 from clipfast.anomaly.pictures import Viewer
 from clipfast.anomaly.prompting import build_prompts
 from clipfast.anomaly.semantic import TextPrompts
-from clipfast.anomaly.support import damaged_copies, held_out, read_support, remember
+from clipfast.anomaly.support import SupportEncoder, bank_features, hold_out, read_support
 from clipfast.errors import DataError
 from clipfast.types import Images, JointFeatures, PatchEncoder
 
@@ -99,27 +101,41 @@ def fit_detector(clip: PatchEncoder, images: Images, class_name: str, modes: Mod
         notes.append(f"{type(clip).__name__} has no text tower: the memory works alone")
     viewer = Viewer(clip, whole_image=options.whole_image)
     support = read_support(viewer, images)
-    bank, features = remember(clip, viewer, support, options, text=modes.text)
-    patches = features.patches if isinstance(features, JointFeatures) else features
+    asked = modes.text and (modes.image == "auto" or "earned" in (modes.image, modes.pixel))
+    # The mean is poor at local damage by choice: beside it any text would seem to help.
+    testable = asked and options.memory.image_score != "mean"
+    encoder = SupportEncoder(clip, viewer, modes.text, options.progress)
+    encoder.expect(support, options.memory, 0, damage=testable)
+    given = bank_features(encoder, support, options.memory)
+
+    def built(gone: Collection[int]) -> MemoryBank:
+        patches, references, owners = given.without(gone)
+        return MemoryBank.build(patches, references, options.memory, owners=owners, seed=options.seed)
+
+    bank = built(())
     prompts = None
     if modes.text:
-        tokens = features.vv if isinstance(features, JointFeatures) else None
+        tokens = given.features.vv if isinstance(given.features, JointFeatures) else None
         prompts = options.learned or build_prompts(joint_encoder(clip), class_name, options.prompts, tokens)
-    holdout = held_out(clip, viewer, support, bank, prompts, range(len(support.pictures)))
-    evidence = TextEvidence(0.0, "the text branch was not tested: no mode asks for it")
-    if modes.text and (modes.image == "auto" or "earned" in (modes.image, modes.pixel)):
-        calibration = fit_calibration(holdout.maps, options.calibration)
-        broken = damaged_copies(clip, viewer, support, (bank, prompts), options)
-        evidence = weigh_text(holdout.maps, broken, calibration)
+    held = hold_out(encoder, support, LeaveOut(bank, built), prompts, options.seed if testable else None)
+    evidence = TextEvidence(0.0, NOT_TESTABLE if asked else "the text branch was not tested: no mode asks for it")
+    if held.damaged is not None:
+        evidence = weigh_text(held.intact.maps, held.damaged, fit_calibration(held.intact.maps, options.calibration))
+    if asked:
         notes.append(evidence.note)
-    if len(support.pictures) == 1:
+    if len(support) == 1:
         notes.append(ONE_REFERENCE)
+    if held.together > 1:
+        notes.append(
+            f"held-out scores leave out {held.together} references at a time, because the memory is built again for "
+            "them: they are a little high, and thresholds with them"
+        )
     return Fitted(
         bank,
         prompts,
-        holdout,
+        held.intact,
         evidence,
-        options.kind or estimate_kind(patches),
+        options.kind or estimate_kind(given.patches),
         modes,
         class_name,
         ModelIdentity.of(clip, bank.blocks, text=modes.text),

@@ -23,9 +23,9 @@ def why_not_guaranteed(fitted: Fitted) -> str | None:
         if REMOVED in fitted.notes:
             return "a reference was removed, which held-out scores of the others still know"
         if memory.coreset < 1:
-            return "the coreset was chosen with the images that are held out"
+            return "a coreset of more references keeps other rows, so scores may rise with more of them"
         if memory.rows in ("centred", "standardised"):
-            return f"the {memory.rows} rows are prepared with the images that are held out"
+            return f"the {memory.rows} rows are prepared by all references, so scores may rise with more of them"
         if memory.image_score in ("reweighted", "contrast"):
             return f"the image score {memory.image_score!r} may rise with more references"
     if mode not in ("memory", "memory_only") and fitted.options.learned is None and fitted.options.prompts.guided:

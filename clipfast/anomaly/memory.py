@@ -21,10 +21,23 @@ __all__ = ["BlockMemory", "MemoryBank", "Reference"]
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One reference image: its name, the SHA-256 of its file (or of its pixels, where there is no file)."""
+    """One reference image.
+
+    Attributes:
+        name: For people.
+        sha256: Of its file, or of its pixels where there is no file.
+        pixels: SHA-256 of its pixels (`pixel_digest`), which another file of the same picture has, too; "" where they
+            were not decoded.
+    """
 
     name: str
     sha256: str
+    pixels: str = ""
+
+    @property
+    def prints(self) -> set[str]:
+        """What tells that another image is the same one."""
+        return {self.sha256, self.pixels} - {""}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -261,9 +274,9 @@ def _owners(owners: Ints | None, features: Mapping[int, Floats], references: Seq
 def _require_different(references: Sequence[Reference]) -> None:
     first: dict[str, str] = {}
     for reference in references:
-        if reference.sha256 in first:
+        if same := reference.prints & first.keys():
             raise DataError(
-                f"{reference.name} and {first[reference.sha256]} are one image: leaving one out would leave it in. "
+                f"{reference.name} and {first[same.pop()]} are one image: leaving one out would leave it in. "
                 "Pass each reference once."
             )
-        first[reference.sha256] = reference.name
+        first |= dict.fromkeys(reference.prints, reference.name)

@@ -41,7 +41,7 @@ _MOST_CHANNELS = 4096
 
 Metric = Literal["cosine", "euclidean"]
 RowKind = Literal["unit", "centred", "standardised", "raw"]
-ImageScore = Literal["max", "top", "reweighted", "contrast"]
+ImageScore = Literal["max", "top", "reweighted", "mean", "contrast"]
 BankViews = Literal["none", "rotations", "dihedral"]
 Search = Literal["auto", "product", "faiss"]
 Pooling = Literal["mean", "best"]
@@ -92,9 +92,11 @@ class MemoryOptions:
             subtracts the support's mean, "standardised" also divides each channel by its deviation on the support:
             both take away what all patches share, such as a ViT's few huge channels. "raw" leaves lengths as they are.
         image_score: Of the patch distances: "max" (PatchCore's code, PromptAD), "top" is the mean of the highest 1 %,
-            one at least (AnomalyDINO), "reweighted" is PatchCore's equation 7 as anomalib computes it, "contrast" the
-            highest less the image's own median: what another distance of the camera or another light changes
-            everywhere is taken away, and so is a fault that fills half of the image.
+            one at least (AnomalyDINO), "reweighted" is PatchCore's equation 7 as anomalib computes it; these look for
+            a fault somewhere. "mean" is the mean of all patches: a change everywhere, such as another weave, density
+            or light, which no single patch shows; a small fault drowns in it. "contrast" is the opposite, the highest
+            less the image's own median: what another distance of the camera or another light changes everywhere is
+            taken away, and so is a fault that fills half of the image.
         neighbours: Rows around the nearest one that "reweighted" compares with.
         coreset: Share of the rows to keep, chosen by greedy k-centre; 1 keeps all.
         projection: Channels of a seeded random projection in which the coreset is chosen; "auto" is the

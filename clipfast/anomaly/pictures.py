@@ -26,7 +26,7 @@ from clipfast.types import Images, ImageSource, Pixels
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["BANK_VIEWS", "HELD_OUT_VIEWS", "Picture", "View", "Viewer", "identity", "read_picture"]
+__all__ = ["BANK_VIEWS", "HELD_OUT_VIEWS", "Picture", "View", "Viewer", "pixel_digest", "read_picture"]
 
 _MOST_BYTES = 512 << 20
 _AHEAD, _DECODERS = 16, 4
@@ -163,15 +163,14 @@ def read_picture(source: ImageSource, number: int = 0, exif: Literal["apply", "i
     """
     data = _bytes_of(source)
     if data is None:
-        return Picture(f"image {number + 1}", _pixel_hash(load_image(source, exif=exif)), source, exif)
+        return Picture(f"image {number + 1}", pixel_digest(load_image(source, exif=exif)), source, exif)
     kept = source if isinstance(source, str | PathLike) else data
     return Picture(_name(source, number), hashlib.sha256(data).hexdigest(), kept, exif)
 
 
-def identity(source: ImageSource) -> tuple[str, str]:
-    """Return an image's name and SHA-256, without decoding it where it is a file."""
-    picture = read_picture(source)
-    return picture.name, picture.sha256
+def pixel_digest(image: Image.Image) -> str:
+    """Return the SHA-256 of an image's size and RGB pixels: the same whatever lossless file it was kept in."""
+    return hashlib.sha256(f"{image.size} ".encode() + image.convert("RGB").tobytes()).hexdigest()
 
 
 class _Named(io.BytesIO):
@@ -201,7 +200,3 @@ def _bytes_of(source: ImageSource) -> bytes | None:
             raise ImageError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
     read = getattr(source, "read", None)
     return cast("bytes", read(_MOST_BYTES)) if callable(read) else None
-
-
-def _pixel_hash(image: Image.Image) -> str:
-    return hashlib.sha256(f"{image.mode} {image.size} ".encode() + image.tobytes()).hexdigest()

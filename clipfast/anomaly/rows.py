@@ -152,6 +152,11 @@ def _reweighted(patches: Floats, found: Mapping[int, BlockDistances], options: M
     return scores
 
 
+def _mean(patches: Floats, found: Mapping[int, BlockDistances], options: MemoryOptions) -> Floats:  # noqa: ARG001  (one signature)
+    everywhere: Floats = patches.mean(axis=1, dtype=np.float64).astype(np.float32)
+    return everywhere
+
+
 def _contrast(patches: Floats, found: Mapping[int, BlockDistances], options: MemoryOptions) -> Floats:  # noqa: ARG001  (one signature)
     above: Floats = patches.max(axis=1) - np.median(patches, axis=1)
     return above
@@ -162,5 +167,6 @@ IMAGE_SCORES: dict[str, Callable[[Floats, Mapping[int, BlockDistances], MemoryOp
     "max": _max,
     "top": _top,
     "reweighted": _reweighted,
+    "mean": _mean,
     "contrast": _contrast,
 }

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipfast.anomaly.memory import Reference
-from clipfast.anomaly.pictures import identity
+from clipfast.anomaly.pictures import pixel_digest, read_picture
 from clipfast.datasets.folders import list_images
 from clipfast.errors import DataError, ShapeError
 from clipfast.types import ImageSource
 
-__all__ = ["ShotManifest", "check_leak", "check_leak_of", "choose_shots", "list_normals"]
+__all__ = ["ShotManifest", "as_reference", "check_leak", "check_leak_of", "choose_shots", "list_normals"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,24 +81,36 @@ def list_normals(folder: Path) -> list[Path]:
 def check_leak(support: Sequence[Reference], scored: Iterable[ImageSource]) -> None:
     """Refuse an evaluation in which an image of the support is scored, too: it would be recognised, not judged.
 
-    Files are compared by their bytes, arrays and PIL images by their pixels.
+    Images are compared by the bytes of their files and by their decoded pixels, so that a picture in another lossless
+    file is found, too; a JPEG copy of it has other pixels, and is not.
 
     Raises:
         DataError: Some images are in both; the message names them.
+        ImageError: An image cannot be read.
     """
-    check_leak_of(support, map(identity, scored))
+    check_leak_of(support, map(as_reference, scored))
 
 
-def check_leak_of(support: Sequence[Reference], scored: Iterable[tuple[str, str]]) -> None:
-    """Do the same where names and SHA-256 of the scored images are known already."""
-    known = {reference.sha256: reference.name for reference in support}
-    found = [(name, known[sha256]) for name, sha256 in scored if sha256 in known]
+def check_leak_of(support: Sequence[Reference], scored: Iterable[Reference]) -> None:
+    """Do the same where the checksums of the scored images are known already."""
+    known = {each: reference.name for reference in support for each in reference.prints}
+    found = [(one.name, known[same.pop()]) for one in scored if (same := one.prints & known.keys())]
     if found:
         shown = "; ".join(f"{name} is the reference {reference}" for name, reference in found[:3])
         raise DataError(
             f"{len(found)} of the scored images are in the support ({shown}). Take them out of one of the two: "
             "scores of images that the detector remembers say nothing."
         )
+
+
+def as_reference(source: ImageSource) -> Reference:
+    """Return an image's name and both its checksums.
+
+    Raises:
+        ImageError: It cannot be read.
+    """
+    picture = read_picture(source)
+    return Reference(picture.name, picture.sha256, pixel_digest(picture.load()))
 
 
 def _key(path: Path, root: Path | None) -> str:

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from clipfast.cli.anomaly_grid import grid, inspect, recompute
+from clipfast.cli.anomaly_grid import ImageScoreOption, grid, inspect, recompute
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
 from clipfast.errors import DataError, ImageError
@@ -55,6 +55,7 @@ def fit(
     image_mode: ImageModeOption = "auto",
     pixel_mode: PixelModeOption = "auto",
     coreset: Annotated[float, typer.Option("--coreset", help="Share of the patches to keep, by k-centre.")] = 1.0,
+    image_score: ImageScoreOption = "max",
     fpr: Annotated[float, typer.Option("--fpr", help="Rate of false alarms that the threshold aims at.")] = 0.01,
     clip_options: ClipOptions,
     json: JsonOption = False,
@@ -66,7 +67,8 @@ def fit(
     chosen = choose_shots(listed, len(listed) if shots is None else shots, seed=seed, root=folder)
     name = class_name or _class_of(folder)
     with clip_options.load() as clip, progress_bar("Encoding") as progress:
-        options = AnomalyOptions(memory=MemoryOptions(coreset=coreset), seed=seed, shots_seed=seed, progress=progress)
+        memory = MemoryOptions(coreset=coreset, image_score=image_score)  # type: ignore[arg-type]  # checked above
+        options = AnomalyOptions(memory=memory, seed=seed, shots_seed=seed, progress=progress)
         detector = AnomalyDetector.fit(
             clip, chosen, class_name=name, image_mode=image_mode, pixel_mode=pixel_mode, options=options
         )
@@ -81,7 +83,7 @@ def fit(
     out.print(f"Fitted on {len(chosen)} of {len(listed)} intact images of {name!r}")
     for shot in detector.manifest.shots:
         out.print(f"  {shot.name}")
-    out.print(f"   Modes: image {detector.modes.image}, pixel {detector.modes.pixel}")
+    out.print(f"   Modes: image {detector.modes.image}, pixel {detector.modes.pixel}; image score {image_score}")
     out.print(f"   NG above {summary['threshold']:.4g}: {summary['coverage']}")
     out.print(f"Saved detector -> {out_path} ({out_path.stat().st_size / 1024:.1f} KB)")
 
@@ -162,6 +164,7 @@ def _summary(detector: AnomalyDetector, path: Path) -> dict[str, Any]:
         "class_name": fitted.class_name,
         "image_mode": {"asked": fitted.modes.image, "taken": detector.modes.image},
         "pixel_mode": {"asked": fitted.modes.pixel, "taken": detector.modes.pixel},
+        "image_score": fitted.options.memory.image_score,
         "kind": fitted.kind,
         "model": fitted.identity,
         "shots": {"seed": detector.manifest.seed, "images": detector.manifest.shots},

@@ -14,7 +14,7 @@ from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
 if TYPE_CHECKING:
     from clipfast.anomaly.grid.records import GridResults
 
-__all__ = ["grid", "inspect", "recompute"]
+__all__ = ["ImageScoreOption", "grid", "inspect", "recompute"]
 
 
 def _known_format(name: str) -> str:
@@ -47,6 +47,14 @@ def _one_of(name: str, known: tuple[str, ...]) -> str:
     return name
 
 
+ImageScoreOption = Annotated[
+    str,
+    typer.Option(
+        "--image-score",
+        callback=_known_score,
+        help="Of patch distances: max, top, reweighted or contrast for local faults, mean for changes everywhere.",
+    ),
+]
 Directory = Annotated[Path, typer.Argument(help="The folder that --out of a grid named.")]
 
 
@@ -75,12 +83,7 @@ def grid(
     size: Annotated[int, typer.Option("--size", min=16, max=4096, help="Side of maps and masks in pixels.")] = 256,
     sigma: Annotated[float, typer.Option("--sigma", min=0, help="Blur of the maps, in their pixels.")] = 4.0,
     coreset: Annotated[float, typer.Option("--coreset", help="Share of the patches to keep, by k-centre.")] = 1.0,
-    image_score: Annotated[
-        str,
-        typer.Option(
-            "--image-score", callback=_known_score, help="Of patch distances: max, top, reweighted or contrast."
-        ),
-    ] = "max",
+    image_score: ImageScoreOption = "max",
     calibration: Annotated[
         str, typer.Option("--calibration", callback=_known_scale, help="Scale of the branches: cdf, robust_z.")
     ] = "cdf",
@@ -164,7 +167,7 @@ def inspect(directory: Directory, *, json: JsonOption = False) -> None:
         note(problem)
     for task, each in state.tasks.items():
         out.print(each.line(task))
-    open_runs = [run for run in state.runs if run.next != "nothing"]
+    open_runs = [run for run in state.runs if run.next != "nothing" and state.tasks[run.task].asked]
     if open_runs:
         table = Table("task", "class", "shots", "seed", "what it takes")
         takes = {"recompute": "clipfast anomaly recompute", "run": "clipfast anomaly grid, as before"}
@@ -200,10 +203,12 @@ def _finish(results: GridResults, directory: Path, *, json: bool) -> None:
 
 def _written(results: GridResults, directory: Path) -> list[Path]:
     """Return what was written for people and machines, reports included."""
+    from clipfast.anomaly.grid.directory import GridDirectory, Tally
     from clipfast.anomaly.grid.records import RESULTS_NAME
     from clipfast.report.branches import write_branch_report
 
-    return [directory / RESULTS_NAME, *write_branch_report(results, directory)]
+    with GridDirectory(directory).resumable(Tally(len(results.cells), len(results.cells))):
+        return [directory / RESULTS_NAME, *write_branch_report(results, directory)]
 
 
 def _undefined(cell: Any) -> list[str]:

@@ -6,6 +6,7 @@ object on standard output.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,9 +75,9 @@ def report_failure(error: ClipfastError | OSError) -> int:
     """Write the error's sentence to standard error and return the exit code."""
     if isinstance(error, OSError) and not isinstance(error, ClipfastError):
         reason = error.strerror or type(error).__name__
-        err.print(
-            f"error: {error.filename or 'a file'}: {reason}. Check the path and its permissions.", style="bold red"
-        )
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "Free some space" if full else "Check the path and its permissions"
+        err.print(f"error: {error.filename or 'a file'}: {reason}. {remedy}.", style="bold red")
         return EXIT_FAILED
     err.print(f"error: {error}", style="bold red")
     return EXIT_USAGE if isinstance(error, MissingExtraError) else EXIT_FAILED

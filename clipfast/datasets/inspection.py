@@ -15,7 +15,7 @@ from clipfast.datasets.fabricworld.samples import piece_seeds
 from clipfast.errors import DataError, ShapeError
 from clipfast.types import ImageSource, Pixels
 
-__all__ = ["GOOD", "InspectionClass", "InspectionSample", "fabricworld_classes", "mask_of"]
+__all__ = ["GOOD", "InspectionClass", "InspectionSample", "fabricworld_classes", "mask_of", "scaled_mask", "whole_mask"]
 
 GOOD = "good"
 """The label of intact images."""
@@ -93,10 +93,19 @@ def mask_of(
     """
     if min(size_hw) < 1:
         raise ShapeError(f"size_hw must be positive; got {size_hw}.")
-    if sample.mask is None:
-        if sample.is_anomalous:
-            raise DataError(f"{sample.key} is damaged, and its mask was not read. Read the data set with masks=True.")
+    if sample.mask is None and not sample.is_anomalous:
         return np.zeros(size_hw, np.uint8)
+    return scaled_mask(whole_mask(sample, exif=exif), size_hw)
+
+
+def whole_mask(sample: InspectionSample, *, exif: Literal["apply", "ignore"] = "apply") -> Pixels:
+    """Return the mask of a sample at its own size, 0 or 1, (h, w) uint8; see `mask_of`.
+
+    Raises:
+        DataError: As `mask_of`; or there is no mask.
+    """
+    if sample.mask is None:
+        raise DataError(f"{sample.key} is damaged, and its mask was not read. Read the data set with masks=True.")
     found = _read_mask(sample.mask) if isinstance(sample.mask, Path) else _checked(sample)
     name, wanted = _mask_name(sample), _image_size(sample, exif)
     if wanted is not None and found.shape != wanted[::-1]:
@@ -104,9 +113,15 @@ def mask_of(
             f"{name} must have the size of its image, {wanted[0]} x {wanted[1]}; got {found.shape[1]} x "
             f"{found.shape[0]}. Mask and image do not belong together."
         )
-    rows = ((np.arange(size_hw[0]) + 0.5) * found.shape[0] / size_hw[0]).astype(np.int64)
-    columns = ((np.arange(size_hw[1]) + 0.5) * found.shape[1] / size_hw[1]).astype(np.int64)
-    scaled: Pixels = (found[rows[:, None], columns] > 0).astype(np.uint8)
+    return found
+
+
+def scaled_mask(mask: Pixels, size_hw: tuple[int, int]) -> Pixels:
+    """Return a mask at another size by the nearest pixel."""
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(np.int64) for new, old in zip(size_hw, mask.shape, strict=True)
+    )
+    scaled: Pixels = mask[rows[:, None], columns]
     return scaled
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from clipfast.anomaly import AnomalyDetector, AnomalyScores, at_size, fuse_pixels
 from clipfast.anomaly.calibration import MOST_PIXELS
-from clipfast.anomaly.pictures import Viewer, read_picture
+from clipfast.anomaly.pictures import Viewer, pixel_digest, read_picture
 from clipfast.errors import NotComputedError
 from clipfast.report.images import contact_sheet, overlay, save_png
 from clipfast.storage import atomic_write
@@ -44,6 +44,7 @@ class ScoreWriter:
         self._folder = folder
         self._viewer = Viewer(detector.clip, whole_image=detector.fitted.options.whole_image)
         self._names: set[str] = set()
+        self._known = set[str]().union(*(shot.prints for shot in detector.manifest.shots))
         self._usual = usual_level(detector)
 
     def write(self, path: Path) -> AnomalyScores:
@@ -74,7 +75,7 @@ class ScoreWriter:
                 "semantic": None if semantic is None else float(semantic.image[0]),
                 "pixel_max": float(scores.pixel.max()),
                 "masked_share": float(mask.mean()),
-                "remembered": picture.sha256 in {shot.sha256 for shot in self._detector.manifest.shots},
+                "remembered": bool(self._known & {picture.sha256, pixel_digest(image)}),
                 "overlay": f"overlays/{name}.png",
                 "mask": f"masks/{name}.png",
             }

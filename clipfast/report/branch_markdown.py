@@ -195,7 +195,10 @@ def _modes(found: BranchFindings) -> str:
         )  # fmt: skip
     headings = ["task", "mode", "mean", "rows above/below memory", "mode - memory", "p", "p (Holm)"]
     charts = "".join(_chart(found, f"modes_{task}") for task in ("cls", "seg"))
-    note = "The oracle needs the truth: it bounds what any choice between the branches could reach."
+    note = (
+        "The oracle needs the truth: it bounds what any choice between the branches could reach. It is above the "
+        "memory by construction, so it is no hypothesis and stands outside of Holm's family."
+    )
     return f"## Modes beside the memory alone\n\n{note}\n\n{markdown_table(headings, rows, left=2)}{charts}"
 
 
@@ -271,8 +274,12 @@ def _reasons(results: GridResults) -> Iterable[str]:
                 )
     for each in results.classes:
         if each.empty_masks:
-            empty = f"{each.empty_masks} damaged images whose mask holds nothing at the size of maps"
-            yield f"{results.dataset} {each.name}: {empty}"
+            yield f"{results.dataset} {each.name}: {each.empty_masks} damaged images whose mask holds nothing"
+        if each.lost_masks:
+            thin = (
+                f"{each.lost_masks} damaged images whose mask is too thin for the size of maps, and lost; raise --size"
+            )
+            yield f"{results.dataset} {each.name}: {thin}"
 
 
 def _chart(found: BranchFindings, name: str) -> str:

@@ -62,7 +62,7 @@ def share_sentence(share: WeakShare) -> str:
 
 def sharing_sentences(dataset: str, classes: Sequence[ClassRecord]) -> list[str]:
     """Say which classes share test images, so that they are no independent units, and which have one twice."""
-    tested = [(each.name, {sample.sha256 for sample in each.samples}) for each in classes]
+    tested = [(each.name, {sample.pixels for sample in each.samples}) for each in classes]
     sentences = [
         f"{each.name} of {dataset} has {len(each.samples)} test images, of which {len(each.samples) - len(different)} "
         "are copies of others; each counts, so intervals over images are too narrow."

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from clipfast.anomaly.grid.records import LEVELS, ClassRecord, GridResults, Task
+from clipfast.anomaly.modes import MODES
 from clipfast.datasets.inspection import GOOD
 from clipfast.errors import UndefinedMetricError
 from clipfast.metrics import holm_adjusted
@@ -56,7 +57,8 @@ class BranchTest:
         high: Upper end.
         p_value: Of the permutation test; None for fewer than two classes.
         p_holm: Adjusted over the tests of its family in which anything differs: the comparisons of branches, or the
-            modes beside the memory. 1 where nothing differs, None without a p-value.
+            modes beside the memory without the oracle. 1 where nothing differs, None without a p-value and of the
+            oracle.
         classes: How many.
         differing: In how many of them the two figures differ.
         least: The smallest adjusted p-value that so many classes and tests allow, were all signs to agree; None where
@@ -223,7 +225,9 @@ def mode_tests(results: Iterable[GridResults], *, seed: int) -> list[ModeTest]:
                     _tested(names, values[0], values[1], seed),
                 )
             )
-    return [replace(each, test=test) for each, test in zip(tests, _with_holm([t.test for t in tests]), strict=True)]
+    # The oracle is above both branches by construction: that is no hypothesis, and the others need not pay for it.
+    adjusted = iter(_with_holm([each.test for each in tests if not MODES[each.mode].truth]))
+    return [each if MODES[each.mode].truth else replace(each, test=next(adjusted)) for each in tests]
 
 
 def image_intervals(results: GridResults, modes: Sequence[str], *, seed: int) -> list[ImageIntervals]:

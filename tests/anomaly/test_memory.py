@@ -157,6 +157,32 @@ def test_the_top_is_a_mean_of_one_in_a_hundred() -> None:
     assert found.image[0] == pytest.approx(np.sort(found.pixel.ravel())[-3:].mean(), abs=1e-6)
 
 
+@pytest.mark.parametrize("rows", ["unit", "standardised"])
+def test_the_mean_is_that_of_all_patches(rows: Any) -> None:
+    """Of the definition's averaged distances, in the naive twin's words."""
+    support, query = features(3, 1), features(2, 2)
+    bank = MemoryBank.build(support, names(3), MemoryOptions(rows=rows, image_score="mean"))
+    known = {b: bank.blocks[b].preparation.apply(support.features[b].reshape(-1, 6)) for b in (2, 5)}
+    for i, found in enumerate(bank.score(query).image):
+        asked = {b: bank.blocks[b].preparation.apply(query.features[b][i]) for b in (2, 5)}
+        assert found == pytest.approx(sum(memory_map(asked, known)) / 12, abs=1e-6)
+
+
+def test_the_mean_sees_a_change_everywhere_and_the_highest_one_somewhere() -> None:
+    """Every patch turned a little, against one turned round."""
+    support, query = features(3, 1), features(2, 2)
+    everywhere, somewhere = (
+        PatchFeatures({b: v[:1].copy() for b, v in support.features.items()}, GRID) for _ in range(2)
+    )
+    for b in (2, 5):
+        everywhere.features[b][...] += np.float32(0.5) * query.features[b][:1]
+        somewhere.features[b][0, 3] = -everywhere.features[b][0, 3]
+    bank = MemoryBank.build(support, names(3), MemoryOptions(image_score="mean"))
+    highest = MemoryBank.build(support, names(3))
+    assert bank.score(everywhere).image[0] > bank.score(somewhere).image[0]
+    assert highest.score(everywhere).image[0] < highest.score(somewhere).image[0]
+
+
 def test_contrast_is_the_highest_less_the_images_own_median() -> None:
     """What is added to every distance of an image does not count; a single far patch does."""
     support, query = features(2, 1), features(3, 2)

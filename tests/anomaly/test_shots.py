@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from clipfast.anomaly.memory import Reference
-from clipfast.anomaly.pictures import BANK_VIEWS, HELD_OUT_VIEWS, View, Viewer, identity, read_picture
-from clipfast.anomaly.shots import check_leak, choose_shots, list_normals
+from clipfast.anomaly.pictures import BANK_VIEWS, HELD_OUT_VIEWS, View, Viewer, read_picture
+from clipfast.anomaly.shots import as_reference, check_leak, choose_shots, list_normals
 from clipfast.errors import DataError, ImageError, ShapeError
 from clipfast.storage import sha256_file
 from reference.anomaly_stubs import PatchStub, picture
@@ -77,7 +77,7 @@ def test_an_image_of_the_support_in_the_test_is_a_leak(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         Image.fromarray(picture(ord(name[0]))).save(tmp_path / name)
     (tmp_path / "copy.png").write_bytes((tmp_path / "a.png").read_bytes())
-    by_file = [Reference("a.png", sha256_file(tmp_path / "a.png"))]
+    by_file = [Reference("a.png", sha256_file(tmp_path / "a.png"))]  # as in files that know no pixels
     by_pixels = [Reference("image 1", read_picture(picture(5)).sha256)]
 
     check_leak(by_file, [tmp_path / "b.png", picture(5)])
@@ -90,16 +90,36 @@ def test_an_image_of_the_support_in_the_test_is_a_leak(tmp_path: Path) -> None:
         check_leak(by_pixels, [picture(6), picture(5)])
 
 
+def test_another_lossless_file_of_a_picture_is_a_leak_and_a_jpeg_is_not(tmp_path: Path) -> None:
+    """Compressed otherwise, in another format, with alpha, by its palette; lossy copies have other pixels."""
+    levels = np.random.default_rng(0).integers(0, 4, (36, 48, 3)).astype(np.uint8) * 60
+    image = Image.fromarray(levels)
+    image.save(tmp_path / "a.png")
+    image.save(tmp_path / "stored.png", compress_level=0)
+    image.save(tmp_path / "same.bmp")
+    image.convert("RGBA").save(tmp_path / "alpha.png")
+    image.quantize(64).save(tmp_path / "palette.png")
+    image.save(tmp_path / "lossy.jpg")
+    support = [as_reference(tmp_path / "a.png")]
+
+    for copy in ("stored.png", "same.bmp", "alpha.png", "palette.png"):
+        with pytest.raises(DataError, match=rf"{copy} is the reference .*a\.png"):
+            check_leak(support, [tmp_path / copy])
+    with pytest.raises(DataError, match="image 1 is the reference"):
+        check_leak(support, [levels])
+    check_leak(support, [tmp_path / "lossy.jpg", np.ascontiguousarray(levels[::-1])])
+
+
 def test_what_is_hashed_is_what_is_read(tmp_path: Path) -> None:
     """Path, bytes and open file have one identity; a missing file says so."""
     path = tmp_path / "a.png"
     Image.fromarray(picture(1)).save(path)
     data = path.read_bytes()
 
-    assert {identity(source)[1] for source in (path, str(path), data, io.BytesIO(data))} == {sha256_file(path)}
+    assert {as_reference(source).sha256 for source in (path, str(path), data, io.BytesIO(data))} == {sha256_file(path)}
     assert read_picture(path).name == path.as_posix()
     with pytest.raises(ImageError, match="cannot be read"):
-        identity(tmp_path / "no.png")
+        as_reference(tmp_path / "no.png")
     (tmp_path / "broken.png").write_bytes(data[:100])
     with pytest.raises(ImageError, match=r"broken.png"):
         read_picture(tmp_path / "broken.png").load()

@@ -140,6 +140,19 @@ def test_memory_only_has_no_semantic_score() -> None:
     assert scored["image_mode"] == {"asked": "memory_only", "taken": "memory_only"}
 
 
+def test_the_score_of_images_can_be_chosen() -> None:
+    """The mean of all patches: lower than the highest, told to people and machines, and stored."""
+    highest = json.loads(run("fit", "denim", "--shots", "4", "--image-mode", "memory", "--json").stdout)
+    mean = json.loads(
+        run("fit", "denim", "--shots", "4", "--image-mode", "memory", "--image-score", "mean", "--json").stdout
+    )
+
+    assert (highest["image_score"], mean["image_score"]) == ("max", "mean")
+    assert mean["threshold"] < highest["threshold"]
+    assert AnomalyDetector.load("det.npz", LoadedStub()).fitted.options.memory.image_score == "mean"
+    assert "image score mean" in run("fit", "denim", "--shots", "4", "--image-score", "mean").stdout
+
+
 def test_another_rate_moves_the_threshold() -> None:
     """A stricter rate needs a higher score."""
     run("fit", "denim", "--shots", "4", "--fpr", "0.2")

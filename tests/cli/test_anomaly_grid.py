@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -75,14 +76,18 @@ def test_inspect_says_what_it_takes() -> None:
     run("grid", "data", *SMALL, "--tasks", "cls", "--out", "found")
     text = run("inspect", "found").stdout
     assert "CLS 12/12 with figures of both branches, 12/12 can be computed again from kept maps" in text
-    assert "SEG 0/12 with figures of both branches, 0/12 can be computed again from kept maps, 12 must run" in text
+    assert (
+        "SEG 0/12 with figures of both branches, 0/12 can be computed again from kept maps, 12 were not asked" in text
+    )
+    assert "as before" not in text
 
     run("grid", "data", *SMALL, "--out", "found")
     assert "SEG 12/12 with figures of both branches, 12/12" in run("inspect", "found").stdout
     Path("found/cells/felt/shots1_seed1.json").unlink()
     Path("found/branches/denim/shots2_seed0.npz").write_bytes(b"damaged")
     state = json.loads(run("inspect", "found", "--json").stdout)
-    assert state["tasks"]["seg"] == {"total": 12, "branches": 11, "maps": 9, "run": 0}
+    seg = {"total": 12, "asked": True, "branches": 11, "alone": 0, "undefined": 0, "maps": 9, "run": 0}
+    assert state["tasks"]["seg"] == seg
     assert [run["next"] for run in state["runs"] if run["class_name"] == "felt" and run["shots"] == 1] == [
         "nothing", "recompute"
     ] * 2  # fmt: skip
@@ -112,8 +117,33 @@ def test_jobs_that_cannot_be_done(arguments: tuple[str, ...], error: type[Except
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--format", "coco"), ("--shots", "one"), ("--tasks", "det"), ("--image-score", "mean"), ("--kind", "fluid")],
+    [("--format", "coco"), ("--shots", "one"), ("--tasks", "det"), ("--image-score", "median"), ("--kind", "fluid")],
 )
 def test_wrong_usage(arguments: tuple[str, ...]) -> None:
     """Exit code 2."""
     assert CliRunner().invoke(app, ["grid", "data", *arguments]).exit_code == 2
+
+
+def test_inspect_tells_what_does_not_exist_from_what_is_missing(folders: Path) -> None:
+    """A class without damaged images was judged, and has no figures of either branch; nothing is left to do for it."""
+    for place in ("test/spot", "ground_truth/spot"):
+        for path in (folders / "data/felt" / place).iterdir():
+            path.unlink()
+    run("grid", "data", *SMALL, "--out", "found")
+    state = inspect_grid(Path("found"))
+
+    assert [(task.branches, task.undefined, task.run) for task in state.tasks.values()] == [(8, 4, 0)] * 2
+    assert {run.class_name for run in state.runs if run.undefined} == {"felt"}
+    assert "SEG 8/12 with figures of both branches, 4 judged without any figure" in run("inspect", "found").stdout
+
+
+def test_a_disk_that_is_full_of_reports_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures are there; only what is written of them at the end is not."""
+
+    def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "branch_report.md")
+
+    monkeypatch.setattr("clipfast.report.branches.write_branch_report", full)
+    with pytest.raises(DataError, match="the disk is full: 12 of 12 cells are finished"):
+        CliRunner().invoke(app, ["grid", "data", *SMALL, "--out", "found"], catch_exceptions=False)
+    assert Path("found/grid_results.json").is_file()

@@ -54,7 +54,9 @@ def results(
         for (name, shots, seed), (image, pixel) in sorted(cells.items())
     )  # fmt: skip
     names = sorted({cell.class_name for cell in found})
-    samples = tuple(SampleRecord(f"{i}.png", str(i), "hole" if label else "good") for i, label in enumerate(LABELS))
+    samples = tuple(
+        SampleRecord(f"{i}.png", str(i), "hole" if label else "good", str(i)) for i, label in enumerate(LABELS)
+    )
     return GridResults(
         format=1, kind="anomaly_grid", created_by="clipfast", plan="p", dataset=dataset, dataset_format="mvtec",
         model=ModelIdentity("mini", "fp32", {}), options=GridOptions(), pixels="all",

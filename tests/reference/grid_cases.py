@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from clipfast.anomaly.grid import TIMINGS_NAME, GridRequest
-from clipfast.anomaly.grid.records import GridOptions
+from clipfast.anomaly.grid.records import CellResult, GridOptions, GridResults, read_results
 from clipfast.datasets.inspection import GOOD, InspectionClass, InspectionSample
+from clipfast.report.branches import write_branch_report
 from reference.anomaly_stubs import picture
 
 CLASSES = ("denim", "felt", "linen")
@@ -69,3 +70,15 @@ def contents(directory: Path) -> dict[str, bytes]:
     timed = {TIMINGS_NAME, "branch_cost.md"}
     files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in timed)
     return {path.relative_to(directory).as_posix(): path.read_bytes() for path in files}
+
+
+def cell_of(results: GridResults, name: str, shots: int, seed: int) -> CellResult:
+    """One cell."""
+    (cell,) = results.select(class_name=name, shots=shots, seed=seed)
+    return cell
+
+
+def branch_report_of(directory: Path) -> str:
+    """Write the report and return it."""
+    write_branch_report([read_results(directory)], directory)
+    return (directory / "branch_report.md").read_text(encoding="utf-8")

@@ -157,10 +157,11 @@ def prepare_grid(
     if hasattr(clip, "encode_joint"):
         for name in data:
             english_class_name(request.called.get(name, name))
-    planned = [plan_class(each, request.called.get(name, name)) for name, each in data.items()]
+    place = GridDirectory(directory)
+    known = place.read_plan().decoded if place.plan_path.is_file() else {}
+    planned = [plan_class(each, request.called.get(name, name), known) for name, each in data.items()]
     names = request.dataset, request.dataset_format
     plan = GridPlan.of(names, _model(clip, data, request.options), request.options, planned)
-    place = GridDirectory(directory)
     cells = tuple(cells_of(plan, request.shots, request.seeds))
     grid = Grid(place, plan, cells, tuple(task for task in LEVELS if task in request.tasks))
     supports = {cell: choose_support(grid.classes[cell.class_name], cell) for cell in cells}

@@ -39,7 +39,7 @@ def gates_of_others(
         maps: Raw scores by class.
         calibrations: From each class's support.
         labels: 0 intact, 1 anomalous, by class; classes that have one of them only teach nothing.
-        tested: SHA-256 of the test images, by class.
+        tested: SHA-256 of the pixels of the test images, by class.
     """
     cases = {
         name: GateCase(calibrations[name].apply(each), labels[name])

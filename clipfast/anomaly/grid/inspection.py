@@ -34,6 +34,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
         shots: Of the cell.
         seed: Of the cell.
         branches: Whether there are figures of both branches.
+        undefined: Why no figure exists, such as no damaged test image; else None.
         maps: Whether they can be computed again from kept maps.
         next: What it takes to have figures: nothing, `anomaly recompute`, or the grid again.
     """
@@ -43,6 +44,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     shots: int
     seed: int
     branches: bool
+    undefined: str | None
     maps: bool
     next: Next
 
@@ -51,23 +53,33 @@ class TaskState(msgspec.Struct, frozen=True, kw_only=True):
     """All runs of one task.
 
     Attributes:
-        total: Runs that were asked for.
+        total: Cells of the directory, each of which may be judged by this task.
+        asked: Whether anything was done for the task: figures, or masks for pixels.
         branches: Those with figures of both branches.
+        alone: Those with figures of the memory alone, of a model without texts.
+        undefined: Those that were judged, and of which no figure exists.
         maps: Those that can be computed again.
         run: Those that have no figures and must run again.
     """
 
     total: int
+    asked: bool
     branches: int
+    alone: int
+    undefined: int
     maps: int
     run: int
 
     def line(self, task: Task) -> str:
         """One line for people."""
-        return (
-            f"{task.upper()} {self.branches}/{self.total} with figures of both branches, {self.maps}/{self.total} can "
-            f"be computed again from kept maps, {self.run} must run again"
-        )
+        parts = [f"{task.upper()} {self.branches}/{self.total} with figures of both branches"]
+        if self.alone:
+            parts.append(f"{self.alone} of the memory alone")
+        if self.undefined:
+            parts.append(f"{self.undefined} judged without any figure (undefined)")
+        parts.append(f"{self.maps}/{self.total} can be computed again from kept maps")
+        parts.append(f"{self.run} must run again" if self.asked else f"{self.run} were not asked for so far")
+        return ", ".join(parts)
 
 
 class GridState(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,9 +115,13 @@ def inspect_grid(directory: Path) -> GridState:
     tasks = {}
     for task in LEVELS:
         own = [run for run in runs if run.task == task]
+        judged = [run for run in own if run.next == "nothing"]
         tasks[task] = TaskState(
             total=len(own),
+            asked=bool(judged or (task == "seg" and masked)) or not any(run.next == "nothing" for run in runs),
             branches=sum(run.branches for run in own),
+            alone=sum(not run.branches and run.undefined is None for run in judged),
+            undefined=sum(run.undefined is not None for run in judged),
             maps=sum(run.maps for run in own),
             run=sum(run.next == "run" for run in own),
         )
@@ -118,7 +134,6 @@ def _runs(
     for task, level in LEVELS.items():
         for cell, result in results.items():
             found = None if result is None else result.level(level)
-            both = found is not None and ("semantic" in found.modes or found.undefined is not None)
             whole = all(Cell(each.name, cell.shots, cell.seed) in kept for each in plan.classes)
             maps = whole and (cell.class_name in masked or task == "cls")
             # Figures without the text branch are all that a model without texts gives: nothing would come of it.
@@ -128,7 +143,8 @@ def _runs(
                 class_name=cell.class_name,
                 shots=cell.shots,
                 seed=cell.seed,
-                branches=both,
+                branches=found is not None and "semantic" in found.modes,
+                undefined=None if found is None else found.undefined,
                 maps=maps,
                 next=after,
             )

@@ -100,8 +100,8 @@ def collect_results(grid: Grid) -> GridResults:
     records = []
     for planned in grid.plan.classes:
         path = grid.directory.truth(planned.name)
-        empty = read_truth(path, planned, grid.plan.options.size_hw).empty if path.is_file() else None
-        records.append(planned.record(empty))
+        truth = read_truth(path, planned, grid.plan.options.size_hw) if path.is_file() else None
+        records.append(planned.record(None if truth is None else (truth.empty, truth.lost)))
     results = GridResults(
         format=FORMAT_VERSION,
         kind="anomaly_grid",
@@ -184,7 +184,7 @@ class _Group:
         fitted = pool.map(lambda each: each.calibration(grid.plan.options), branches.values())
         calibrations = dict(zip(branches, fitted, strict=True))
         labels = {name: _labels(grid.classes[name]) for name in branches}
-        tested = {name: [record.sha256 for record in grid.classes[name].test] for name in branches}
+        tested = {name: [record.pixels for record in grid.classes[name].test] for name in branches}
         gates = gates_of_others({name: each.maps for name, each in branches.items()}, calibrations, labels, tested)
         return cls(grid, branches, calibrations, gates, Stamps(grid), again)
 

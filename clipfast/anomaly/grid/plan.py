@@ -5,7 +5,7 @@ Shots, seeds and tasks are no part of it: a grid may be extended by further ones
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -14,16 +14,18 @@ import msgspec
 from clipfast import __version__
 from clipfast.anomaly.encoding import ModelIdentity
 from clipfast.anomaly.grid.records import FORMAT_VERSION, ClassRecord, GridOptions, SampleRecord
-from clipfast.anomaly.memory import Reference
-from clipfast.anomaly.pictures import identity
+from clipfast.anomaly.pictures import pixel_digest, read_picture
 from clipfast.anomaly.shots import ShotManifest, check_leak_of, choose_shots
 from clipfast.datasets.inspection import GOOD, InspectionClass, InspectionSample
 from clipfast.errors import DataError, FingerprintError
 from clipfast.provenance import digest
+from clipfast.runtime.batching import prefetch
+from clipfast.runtime.session import available_cores
 
 __all__ = ["Cell", "GridPlan", "PlannedClass", "cells_of", "choose_support", "plan_class", "require_same_plan"]
 
 _SHOWN = 4
+_AHEAD, _DECODERS = 16, 4
 
 
 class Cell(NamedTuple):
@@ -54,10 +56,16 @@ class PlannedClass(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     pool: tuple[SampleRecord, ...]
     test: tuple[SampleRecord, ...]
 
-    def record(self, empty_masks: int | None) -> ClassRecord:
-        """Return what results say of the class."""
+    def record(self, masks: tuple[int, int] | None) -> ClassRecord:
+        """Return what results say of the class; of masks how many are empty, and how many are lost."""
+        empty, lost = masks or (None, None)
         return ClassRecord(
-            name=self.name, called=self.called, pool=len(self.pool), samples=self.test, empty_masks=empty_masks
+            name=self.name,
+            called=self.called,
+            pool=len(self.pool),
+            samples=self.test,
+            empty_masks=empty,
+            lost_masks=lost,
         )
 
 
@@ -98,6 +106,11 @@ class GridPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         )
 
     @property
+    def decoded(self) -> dict[str, str]:
+        """SHA-256 of pixels by that of the file."""
+        return {record.sha256: record.pixels for each in self.classes for record in (*each.pool, *each.test)}
+
+    @property
     def sha256(self) -> str:
         """Of everything in it; cells carry it."""
         return digest([msgspec.json.encode(self)])
@@ -111,31 +124,37 @@ def cells_of(plan: GridPlan, shots: Sequence[int], seeds: Sequence[int]) -> Iter
                 yield Cell(each.name, k, seed)
 
 
-def plan_class(data: InspectionClass, called: str) -> PlannedClass:
-    """Hash the images of a class.
+def plan_class(data: InspectionClass, called: str, known: Mapping[str, str]) -> PlannedClass:
+    """Hash the images of a class: their files, and the decoded pixels by which they are compared.
 
     An intact image that is there twice is taken once, by the first of its keys; so is none of a support twice.
+
+    Args:
+        data: The class.
+        called: What the texts call it.
+        known: SHA-256 of pixels by that of files that were decoded before.
 
     Raises:
         ImageError: A file cannot be read.
         DataError: Two test images have one key, an image is there both as intact and as damaged, or a test image is
             among those that supports are chosen from, too.
     """
-    pool = {record.sha256: record for record in map(_record, sorted(data.train, key=lambda s: s.key, reverse=True))}
-    test = tuple(map(_record, data.test))
+    train = _records(sorted(data.train, key=lambda sample: sample.key, reverse=True), known)
+    pool = {record.pixels: record for record in train}
+    test = _records(data.test, known)
     if len({record.key for record in test}) < len(test):
         raise DataError(f"test images of {data.name} must have different keys. Name each once.")
     first: dict[str, SampleRecord] = {}
     for record in test:
-        other = first.setdefault(record.sha256, record)
+        other = first.setdefault(record.pixels, record)
         if (other.label == GOOD) != (record.label == GOOD):
             raise DataError(
                 f"{record.key} and {other.key} are one image, once {record.label} and once {other.label}. "
                 "Remove the one that is wrong."
             )
-        if record.sha256 in pool:
+        if record.pixels in pool:
             raise DataError(
-                f"{record.key} of the test images of {data.name} is {pool[record.sha256].key}, which supports are "
+                f"{record.key} of the test images of {data.name} is {pool[record.pixels].key}, which supports are "
                 "chosen from. Take it out of one of the two: an image that a detector remembers says nothing."
             )
     return PlannedClass(
@@ -156,8 +175,8 @@ def choose_support(planned: PlannedClass, cell: Cell) -> ShotManifest:
             "Lower --shots, or leave the class out by --classes."
         )
     chosen = [places[path.as_posix()] for path in choose_shots(places, cell.shots, seed=cell.seed)]
-    support = sorted((Reference(record.key, record.sha256) for record in chosen), key=lambda r: r.sha256)
-    check_leak_of(support, ((record.key, record.sha256) for record in planned.test))
+    support = sorted((record.reference for record in chosen), key=lambda reference: reference.sha256)
+    check_leak_of(support, (record.reference for record in planned.test))
     return ShotManifest(cell.seed, tuple(support))
 
 
@@ -212,8 +231,13 @@ def _class_differences(there: Sequence[Mapping[str, Any]], now: Sequence[Mapping
                 yield f"the {what} images of {name} come in another order"
 
 
-def _record(sample: InspectionSample) -> SampleRecord:
-    return SampleRecord(sample.key, identity(sample.image)[1], sample.label)
+def _records(samples: Iterable[InspectionSample], known: Mapping[str, str]) -> tuple[SampleRecord, ...]:
+    def hashed(sample: InspectionSample) -> SampleRecord:
+        picture = read_picture(sample.image)
+        pixels = known.get(picture.sha256) or pixel_digest(picture.load())
+        return SampleRecord(sample.key, picture.sha256, sample.label, pixels)
+
+    return tuple(prefetch(hashed, samples, workers=min(_DECODERS, available_cores()), ahead=_AHEAD))
 
 
 def _place(key: str, class_name: str) -> str:

@@ -140,11 +140,24 @@ class CellResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class SampleRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One test image: path in the data set, SHA-256 of the file (of the pixels where rendered), "good" or a defect."""
+    """One image.
+
+    Attributes:
+        key: Its path in the data set.
+        sha256: Of the file, or of the pixels where there is none.
+        label: "good", or the kind of defect.
+        pixels: SHA-256 of the decoded pixels, which copies in other lossless files share.
+    """
 
     key: str
     sha256: str
     label: str
+    pixels: str
+
+    @property
+    def reference(self) -> Reference:
+        """The same, as a reference of a detector."""
+        return Reference(self.key, self.sha256, self.pixels)
 
 
 class ClassRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -155,8 +168,9 @@ class ClassRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         called: What the texts call it.
         pool: Intact images that supports are chosen from.
         samples: The test images.
-        empty_masks: Damaged test images whose mask holds nothing at the size of the maps: an empty one, or damage that
-            is thinner than the pixels that are taken; None where masks were not read.
+        empty_masks: Damaged test images whose mask holds nothing; None where masks were not read.
+        lost_masks: Those whose mask holds something that is thinner than the pixels taken at the size of the maps;
+            None where masks were not read.
     """
 
     name: str
@@ -164,6 +178,7 @@ class ClassRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     pool: int
     samples: tuple[SampleRecord, ...]
     empty_masks: int | None = None
+    lost_masks: int | None = None
 
 
 class GridOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.anomaly.grid.plan import PlannedClass
-from clipfast.datasets.inspection import GOOD, InspectionClass, mask_of
+from clipfast.datasets.inspection import GOOD, InspectionClass, scaled_mask, whole_mask
 from clipfast.errors import ArtifactError, DataError, ImageError, ShapeError
 from clipfast.provenance import digest
 from clipfast.storage import load_sealed_npz, save_sealed_npz
@@ -26,6 +26,7 @@ class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size_hw: tuple[int, int]
     sources: str
     test: str
+    empty: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,12 +36,14 @@ class Truth:
     Attributes:
         masks: 0 and 1, (n, h, w) uint8.
         sources: SHA-256 of what they were read from.
-        empty: How many damaged images have a mask that holds nothing at this size.
+        empty: How many damaged images have a mask that holds nothing.
+        lost: How many have one that holds nothing at this size only: damage thinner than the pixels that are taken.
     """
 
     masks: Pixels
     sources: str
     empty: int
+    lost: int
 
 
 def masks_digest(data: InspectionClass) -> str:
@@ -92,15 +95,18 @@ def read_masks(
             f"{size_hw[0]} x {size_hw[1]} have more. Lower --size."
         )
     masks = np.zeros((len(data.test), *size_hw), np.uint8)
+    empty = 0
     for mask, sample in zip(masks, data.test, strict=True):
         if sample.is_anomalous:
-            mask[:] = mask_of(sample, size_hw, exif=exif)
-    return Truth(masks, sources, _empty(masks, data.labels))
+            whole = whole_mask(sample, exif=exif)
+            empty += not whole.any()
+            mask[:] = scaled_mask(whole, size_hw)
+    return Truth(masks, sources, empty, _blank(masks, data.labels) - empty)
 
 
 def write_truth(path: Path, truth: Truth, planned: PlannedClass) -> None:
     """Write masks, eight pixels a byte, atomically."""
-    meta = _Meta((truth.masks.shape[1], truth.masks.shape[2]), truth.sources, _of_test(planned))
+    meta = _Meta((truth.masks.shape[1], truth.masks.shape[2]), truth.sources, _of_test(planned), truth.empty)
     n, height, width = truth.masks.shape
     packed = np.packbits(truth.masks.reshape(n, height * width), axis=1)
     save_sealed_npz(path, {"masks": packed, "meta": np.array(msgspec.json.encode(meta).decode())})
@@ -123,10 +129,11 @@ def read_truth(path: Path, planned: PlannedClass, size_hw: tuple[int, int]) -> T
     if meta.size_hw != size_hw or meta.test != _of_test(planned) or packed.shape != wanted or packed.dtype != np.uint8:
         raise ArtifactError(f"{path} belongs to another grid. Remove it and run the grid again.")
     masks = np.unpackbits(packed, axis=1, count=pixels).reshape(len(packed), *size_hw)
-    return Truth(masks, meta.sources, _empty(masks, [record.label != GOOD for record in planned.test]))
+    blank = _blank(masks, [record.label != GOOD for record in planned.test])
+    return Truth(masks, meta.sources, meta.empty, blank - meta.empty)
 
 
-def _empty(masks: Pixels, labels: NDArray[np.bool_] | list[bool] | list[int]) -> int:
+def _blank(masks: Pixels, labels: NDArray[np.bool_] | list[bool] | list[int]) -> int:
     return int(np.count_nonzero(np.asarray(labels, bool) & ~masks.any(axis=(1, 2))))
 
 
