@@ -128,8 +128,8 @@ def export(
         facts = [_facts(*one) for one in made]
         print_json(facts[0] if len(facts) == 1 else {"artifacts": facts})
     else:
-        for one in made:
-            _report(*one)
+        for manifest, folder, said in made:
+            _report(manifest, folder, said)
     if any(manifest.int8 is not None and not manifest.int8.passed for manifest, _, _ in made):
         raise typer.Exit(1)
 
