@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from clipfast.artifact import require_fingerprint
 from clipfast.errors import ArtifactError, DataError, ProviderError, ShapeError
-from clipfast.index import Hits, VectorIndex, load_faiss
+from clipfast.flat_faiss import load_faiss
+from clipfast.index import Hits, VectorIndex
 from clipfast.storage import atomic_write, load_sealed_npz, require_format, save_sealed_npz, sha256_file
 from clipfast.types import Floats, Ints
 from clipfast.vectors import require_ids, require_rows

@@ -9,7 +9,6 @@ this is the only file that imports it. A file is plain arrays, so no foreign des
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.artifact import require_fingerprint
-from clipfast.errors import ArtifactError, DataError, MissingExtraError, ProviderError, ShapeError
+from clipfast.errors import ArtifactError, DataError, ProviderError, ShapeError
+from clipfast.flat_faiss import on_gpu
 from clipfast.storage import load_sealed_npz, save_sealed_npz
 from clipfast.types import Floats, Ints
 from clipfast.vectors import require_ids, require_rows, require_unit_rows, some
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from clipfast.kernels.row_store import RowStore
     from clipfast.kernels.screening import RowCodes
 
-__all__ = ["Hits", "Selection", "VectorIndex", "exact_by_faiss", "load_faiss", "require_rows", "require_unit_rows"]
+__all__ = ["Hits", "Selection", "VectorIndex", "require_rows", "require_unit_rows"]
 
 FORMAT_VERSION = 1
 _MOST_HITS = 1 << 28
@@ -111,7 +111,7 @@ class VectorIndex:
         self.fingerprint = fingerprint
         self._flat: Any = None
         if gpu is not None:
-            self._resources, self._flat = _on_gpu(load_faiss().IndexFlatIP(dim), gpu)
+            self._resources, self._flat = on_gpu(lambda faiss: faiss.IndexFlatIP(dim), gpu)
         self._screening = screening and gpu is None
         self._threads = threads
         self._set(np.empty((0, dim), np.float32), np.empty(0, np.int64), None)
@@ -200,7 +200,7 @@ class VectorIndex:
                 f"Ask for at most the {len(self):,} rows of the index, or in several calls."
             )
         if self._flat is not None:
-            return self._search_on_gpu(rows, int(k), among)
+            return self._searchon_gpu(rows, int(k), among)
         places = None if among is None else self.select(among).places
         best = self._store.best(rows, int(k), places, self._names)
         found = best.places if self._plain else self._ids[best.places]
@@ -312,7 +312,7 @@ class VectorIndex:
             raise DataError(f"ids must be in the index; {some(unique[~known])} are not. It holds {len(self):,} rows.")
         return places if self._names is None else np.sort(places)
 
-    def _search_on_gpu(self, queries: Floats, k: int, among: object) -> Hits:
+    def _searchon_gpu(self, queries: Floats, k: int, among: object) -> Hits:
         if among is not None:
             raise ProviderError("A search among some rows runs on the CPU. Build the index there (gpu=None).")
         wanted = min(k, len(self))
@@ -366,52 +366,3 @@ def _filled(scores: Floats, ids: Ints, queries: int, k: int) -> Hits:
     all_ids = np.full((queries, k), -1, dtype=np.int64)
     all_scores[:, :found], all_ids[:, :found] = scores, ids
     return Hits(all_scores, all_ids)
-
-
-def _on_gpu(flat: Any, gpu: int) -> tuple[Any, Any]:
-    """Return FAISS's resources, which must live as long as the index, and the index on the GPU."""
-    faiss = load_faiss()
-    if not hasattr(faiss, "StandardGpuResources"):
-        raise ProviderError(
-            "The installed faiss knows no GPUs. Install it: pip uninstall -y faiss-cpu && pip install 'clipfast[gpu]', "
-            "or use gpu=None."
-        )
-    count = faiss.get_num_gpus()
-    if not 0 <= gpu < count:
-        raise ProviderError(
-            f"gpu must be below {count}, the GPUs that faiss sees; got {gpu}. Use gpu=None for the CPU."
-        )
-    resources = faiss.StandardGpuResources()
-    return resources, faiss.index_cpu_to_gpu(resources, gpu, flat)
-
-
-def exact_by_faiss(rows: Floats, *, gpu: int | None = None) -> Callable[[Floats], Ints]:
-    """Return a function from queries, (q, d), to the nearest of `rows`, (m, d), by FAISS's exact Euclidean index, (q,).
-
-    Raises:
-        MissingExtraError: FAISS is not installed.
-        ProviderError: The installed faiss knows no GPUs, or there is no such GPU.
-    """
-    flat = load_faiss().IndexFlatL2(rows.shape[1])
-    resources, flat = (None, flat) if gpu is None else _on_gpu(flat, gpu)
-    flat.add(rows)
-
-    def nearest(queries: Floats) -> Ints:
-        _ = resources  # must live as long as the index
-        places: Ints = flat.search(queries, 1)[1][:, 0]
-        return places
-
-    return nearest
-
-
-def load_faiss() -> Any:
-    """Import FAISS.
-
-    Raises:
-        MissingExtraError: It is not installed; the message is the line that installs it.
-    """
-    try:
-        import faiss
-    except ImportError as error:
-        raise MissingExtraError.of("faiss", extra="cpu") from error
-    return faiss

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "clipfast"
 
 # What each part may import of clipfast. `export` is a side tower that only cli reaches, lazily.
 L0 = {"errors", "types", "artifact", "prompts", "storage", "provenance"}
-L1 = L0 | {"kernels", "vectors", "index", "approximate", "learning", "similarity"}
+L1 = L0 | {"kernels", "vectors", "index", "flat_faiss", "approximate", "learning", "similarity"}
 L2 = L1 | {"metrics", "runtime", "datasets"}
 ALLOWED = {
     "errors": set(),
@@ -22,8 +22,9 @@ ALLOWED = {
     "artifact": {"errors", "storage"},
     "kernels": L0,
     "vectors": {"errors", "types"},
-    "index": L0 | {"kernels", "vectors"},
-    "approximate": L0 | {"index", "vectors"},
+    "flat_faiss": L0,
+    "index": L0 | {"kernels", "vectors", "flat_faiss"},
+    "approximate": L0 | {"index", "flat_faiss", "vectors"},
     "learning": L0,
     "similarity": L0,
     "metrics": L1,
@@ -49,7 +50,7 @@ IMPORTERS = {
     "onnxruntime": ("runtime/session.py",),
     "openvino": ("runtime/openvino.py",),
     "numba": ("kernels/",),
-    "faiss": ("index.py",),
+    "faiss": ("flat_faiss.py",),
     "sklearn": ("learning.py",),
     "scipy": ("metrics/",),
     "PIL": (

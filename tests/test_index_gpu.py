@@ -10,7 +10,7 @@ import faiss
 import numpy as np
 import pytest
 
-from clipfast import index as module
+from clipfast import flat_faiss as module
 from clipfast.errors import ProviderError, ShapeError
 from clipfast.index import VectorIndex
 

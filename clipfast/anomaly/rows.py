@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from clipfast.anomaly.options import MemoryOptions, Metric, RowKind, Search
 from clipfast.anomaly.semantic import unit_rows
-from clipfast.index import exact_by_faiss
+from clipfast.flat_faiss import exact_by_faiss
 from clipfast.runtime.nearest import NearestRows
 from clipfast.runtime.provider_options import CudaOptions, ProviderOptions, provider_options
 from clipfast.types import Floats, Ints
