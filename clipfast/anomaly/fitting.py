@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from clipfast.anomaly.calibration import MOST_PIXELS, Calibration, Holdout, TextEvidence, fit_calibration
 from clipfast.anomaly.encoding import ModelIdentity, joint_encoder
 from clipfast.anomaly.evidence import NOT_TESTABLE, weigh_text
+from clipfast.anomaly.gate import LearnedGate
 from clipfast.anomaly.kinds import estimate_kind
 from clipfast.anomaly.leaveout import LeaveOut
 from clipfast.anomaly.memory import MemoryBank
 from clipfast.anomaly.modes import MODES
-from clipfast.anomaly.options import AnomalyOptions, Kind
+from clipfast.anomaly.options import AnomalyOptions, Kind, require_kind
 from clipfast.anomaly.pictures import Viewer
 from clipfast.anomaly.prompting import build_prompts
 from clipfast.anomaly.semantic import TextPrompts
@@ -89,6 +90,10 @@ class Fitted:
 def fit_detector(clip: PatchEncoder, images: Images, class_name: str, modes: Modes, options: AnomalyOptions) -> Fitted:
     """Fit everything; see `AnomalyDetector.fit`."""
     notes: list[str] = []
+    require_kind("options", options, AnomalyOptions)
+    for name, kind in (("learned", TextPrompts), ("gate", LearnedGate)):
+        if (given_part := getattr(options, name)) is not None:
+            require_kind(name, given_part, kind)
     if options.gate is None and "learned_gate" in (modes.image, modes.pixel):
         raise DataError(
             "mode learned_gate needs a gate that was learned on other classes. "

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from clipfast.anomaly.options import require_number, require_numbers
 from clipfast.errors import ShapeError
 from clipfast.kernels.spread import spread
 from clipfast.types import Floats
@@ -31,6 +32,7 @@ def at_size(maps: Floats, size_hw: tuple[int, int], sigma: float = 0.0) -> Float
         (n, h, w) float32.
 
     Raises:
+        DataError: A size or a deviation that is no number.
         ShapeError: Wrong shape, a size that is not positive or larger than 64 million pixels, or a negative sigma.
 
     >>> at_size(np.ones((1, 2, 3), np.float32), (4, 6), sigma=1).round(5).max()
@@ -38,6 +40,8 @@ def at_size(maps: Floats, size_hw: tuple[int, int], sigma: float = 0.0) -> Float
     """
     if maps.ndim != 3 or not maps.shape[1] or not maps.shape[2]:
         raise ShapeError(f"maps must be (n, gh, gw); got {maps.shape}.")
+    require_numbers("size_hw", size_hw, count=2, whole=True)
+    require_number("sigma", sigma)
     if min(size_hw) < 1 or size_hw[0] * size_hw[1] > _MOST_PIXELS or not sigma >= 0 or sigma > max(size_hw):
         raise ShapeError(
             f"size_hw must be positive, of {_MOST_PIXELS:,} pixels at most, and sigma from 0 to the longer side; "

@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Literal, get_args
 
 from clipfast.errors import DataError, ShapeError
-from clipfast.prompts import ABNORMAL_STATES, INSPECTION, NORMAL_STATES, PHRASES, expand
+from clipfast.prompts import ABNORMAL_STATES, INSPECTION, NORMAL_STATES, PHRASES
 
 if TYPE_CHECKING:
     from clipfast.anomaly.gate import LearnedGate
@@ -29,7 +29,9 @@ __all__ = [
     "ScaleMethod",
     "Search",
     "require_choice",
+    "require_kind",
     "require_number",
+    "require_numbers",
 ]
 
 LEGACY_TEMPERATURE = 1 / math.log(100)
@@ -81,6 +83,25 @@ def require_numbers(name: str, values: object, *, count: int | None = None, whol
         require_number(f"each of {name}", value, whole=whole)
 
 
+def require_kind(name: str, value: object, kind: type) -> None:
+    """Refuse a value of another type.
+
+    Raises:
+        DataError: It is one.
+    """
+    if not isinstance(value, kind):
+        raise DataError(f"{name} must be of {kind.__name__}; got {value!r}.")
+
+
+def _require_texts(name: str, texts: object) -> None:
+    """Refuse what is no tuple or list of texts that hold {} once."""
+    if not isinstance(texts, tuple | list) or not texts or not all(isinstance(text, str) for text in texts):
+        raise DataError(f"{name} must be texts with {{}} in each, one at least; got {texts!r}.")
+    for text in texts:
+        if text.count("{}") != 1:
+            raise DataError(f"each of {name} must hold {{}} exactly once, where the name goes; got {text!r}.")
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryOptions:
     """How patches are remembered and compared.
@@ -130,6 +151,8 @@ class MemoryOptions:
         require_numbers("zooms", self.zooms)
         require_number("coreset", self.coreset)
         require_number("neighbours", self.neighbours, whole=True)
+        if self.projection not in (None, "auto"):
+            require_number("projection", self.projection, whole=True)
         if not 0 < self.coreset <= 1:
             raise ShapeError(f"coreset must be a share in (0, 1]; got {self.coreset}.")
         if self.neighbours < 1 or (isinstance(self.projection, int) and not 1 <= self.projection <= _MOST_CHANNELS):
@@ -142,8 +165,6 @@ class MemoryOptions:
                 f"zooms must be different numbers above 1 and at most {_MOST_ZOOM:g}, such as (1.25, 1.5); "
                 f"got {self.zooms}."
             )
-        if isinstance(self.projection, str) and self.projection != "auto":
-            raise DataError(f'projection must be a number, "auto" or None; got {self.projection!r}.')
         if self.rows == "raw" and self.metric == "cosine":
             raise DataError('rows="raw" goes with metric="euclidean"; the cosine is that of unit rows.')
 
@@ -179,14 +200,19 @@ class PromptOptions:
 
     def __post_init__(self) -> None:
         require_choice("pooling", self.pooling, Pooling)
+        if self.temperature is not None:
+            require_number("temperature", self.temperature)
+        require_number("guided", self.guided, whole=True)
+        require_kind("legacy_temperature", self.legacy_temperature, bool)
+        require_kind("class_states", self.class_states, bool)
         if self.temperature is not None and not 0 < self.temperature < math.inf:
             raise ShapeError(f"temperature must be positive; got {self.temperature}.")
         if self.legacy_temperature and self.temperature is not None:
             raise DataError("give temperature or legacy_temperature, not both.")
         if not 0 <= self.guided <= len(self.phrases):
             raise ShapeError(f"guided must be 0 to {len(self.phrases)}, the number of phrases; got {self.guided}.")
-        for states in (self.normal, self.abnormal, self.templates):
-            expand(["x"], states)  # each must hold {} once
+        for name in ("normal", "abnormal", "templates"):
+            _require_texts(name, getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +251,13 @@ class AnomalyOptions:
     progress: Callable[[int, int], None] | None = None
 
     def __post_init__(self) -> None:
+        require_kind("memory", self.memory, MemoryOptions)
+        require_kind("prompts", self.prompts, PromptOptions)
+        require_kind("whole_image", self.whole_image, bool)
+        if self.progress is not None and not callable(self.progress):
+            raise DataError(f"progress must be called with (done, total); got {self.progress!r}.")
+        if self.shots_seed is not None:
+            require_number("shots_seed", self.shots_seed, whole=True)
         require_choice("calibration", self.calibration, ScaleMethod)
         if self.kind is not None:
             require_choice("kind", self.kind, Kind)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipfast.anomaly.memory import Reference
+from clipfast.anomaly.options import require_number
 from clipfast.anomaly.pictures import pixel_digest, read_picture
 from clipfast.datasets.folders import list_images
 from clipfast.errors import DataError, ShapeError
@@ -46,12 +47,14 @@ def choose_shots(
         root: Paths are hashed relative to it; None hashes them as they are.
 
     Raises:
-        DataError: There are fewer images than shots.
+        DataError: There are fewer images than shots, or a number is none.
         ShapeError: `shots` is less than 1.
 
     >>> [str(path) for path in choose_shots(["a.png", "b.png", "c.png"], 2, seed=0)]
     ['c.png', 'b.png']
     """
+    require_number("shots", shots, whole=True)
+    require_number("seed", seed, whole=True)
     listed = sorted({Path(path) for path in paths}, key=lambda path: _key(path, root))
     if shots < 1:
         raise ShapeError(f"shots must be 1 or more; got {shots}.")

@@ -26,16 +26,24 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 def _known_mode(name: str) -> str:
     from clipfast.anomaly.modes import MODES
 
-    known = [mode for mode, row in MODES.items() if not row.truth]
+    known = [mode for mode, row in MODES.items() if not row.truth and mode != "learned_gate"]  # that needs a gate
     if name not in known:
         raise typer.BadParameter(f"must be one of {', '.join(known)}; got {name!r}")
     return name
 
 
 ImageModeOption = Annotated[
-    str, typer.Option("--image-mode", callback=_known_mode, help="How image scores are fused: auto, memory_only, ...")
+    str,
+    typer.Option(
+        "--image-mode",
+        callback=_known_mode,
+        help="How image scores are fused: auto, memory, memory_only (texts never run), semantic, max, harmonic, "
+        "calibrated_max, calibrated_mean, calibrated_harmonic, earned, gate or routed.",
+    ),
 ]
-PixelModeOption = Annotated[str, typer.Option("--pixel-mode", callback=_known_mode, help="How maps are fused.")]
+PixelModeOption = Annotated[
+    str, typer.Option("--pixel-mode", callback=_known_mode, help="How maps are fused: the same modes.")
+]
 AcceptOption = Annotated[
     bool, typer.Option("--accept-precision", help="Use a detector that was fitted with another precision.")
 ]
@@ -152,7 +160,11 @@ def _listed(paths: list[Path]) -> list[Path]:
 
     found = [image for path in paths for image in (list_images(path)[0] if path.is_dir() else [path])]
     if not found:
-        raise DataError(f"{', '.join(map(str, paths))} holds no image. Name images, or folders with images in them.")
+        inner = sorted(each.as_posix() for path in paths for each in path.iterdir() if each.is_dir())
+        named = f" Folders inside of it are not searched; name them: {' '.join(inner[:5])}." if inner else ""
+        raise DataError(
+            f"{', '.join(map(str, paths))} holds no image. Name images, or folders with images in them.{named}"
+        )
     return found
 
 

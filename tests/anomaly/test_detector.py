@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipfast.anomaly import AnomalyDetector, AnomalyOptions, MemoryOptions, at_size, branch_maps, estimate_kind, fuse
+from clipfast.anomaly import (
+    AnomalyDetector,
+    AnomalyOptions,
+    MemoryOptions,
+    PromptOptions,
+    at_size,
+    branch_maps,
+    choose_shots,
+    estimate_kind,
+    fuse,
+)
 from clipfast.anomaly.kinds import place_ratio
 from clipfast.datasets.fabricworld import Wishes, anomaly_samples
 from clipfast.errors import ArtifactError, DataError, ImageError, NotComputedError, ShapeError
@@ -156,6 +166,17 @@ def test_images_do_not_depend_on_their_batch() -> None:
             "blocks must be a tuple of num",
         ),
         (lambda: MemoryOptions(zooms=cast("tuple[float, ...]", 1.5)), DataError, "zooms must be a tuple of numbers"),
+        (lambda: MemoryOptions(projection=cast("int", 1.5)), DataError, "projection must be a whole number; got 1.5"),
+        (lambda: PromptOptions(temperature=cast("float", "a")), DataError, "temperature must be a number"),
+        (lambda: PromptOptions(guided=cast("int", 1.5)), DataError, "guided must be a whole number"),
+        (lambda: PromptOptions(normal=()), DataError, "normal must be texts with {} in each, one at least"),
+        (lambda: PromptOptions(abnormal=("broken",)), DataError, "each of abnormal must hold {} exactly once"),
+        (lambda: AnomalyOptions(memory=cast("MemoryOptions", "x")), DataError, "memory must be of MemoryOptions"),
+        (lambda: AnomalyOptions(progress=cast("Any", 5)), DataError, "progress must be called with"),
+        (lambda: fit(options="x"), DataError, "options must be of AnomalyOptions"),
+        (lambda: fit(options=replace(SMALL, learned=cast("Any", np.ones(3)))), DataError, "learned must be of TextP"),
+        (lambda: choose_shots(["a"], cast("int", "1"), seed=0), DataError, "shots must be a whole number; got '1'"),
+        (lambda: at_size(np.ones((1, 2, 2), np.float32), cast("Any", 3)), DataError, "size_hw must be a tuple of 2"),
         (lambda: MemoryOptions(projection=10**9), ShapeError, "projection 1 to 4096"),
         (lambda: fit(class_name=None), DataError, "class_name must name what is inspected; got None"),
         (lambda: fit().threshold(cast("float", "a")), DataError, "fpr must be a number"),

@@ -251,7 +251,9 @@ def test_files_of_another_grid_are_refused(kind: str, whole: Path, tmp_path: Pat
         run_grid(JointStub(), classes(), tmp_path, request(options=other))
 
 
-@pytest.mark.parametrize("asked", [{"shots": ()}, {"shots": (0,)}, {"seeds": (-1,)}, {"tasks": ("all",)}])
+@pytest.mark.parametrize(
+    "asked", [{"shots": ()}, {"shots": (0,)}, {"seeds": (-1,)}, {"tasks": ("all",)}, {"shots": 1}, {"shots": ("1",)}]
+)
 def test_requests_that_make_no_sense(asked: dict[str, Any]) -> None:
     """Nothing, or what cannot be."""
     with pytest.raises(DataError, match="shots"):

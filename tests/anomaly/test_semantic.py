@@ -203,7 +203,7 @@ def test_a_missing_or_foreign_file_is_refused(tmp_path: Path) -> None:
         ({"temperature": 0.1, "legacy_temperature": True}, DataError, "not both"),
         ({"pooling": "sum"}, DataError, "pooling must be one of mean, best"),
         ({"guided": 99}, ShapeError, "number of phrases"),
-        ({"normal": ()}, DataError, "at least one"),
+        ({"normal": ()}, DataError, "one at least"),
         ({"templates": ("a photo",)}, DataError, "exactly once"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from clipfast.anomaly import AnomalyDetector
+from clipfast.anomaly import MODES, AnomalyDetector
 from clipfast.cli.anomaly import app
 from clipfast.errors import ArtifactError, DataError, FingerprintError, ImageError, NotComputedError
 from clipfast.report.anomalies import ScoreWriter, heat_of
@@ -181,7 +181,7 @@ def test_images_of_the_support_are_told_and_names_that_repeat_are_kept_apart() -
         (("fit", "denim", "--shots", "9"), DataError, "9 shots need as many intact images; there are 8"),
         (("fit", "nowhere"), DataError, "No folder at"),
         (("score", "denim/test/good", "--detector", "no.npz"), ArtifactError, "No detector at no.npz"),
-        (("score", "denim/train", "--detector", "det.npz"), DataError, "holds no image"),
+        (("score", "denim/train", "--detector", "det.npz"), DataError, "holds no image.*name them: denim/train/good"),
     ],
 )
 def test_jobs_that_cannot_be_done(arguments: tuple[str, ...], error: type[Exception], message: str) -> None:
@@ -197,13 +197,21 @@ def test_another_models_detector_is_refused() -> None:
         CliRunner().invoke(app, ["score", "denim/test/good", "--model", "other"], catch_exceptions=False)
 
 
-@pytest.mark.parametrize("mode", ["best", "oracle"])
+@pytest.mark.parametrize("mode", ["best", "oracle", "learned_gate"])
 def test_modes_that_do_not_exist_are_wrong_usage(mode: str) -> None:
     """Exit code 2, with the choices."""
     result = CliRunner().invoke(app, ["fit", "denim", "--image-mode", mode])
 
     assert result.exit_code == 2
     assert "calibrated_mean" in result.output
+
+
+def test_help_names_every_mode_that_can_be_chosen() -> None:
+    """Those of the table without the oracle and the gate that must be given."""
+    shown = CliRunner().invoke(app, ["fit", "--help"], env={"COLUMNS": "200"}).output
+    words = {word.strip(",.") for word in shown.split()}
+
+    assert set(MODES) - words == {"oracle", "learned_gate"}
 
 
 def test_heat_is_scaled_alike_for_every_image() -> None:

@@ -20,6 +20,7 @@ from clipfast.anomaly.grid.figures import ModeClock
 from clipfast.anomaly.grid.plan import Cell, GridPlan, PlannedClass, cells_of, choose_support, plan_class
 from clipfast.anomaly.grid.records import LEVELS, CellResult, GridOptions, Task, read_cell
 from clipfast.anomaly.grid.truth import masks_digest, read_masks, read_truth, write_truth
+from clipfast.anomaly.options import require_kind, require_numbers
 from clipfast.anomaly.pictures import Viewer
 from clipfast.anomaly.prompting import english_class_name
 from clipfast.anomaly.shots import ShotManifest
@@ -122,6 +123,9 @@ class GridRequest:
     keep_maps: bool = True
 
     def __post_init__(self) -> None:
+        require_numbers("shots", self.shots, whole=True)
+        require_numbers("seeds", self.seeds, whole=True)
+        require_kind("options", self.options, GridOptions)
         if not self.shots or not self.seeds or not self.tasks:
             raise DataError("a grid needs a number of shots, a seed and a task at least.")
         if min(self.shots) < 1 or min(self.seeds) < 0 or not set(self.tasks) <= set(LEVELS):
