@@ -115,7 +115,7 @@ def crop_patch(image: ImageSource, xy: tuple[int, int], size: int = PATCH_SIZE) 
     photo = load_image(image)
     (x, y), side = _point(xy), _whole(size)
     if side is None or side < 1:
-        raise ShapeError(f"size must be a whole number of pixels, at least 1; got {size!r}.")
+        raise ShapeError(f"size must be a whole number of at least 1 pixel; got {size!r}.")
     if not (0 <= x < photo.width and 0 <= y < photo.height):
         raise ShapeError(
             f"xy must be inside the photo of {photo.width} x {photo.height} pixels; got ({x}, {y}). "

@@ -35,7 +35,7 @@ from clipfast.retrieval.voices import Doubles, Voice
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Comparison", "Doubts", "Evaluation", "Latency", "PhaseResult", "evaluate"]
+__all__ = ["Asked", "Comparison", "Doubts", "Evaluation", "Latency", "PhaseResult", "ask_all", "evaluate"]
 
 _NEVER = 0  # rank of a fabric that is not in the answer at all
 _RESAMPLES = BootstrapOptions(method="percentile")
@@ -158,6 +158,28 @@ class Evaluation:
 
 
 @dataclass(slots=True)
+class Asked:
+    """What was answered, picture by picture.
+
+    Attributes:
+        asked: Pictures that could be asked about.
+        answers: Of each phase, in that order.
+        judged: What the last phase thinks of each.
+        errors: Pictures that could not be read.
+    """
+
+    asked: list[EvalSample] = field(default_factory=list)
+    answers: dict[str, _Answers] = field(default_factory=dict)
+    judged: list[Judgement] = field(default_factory=list)
+    errors: list[Skipped] = field(default_factory=list)
+
+    @property
+    def right(self) -> list[bool]:
+        """Whether the last phase's first answer was right, of each picture that could be asked about."""
+        return [rank == 1 for rank in list(self.answers.values())[-1].ranks]
+
+
+@dataclass(slots=True)
 class _Answers:
     """Answers of one phase, in the order of the pictures."""
 
@@ -191,33 +213,8 @@ def evaluate(
     """
     if not ks or min(ks) < 1:
         raise ShapeError(f"ks must be whole numbers of at least 1, such as 1,3,5; got {tuple(ks)}.")
-    if voices.bank.clip is None:
-        raise ArtifactError("The bank must know its model to be asked with pictures: FabricBank.load(path, clip=clip).")
-    eval_set.verify()
-    _require_unseen(eval_set, voices)
-    answers: dict[str, _Answers] = {}
-    judged: list[Judgement] = []
-    asked: list[EvalSample] = []
-    errors: list[Skipped] = []
-    known_looks = KnownLooks(voices.bank.references)
-    for done, sample in enumerate(eval_set.samples, start=1):
-        try:
-            picture, judgement = _ask(eval_set, sample, voices, answers)
-            judged.append(judgement)
-            asked.append(sample)
-            known_looks.see(crop_patch(picture, sample.coords, sample.size), sample.image)
-            if min(sample.size, *picture.size) < max(picture.size):  # only a part of it is asked about
-                known_looks.see(picture, sample.image)
-        except (ImageError, ShapeError) as error:
-            errors.append(Skipped(sample.image, str(error)))
-        if progress:
-            progress(done, len(eval_set))
-    if not asked:
-        raise DataError(
-            f"No picture of the evaluation set can be read; the first: {errors[0].path}: {errors[0].reason}",
-            code="no_eval_picture",
-        )
-    known_looks.require_none()
+    found = ask_all(eval_set, voices, progress=progress)
+    asked, answers, judged, errors = found.asked, found.answers, found.judged, found.errors
     owners = voices.owners
     labels = [owners.get(sample.label, sample.label) for sample in asked]
     phases = tuple(_result(name, found, labels, ks, seed) for name, found in answers.items())
@@ -233,6 +230,36 @@ def evaluate(
         asked=tuple(asked),
         doubts=_doubts(judged, phases[-1], [sample.label in voices.bank.references.names for sample in asked]),
     )
+
+
+def ask_all(eval_set: EvalSet, voices: Voices, *, progress: Callable[[int, int], None] | None = None) -> Asked:
+    """Ask about every picture in every phase, without summing up; see `evaluate`, which raises the same."""
+    if voices.bank.clip is None:
+        raise ArtifactError("The bank must know its model to be asked with pictures: FabricBank.load(path, clip=clip).")
+    eval_set.verify()
+    _require_unseen(eval_set, voices)
+    found = Asked()
+    known_looks = KnownLooks(voices.bank.references)
+    for done, sample in enumerate(eval_set.samples, start=1):
+        try:
+            picture, judgement = _ask(eval_set, sample, voices, found.answers)
+            found.judged.append(judgement)
+            found.asked.append(sample)
+            known_looks.see(crop_patch(picture, sample.coords, sample.size), sample.image)
+            if min(sample.size, *picture.size) < max(picture.size):  # only a part of it is asked about
+                known_looks.see(picture, sample.image)
+        except (ImageError, ShapeError) as error:
+            found.errors.append(Skipped(sample.image, str(error)))
+        if progress:
+            progress(done, len(eval_set))
+    if not found.asked:
+        first = found.errors[0]
+        raise DataError(
+            f"No picture of the evaluation set can be read; the first: {first.path}: {first.reason}",
+            code="no_eval_picture",
+        )
+    known_looks.require_none()
+    return found
 
 
 def _ask(

@@ -15,7 +15,7 @@ import numpy as np
 from clipfast.errors import ArtifactError, ClipfastError, DataError
 from clipfast.retrieval.bank import FabricBank
 from clipfast.retrieval.evalset import EvalSet
-from clipfast.retrieval.evaluation import evaluate
+from clipfast.retrieval.evaluation import ask_all
 from clipfast.retrieval.fused import FittedFusion, with_alpha
 from clipfast.retrieval.fusion import Voices
 from clipfast.retrieval.head import LinearHead
@@ -167,13 +167,13 @@ def measure_gain(
     Raises:
         DataError: A picture cannot be read, was moved or changed, is in a bank or was trained on; or the set is spent.
     """
-    ranks = []
+    right = []
     for voices in (present, candidate):
-        found = evaluate(eval_set, voices, ks=(1,), progress=progress)
+        found = ask_all(eval_set, voices, progress=progress)
         if found.errors:
             raise DataError(
                 f"{found.errors[0].path} of the evaluation set cannot be read: {found.errors[0].reason}. Both must "
                 "answer the same pictures: put it back, or make the set again."
             )
-        ranks.append(np.array(found.phases[-1].ranks) == 1)
-    return gain_of(ranks[0], ranks[1], eval_set.groups(), look=look)
+        right.append(np.array(found.right))
+    return gain_of(right[0], right[1], eval_set.groups(), look=look)

@@ -47,9 +47,9 @@ class Shop:
     registry: Registry
     voices: Voices
 
-    def head(self, right: np.ndarray) -> tuple[LinearHead, Path]:
-        """Make a head that answers given photos rightly, and the others wrongly."""
-        sign = np.concatenate([np.where(right, 9.0, -9.0), [0, 0]]).astype(np.float32)
+    def head(self, right: np.ndarray, week: int = 0) -> tuple[LinearHead, Path]:
+        """Make a head that answers given photos rightly, and the others wrongly; each week's is another file."""
+        sign = np.concatenate([np.where(right, 9.0, -9.0), [0, 0]]).astype(np.float32) * np.float32(1 + week / 100)
         head = LinearHead(
             np.array(["cotton", "silk"]), np.stack([sign, -sign]), np.zeros(2, np.float32), 1.0, model=MODEL
         )
@@ -96,12 +96,12 @@ def test_a_year_of_useless_heads_promotes_none(shop: Shop) -> None:
     answers would promote: that is asked, too, so that this year could catch it.
     """
     rng = np.random.default_rng(14)  # a year in which both of these would promote
-    present, file = shop.head(rng.random(PHOTOS) < 0.5)
+    present, file = shop.head(rng.random(PHOTOS) < 0.5, -1)
     shop.registry.promote("head", file, gain=None, eval_version=None, note="the first")
     looks, promoted, by_patches, anew = [], 0, 0, 0
     for week in range(LOOKS):
         held = shop.held if week % 2 else replace(shop.held, samples=shop.held.samples[::-1])
-        candidate, file = shop.head(rng.random(PHOTOS) < 0.5)
+        candidate, file = shop.head(rng.random(PHOTOS) < 0.5, week)
         gain = shop.look(candidate, file, present, held)
         looks.append(gain.look)
         assert gain.photos == PHOTOS
@@ -116,7 +116,7 @@ def test_a_year_of_useless_heads_promotes_none(shop: Shop) -> None:
     assert promoted == 0
     assert by_patches > 0
     assert anew > 0
-    candidate, file = shop.head(rng.random(PHOTOS) < 0.5)
+    candidate, file = shop.head(rng.random(PHOTOS) < 0.5, LOOKS)
     with pytest.raises(DataError, match="looked at 52 times"):
         shop.look(candidate, file, present, shop.held)
 
