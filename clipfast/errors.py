@@ -33,7 +33,18 @@ __all__ = [
 
 
 class ClipfastError(Exception):
-    """Root of the tree; catch it to catch everything clipfast raises on purpose."""
+    """Root of the tree; catch it to catch everything clipfast raises on purpose.
+
+    Attributes:
+        code: Which error it is, in one word, for programs; empty where only the sentence says so.
+
+    >>> DataError("Too few samples to train: ...", code="too_few_samples").code
+    'too_few_samples'
+    """
+
+    def __init__(self, *args: object, code: str = "") -> None:
+        super().__init__(*args)
+        self.code = code
 
 
 class ShapeError(ClipfastError, ValueError):

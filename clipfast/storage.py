@@ -108,7 +108,8 @@ def locked(path: Path, *, seconds: float = 60.0) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         raise DataError(
-            f"{path} is held by another process for more than {seconds:g} seconds. Wait for it to finish, or end it."
+            f"{path} is held by another process for more than {seconds:g} seconds. Wait for it to finish, or end it.",
+            code="locked",
         ) from error
     except NotImplementedError as error:
         raise DataError(
@@ -148,7 +149,8 @@ def require_format(meta: str, known: int, path: Path, *, remedy: str) -> None:
     if found != known:
         raise ArtifactError(
             f"{path} has format {found}; this clipfast reads format {known}. "
-            + ("Update clipfast." if found > known else remedy)
+            + ("Update clipfast." if found > known else remedy),
+            code="other_format",
         )
 
 
@@ -191,7 +193,7 @@ def load_sealed_npz(path: Path, *, kind: str) -> dict[str, NDArray[Any]]:
         ArtifactError: The file is missing, too large, damaged, or not sealed by clipfast.
     """
     if not path.is_file():
-        raise ArtifactError(f"No {kind} at {path}. Build it first, or name the right file.")
+        raise ArtifactError(f"No {kind} at {path}. Build it first, or name the right file.", code="no_file")
     size = path.stat().st_size
     if size > MAX_SEALED_BYTES:
         raise ArtifactError(f"{path} is {size:,} bytes; a {kind} may have {MAX_SEALED_BYTES:,} at most.")
@@ -210,7 +212,8 @@ def _check_seal(path: Path, size: int, kind: str) -> None:
         end = file.read()
         if len(end) < tail or end[:4] != b"PK\x05\x06" or end[_EOCD.size :][: len(_SEAL)] != _SEAL:
             raise ArtifactError(
-                f"{path} is not a {kind} written by clipfast, or its end is missing. Build it again, or import it."
+                f"{path} is not a {kind} written by clipfast, or its end is missing. Build it again, or import it.",
+                code="not_written_by_us",
             )
         file.seek(0)
         digest = hashlib.sha256()
@@ -220,7 +223,10 @@ def _check_seal(path: Path, size: int, kind: str) -> None:
             digest.update(chunk)
             left -= len(chunk)
     if digest.hexdigest().encode() != end[-64:]:
-        raise ArtifactError(f"{path} was changed after it was written: its checksum does not match. Build it again.")
+        raise ArtifactError(
+            f"{path} was changed after it was written: its checksum does not match. Build it again.",
+            code="file_changed",
+        )
 
 
 def _stem(info: zipfile.ZipInfo, size: int, kind: str) -> str:

@@ -3,10 +3,12 @@
     python examples/fabric_week.py                       # 24 fabrics that are drawn, 80 photos of each
     python examples/fabric_week.py --weeks 4             # and three weeks more: 20 labels, retrain, compare
     python examples/fabric_week.py --photos data/photos  # your own: <fabric_id>/<photo>, 12 or more of each
+    python examples/fabric_week.py --labelled 26 --split 0.885 --weeks 12   # begin with three labels of each fabric
 
-Of each fabric's photos the first three are the bank, every second of the rest is labelled (and of those 60 % evaluated
-on, which nothing is trained on), and the others wait for a label, as the photos of a week do. Labels go through
-`LabelStore`, as those of `clipfast label` do. A phase that is not shown to be better says so.
+Of each fabric's photos the first three are the bank, every second of the rest is labelled (or the first --labelled of
+those; and of them 60 % are evaluated on, which nothing is trained on), and the others wait for a label, as the photos
+of a week do. Labels go through `LabelStore`, as those of `clipfast label` do. A phase that is not shown to be better
+says so.
 """
 
 import argparse
@@ -48,6 +50,7 @@ from clipfast.retrieval import (
 )
 from clipfast.retrieval.fused import with_alpha
 from clipfast.retrieval.live import LiveVoices, measure_gain, with_candidate
+from clipfast.retrieval.promotion import Gain
 from clipfast.retrieval.registry import Registry, Setting
 
 SEED = 520_000_000  # of the drawn fabrics; test seeds begin at 900,000,000
@@ -74,6 +77,16 @@ class Shop:
         return fuse_with_clip(photo, base, "en", voices.fusion.alpha, 5, voices=voices)
 
 
+@dataclass(frozen=True)
+class Week:
+    """What a Friday found: samples the candidate was trained on, its gain, and whether it is in use now."""
+
+    number: int
+    samples: int
+    gain: Gain
+    promoted: bool
+
+
 def draw(folder: Path, fabrics: int, per_fabric: int, seed: int) -> None:
     """Draw fabrics in the layout of a folder of photos; all but the references are dim, faint, turned or noisy."""
     for at, sample in enumerate(class_samples(seed, per_fabric=per_fabric, fabrics=list(FABRICS)[:fabrics])):
@@ -84,12 +97,13 @@ def draw(folder: Path, fabrics: int, per_fabric: int, seed: int) -> None:
         Image.fromarray(image).save(path)
 
 
-def share_out(photos: Path, data: Path) -> list[Path]:
+def share_out(photos: Path, data: Path, labelled: int | None) -> list[Path]:
     """Copy photos to the bank's folder and to the labelled one; return those that wait."""
     waiting = []
     for fabric, paths in list_fabrics(photos).items():
+        last = len(paths) if labelled is None else REFERENCES + 2 * labelled
         for number, path in enumerate(paths):
-            if number >= REFERENCES and number % 2 == 0:
+            if number >= REFERENCES and (number % 2 == 0 or number >= last):
                 waiting.append(path)
                 continue
             target = data / ("fabrics" if number < REFERENCES else "patches/labeled") / fabric / path.name
@@ -139,10 +153,10 @@ def show(found: Evaluation, title: str) -> None:
                   f"{doubts.refused} of {doubts.known} refused as none of these\n")  # fmt: skip
 
 
-def begin(photos: Path, data: Path, split: float) -> tuple[Shop, list[Path]]:
+def begin(photos: Path, data: Path, split: float, each: int | None) -> tuple[Shop, list[Path]]:
     """Monday: bank, evaluation set, head and weights, measured phase by phase and put to use."""
     clip, rules = Clip.load("mini"), load_rules("fine")
-    labelled, waiting = data / "patches/labeled", share_out(photos, data)
+    labelled, waiting = data / "patches/labeled", share_out(photos, data, each)
     bank = FabricBank.build(clip, data / "fabrics")
     bank.save(data / "fabric_bank.npz")
     console.print(f"[1] Bank: {len(bank.fabrics)} fabrics, {len(bank)} photos -> fabric_bank.npz")
@@ -167,7 +181,7 @@ def begin(photos: Path, data: Path, split: float) -> tuple[Shop, list[Path]]:
     return Shop(clip, rules, LabelStore(labelled), held, registry, live), waiting
 
 
-def friday(shop: Shop, waiting: Sequence[Path], week: int, data: Path) -> None:
+def friday(shop: Shop, waiting: Sequence[Path], week: int, data: Path) -> Week:
     """Label what is least certain, retrain, compare, and promote what is proven."""
     present = shop.live.voices()
     done = label(shop, waiting)
@@ -196,6 +210,23 @@ def friday(shop: Shop, waiting: Sequence[Path], week: int, data: Path) -> None:
         )
     else:
         console.print("✗ Not promoted: the interval includes 0. What is in use stays; label more.")
+    samples = again.head.report.samples if again.head.report is not None else 0
+    return Week(week, samples, gain, gain.proven)
+
+
+def show_weeks(weeks: Sequence[Week]) -> None:
+    """Print what each week's candidate was found to be."""
+    table = Table(title="Week by week: the candidate against what was in use")
+    for name in ("Week", "Labels", "In use", "Candidate", "Gain", "Interval", "Better : worse", "Promoted"):
+        table.add_column(name, justify="right")
+    for week in weeks:
+        gain, (before, after) = week.gain, week.gain.accuracies
+        interval = f"{gain.interval.low:+.1%} to {gain.interval.high:+.1%} ({gain.interval.confidence:.1%})"
+        table.add_row(str(week.number), str(week.samples), f"{before:.1%}", f"{after:.1%}", f"{after - before:+.1%}",
+                      interval, f"{gain.better} : {gain.worse}", "✓" if week.promoted else "✗")  # fmt: skip
+    console.print(table)
+    promoted = [str(week.number) for week in weeks if week.promoted]
+    console.print(f"Promoted in week {', '.join(promoted)}." if promoted else "No week's candidate was promoted.")
 
 
 def main() -> None:
@@ -206,6 +237,7 @@ def main() -> None:
     parser.add_argument("--per-fabric", type=int, default=80, help="drawn photos of each fabric")
     parser.add_argument("--seed", type=int, default=SEED, help="of the drawn fabrics")
     parser.add_argument("--split", type=float, default=0.6, help="share of the labelled photos that is evaluated on")
+    parser.add_argument("--labelled", type=int, help="how many of each fabric are labelled at first; default: half")
     parser.add_argument("--weeks", type=int, default=1, help="how many times 20 labels are added")
     parser.add_argument("--out", type=Path, help="keep bank, head and history in this folder, which must be new")
     options = parser.parse_args()
@@ -215,9 +247,9 @@ def main() -> None:
             draw(photos, options.fabrics, options.per_fabric, options.seed)
         data = options.out or Path(scratch) / "data"
         data.mkdir(parents=True)
-        shop, waiting = begin(photos, data, options.split)
-        for week in range(1, options.weeks + 1):
-            friday(shop, waiting, week, data)
+        shop, waiting = begin(photos, data, options.split, options.labelled)
+        weeks = [friday(shop, waiting, week, data) for week in range(1, options.weeks + 1)]
+        show_weeks(weeks)
 
 
 if __name__ == "__main__":

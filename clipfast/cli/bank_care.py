@@ -53,20 +53,25 @@ def check(
     clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
-    """Report what is wrong with reference photos: too few, small, blurred, badly lit, copies, confused fabrics."""
+    """Report what is wrong with reference photos: too few, small, blurred, badly lit, copies, confused fabrics.
+
+    Also photos of the evaluation set beside the folder, whatever their names and however they are turned.
+    """
     from clipfast.retrieval import FabricBank, check_folder, check_references
     from clipfast.retrieval.bankfolder import is_bank_folder
+    from clipfast.retrieval.heldout import find_eval_set
     from clipfast.runtime.images import DEFAULT_MAX_PIXELS
 
     if folder.is_file() or is_bank_folder(folder):
         bank = FabricBank.load(folder, verify=True)
         with progress_bar(say("bank_comparing")) as progress:
-            found = check_references(bank.references, bank.model, progress=progress)
+            found = check_references(bank.references, bank.model, eval_set=find_eval_set(folder), progress=progress)
     else:
         with clip_options.load() as clip, progress_bar(say("bank_checking")) as progress:
             found = check_folder(
                 clip,
                 folder,
+                eval_set=find_eval_set(folder),
                 batch_size=batch_size,
                 max_pixels=max_pixels or DEFAULT_MAX_PIXELS,
                 progress=progress,

@@ -66,6 +66,7 @@ BANK_MESSAGES: dict[str, tuple[str, str]] = {
     "problem_light": (PROBLEMS["light"], "所有照片光照良好"),
     "problem_equal": (PROBLEMS["equal"], "没有重复的照片"),
     "problem_similar": (PROBLEMS["similar"], "没有几乎相同的照片"),
+    "problem_evaluated": (PROBLEMS["evaluated"], "没有评估集中的图像"),
     "problem_confused": (PROBLEMS["confused"], "每张照片都能在其他照片中找到自己的面料"),
     "problems_title": (
         "Problems: {count}, in {touched} of {fabrics} fabrics",

@@ -8,6 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from clipfast.cli.error_messages import UsageError, chinese_usage, wants_chinese
+
 COMMANDS = {
     # name: (module, one line of help)
     "demo": ("clipfast.cli.demo", "The whole library on the embedded model and images it renders itself."),
@@ -37,6 +39,20 @@ class LazyGroup(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  (typer's signature)
         """Return the names in the table's order."""
         return list(COMMANDS)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep the words, which tell the language of what is wrong with them."""
+        ctx.meta["clipfast.words"] = list(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; wrong usage is explained in Chinese, too, where that is spoken."""
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            if type(error).__name__ == "NoArgsIsHelpError" or not wants_chinese(ctx.meta["clipfast.words"]):
+                raise
+            raise chinese_usage(error) from error
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002  (typer's signature)
         """Import one command's module and return its click command."""

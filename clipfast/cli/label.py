@@ -13,12 +13,12 @@ from rich.table import Table
 from clipfast.cli.bank_summary import Check, shares_check, show_checks
 from clipfast.cli.console import JsonOption, note, out, print_json
 from clipfast.cli.head import DEFAULT_HEAD
+from clipfast.cli.label_options import LabelOptions, takes_label_options
 from clipfast.cli.messages import Speaker, takes_language
 from clipfast.cli.region_options import takes_region
 from clipfast.cli.workflow_options import RULE
 from clipfast.errors import ClipfastError
 from clipfast.retrieval.crops import Region
-from clipfast.retrieval.labelled import LABELLED_FOLDER
 
 if TYPE_CHECKING:
     from clipfast.retrieval.journal import Moved, QueueItem
@@ -28,20 +28,17 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 _ENOUGH = 20
 
-FolderOption = Annotated[Path, typer.Option("--labels", help="Folder of labels: <fabric_id>/<patch>.")]
-WhoOption = Annotated[str | None, typer.Option("--who", help="Who says so; goes into journal and side-car.")]
-
 
 @app.command()
 @takes_language()
 @takes_region()
+@takes_label_options()
 def add(
     image: Annotated[Path | None, typer.Argument(help="The photo; not with --item.")] = None,
     *,
     label: Annotated[str, typer.Option("--label", help="The fabric: becomes a folder.")],
     item: Annotated[str | None, typer.Option("--item", help="What waits, by its id: `clipfast label next`.")] = None,
-    labels: FolderOption = LABELLED_FOLDER,
-    who: WhoOption = None,
+    given: LabelOptions,
     say: Speaker,
     region: Region,
     json: JsonOption = False,
@@ -54,12 +51,12 @@ def add(
         raise typer.BadParameter("name a photo, or with --item what waits; one of them")
     if item is not None and not region.whole:
         raise typer.BadParameter("--item knows its part of the photo; give no --crop or --at with it")
-    by = Labeller(who=who)
-    store = _store(labels, say)
+    by = Labeller(who=given.who)
+    store = _store(given.labels, say)
     added = (
         store.add(image, label, region=region, by=by) if image is not None else store.answer(str(item), label, by=by)
     )
-    path = labels / added.key
+    path = given.labels / added.key
     there = path.is_file() and read_sidecar(path) == added.sidecar
     stats = _stats(store)
     checks = [Check(say("check_label_there"), there, added.key), *_totals(say, stats)]
@@ -74,17 +71,18 @@ def add(
 
 @app.command("next")
 @takes_language()
+@takes_label_options(without=("who",))
 def upcoming(
     *,
     count: Annotated[int, typer.Option("--count", min=1, help="How many.")] = 5,
     skip: Annotated[str | None, typer.Option("--skip", help="Let this item wait no more: nobody can tell.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of those picked by chance.")] = 0,
-    labels: FolderOption = LABELLED_FOLDER,
+    given: LabelOptions,
     say: Speaker,
     json: JsonOption = False,
 ) -> None:
     """List what to label next: the most useful first, every fifth by chance."""
-    store = _store(labels, say)
+    store = _store(given.labels, say)
     if skip is not None:
         store.skip(skip)
     waiting = store.waiting(seed=seed)
@@ -105,32 +103,33 @@ def upcoming(
 
 @app.command()
 @takes_language()
+@takes_label_options(without=("who",))
 def stats(
     *,
     head: Annotated[
         Path | None,
         typer.Option("--head", help="What it saw is not new; default: data/clip_head.npz, if there."),
     ] = None,
-    labels: FolderOption = LABELLED_FOLDER,
+    given: LabelOptions,
     say: Speaker,
     json: JsonOption = False,
 ) -> None:
     """Count labels, compare with the targets, and check that journal and folder agree."""
-    found = _stats(_store(labels, say), head)
+    found = _stats(_store(given.labels, say), head)
     checks = _totals(say, found)
     checks.append(Check(say("check_label_retrain"), not found.retrain, str(found.new)))
     if json:
-        print_json({"path": labels.as_posix(), **_summary(found), "checks": checks})
+        print_json({"path": given.labels.as_posix(), **_summary(found), "checks": checks})
         return
     _finish(say, found, checks)
 
 
 @app.command()
 @takes_language()
+@takes_label_options()
 def undo(
     *,
-    labels: FolderOption = LABELLED_FOLDER,
-    who: WhoOption = None,
+    given: LabelOptions,
     say: Speaker,
     json: JsonOption = False,
 ) -> None:
@@ -138,10 +137,10 @@ def undo(
     from clipfast.retrieval.journal import Added, Moved
     from clipfast.retrieval.labels import Labeller
 
-    store = _store(labels, say)
-    last, event = store.undo(by=Labeller(who=who))
+    store = _store(given.labels, say)
+    last, event = store.undo(by=Labeller(who=given.who))
     found = _stats(store)
-    moved = [target for _, target in event.moves if not (labels / target).is_file()]
+    moved = [target for _, target in event.moves if not (given.labels / target).is_file()]
     checks = [shares_check(say, "check_label_moved", len(event.moves), moved), *_totals(say, found)]
     if json:
         print_json({"undone": last, "moves": event.moves, **_summary(found), "checks": checks})
@@ -156,39 +155,39 @@ def undo(
 
 @app.command()
 @takes_language()
+@takes_label_options()
 def rename(
     label: Annotated[str, typer.Argument(help="The label.")],
     new: Annotated[str, typer.Argument(help="Its new name; must be free.")],
     *,
-    labels: FolderOption = LABELLED_FOLDER,
-    who: WhoOption = None,
+    given: LabelOptions,
     say: Speaker,
     json: JsonOption = False,
 ) -> None:
     """Give a label another name; the evaluation set beside the folder follows."""
     from clipfast.retrieval.labels import Labeller
 
-    store = _store(labels, say)
-    event = store.rename(label, new, by=Labeller(who=who))
+    store = _store(given.labels, say)
+    event = store.rename(label, new, by=Labeller(who=given.who))
     _report_move(say, store, event, json=json)
 
 
 @app.command()
 @takes_language()
+@takes_label_options()
 def merge(
     label: Annotated[str, typer.Argument(help="The label whose patches move.")],
     into: Annotated[str, typer.Argument(help="The label that takes them.")],
     *,
-    labels: FolderOption = LABELLED_FOLDER,
-    who: WhoOption = None,
+    given: LabelOptions,
     say: Speaker,
     json: JsonOption = False,
 ) -> None:
     """Put all patches of a label into another."""
     from clipfast.retrieval.labels import Labeller
 
-    store = _store(labels, say)
-    event = store.merge(label, into, by=Labeller(who=who))
+    store = _store(given.labels, say)
+    event = store.merge(label, into, by=Labeller(who=given.who))
     _report_move(say, store, event, json=json)
 
 
@@ -241,7 +240,6 @@ def _report_move(say: Speaker, store: LabelStore, event: Moved, *, json: bool) -
 
 def _left_behind(root: Path, label: str) -> list[str]:
     """Say which of bank and head, at their usual places beside the folder, and rules still know a label's old name."""
-    from clipfast.cli.head import DEFAULT_HEAD
     from clipfast.retrieval import FabricBank
     from clipfast.retrieval.default import DEFAULT_BANK
     from clipfast.retrieval.evalset import eval_set_beside

@@ -1,4 +1,4 @@
-"""What the commands of the fabric workflow say, in English and Chinese: one table, and hints to errors."""
+"""What the commands of the fabric workflow say, in English and Chinese: one table."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Annotated
 import typer
 
 from clipfast.cli.bank_messages import BANK_MESSAGES
+from clipfast.cli.error_messages import chinese_error
 from clipfast.cli.option_groups import Decorator, takes
 from clipfast.errors import ClipfastError
 from clipfast.report.fonts import NO_CHINESE_FONT
 from clipfast.retrieval.rules import Language, require_language
 
-__all__ = ["HINTS", "MESSAGES", "Speaker", "in_language", "takes_language"]
+__all__ = ["MESSAGES", "Speaker", "in_language", "takes_language"]
 
 # key: (English, Chinese)
 MESSAGES: dict[str, tuple[str, str]] = {
@@ -263,6 +264,17 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "check_proven": ("The gain is proven", "提升已得到证实"),
     "check_looks": ("The evaluation set is not spent", "评估集尚未用尽"),
     "check_confidence": ("Confidence is calibrated", "置信度已校准"),
+    "check_certain": ("Confidence of 50 % or more", "置信度达到 50 %"),
+    "check_known": ("The bank seems to hold this fabric", "向量库中似乎有这种面料"),
+    "check_in_bank": ("The first fabric has photos in the bank", "首位面料在向量库中有照片"),
+    "recommend_fitted": ("yes", "是"),
+    "recommend_not_fitted": ("no; fit it: clipfast fuse fit", "否；请运行 clipfast fuse fit"),
+    "recommend_none": ("none of these", "以上皆非"),
+    "recommend_some": ("yes", "是"),
+    "check_bank_used": ("A bank is in use", "有向量库在使用中"),
+    "check_versions": ("Every version in use is there and unchanged", "使用中的版本均在原位且未改动"),
+    "check_due": ("Fewer than 20 new samples since the last head", "上次训练后新增样本少于 20 个"),
+    "check_due_unknown": ("not known", "未知"),
     "column_when": ("When", "时间"),
     "column_who": ("Who", "操作者"),
     "column_what": ("What", "操作"),
@@ -281,51 +293,6 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "column_fabric": ("Fabric", "面料"),
     "column_score": ("Score", "得分"),
     "column_notes": ("Notes", "说明"),
-}
-
-# What an error's sentence holds: what a Chinese reader is told first. The sentence itself follows, with its figures.
-HINTS: dict[str, str] = {
-    "Too few samples to train": "训练样本太少：至少需要 20 个（建议 50 个以上）。请继续标注，此前可先使用纯检索模式",
-    "Too few patches to fit on": "可用于拟合的图块太少，请继续标注",
-    "No embeddings collected": "没有收集到任何嵌入：请检查 data/fabrics/ 的目录结构，应为 <面料>/<图像>",
-    "holds no labelled patch": "没有找到已标注的图块：目录结构应为 data/patches/labeled/<面料>/patch_001.jpg",
-    "is nearly the same picture as": "训练目录中混入了评估图像（或其近似副本），请删除后重试",
-    "was moved or removed": "评估集中的图像已被移动或删除",
-    "It was changed": "评估集中的图像已被修改",
-    "of the evaluation set is in the bank": "评估图像同时在向量库中，结果不可信",
-    "of the evaluation set was trained on": "线性头使用过评估图像训练，结果不可信",
-    "of the evaluation set was fitted on": "拟合融合权重时用过评估图像，结果不可信，请重新拟合",
-    "No bank at": "找不到面料向量库，请先运行 clipfast bank build",
-    "No head at": "找不到线性头，请先运行 clipfast head train",
-    "No evaluation set at": "找不到评估集，请先运行 clipfast evalset make",
-    "No fitted weights at": "尚未拟合融合权重，请先运行 clipfast fuse fit",
-    "The gain is not proven": "提升未得到证实，继续使用现有版本，请再标注一些样本",
-    "This evaluation set has been looked at": "该评估集已用尽，请用新标注的样本重新生成",
-    "No bank is in use": "尚未启用任何向量库，请先运行 clipfast models promote data/fabric_bank.npz",
-    "No version": "没有这个版本",
-    "to go back to": "没有可回退的版本",
-    "No folder at": "目录不存在",
-    "unknown attribute": "规则文件中有未知属性",
-    "alpha must be": "alpha 必须在 0 到 1 之间",
-    "made by another model": "文件由另一个模型生成",
-    "is not installed": "缺少可选依赖",
-    "must be inside the photo": "坐标超出照片范围",
-    "a crop must be": "裁剪框超出照片范围",
-    "holds an evaluation set already": "评估集已存在并已冻结，如确需替换请加 --replace",
-    "a label must": "标签名称无效：标签会成为文件夹名",
-    "differs from the existing": "标签与已有标签仅大小写或 Unicode 形式不同",
-    "is this very patch": "该图块已标注过",
-    "there is no label": "没有这个标签",
-    "there already. To put": "该标签已存在，请使用 clipfast label merge",
-    "there is nothing to undo": "没有可撤销的操作",
-    "waits for a label. See": "没有这个待标注项，请查看 clipfast label next",
-    "asks about": "待标注项的照片已不存在",
-    "was asked about": "待标注项的照片已被修改",
-    "which is frozen": "图块属于已冻结的评估集，不能移动",
-    "was changed after it was written, or a line before it was": "标注日志已被修改，校验和不符",
-    "was changed after it was written": "文件写入后被修改，校验和不符，请重新生成",
-    "is held by another process": "另一个进程正在写入，请稍候",
-    "No photo at": "找不到照片",
 }
 
 
@@ -358,11 +325,10 @@ def _speaker(*, lang: str) -> Speaker:
 
 @contextmanager
 def in_language(say: Speaker) -> Iterator[None]:
-    """Put a hint in Chinese before an error's sentence, where that language is spoken and a hint is known."""
+    """Where Chinese is spoken, say first in Chinese what an error is; its own sentence follows."""
     try:
         yield
-    except ClipfastError as error:
-        hint = next((said for words, said in HINTS.items() if words in str(error)), None)
-        if say.lang != "zh" or hint is None:
+    except (ClipfastError, OSError) as error:
+        if say.lang != "zh":
             raise
-        raise type(error)(f"{hint}。{error}") from error
+        raise chinese_error(error) from error

@@ -10,15 +10,16 @@ import msgspec
 import typer
 from rich.table import Table
 
-from clipfast.cli.bank_summary import Check, show_checks
+from clipfast.cli.bank_summary import Check, shares_check, show_checks
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, out, print_json, progress_bar
-from clipfast.cli.head import DEFAULT_FOLDER
+from clipfast.cli.label_options import LabelsOption
 from clipfast.cli.messages import Speaker, takes_language
 from clipfast.cli.option_groups import takes
 from clipfast.cli.voice_options import RulesOption
 from clipfast.cli.workflow_options import RULE
-from clipfast.errors import DataError
+from clipfast.errors import ClipfastError, DataError
+from clipfast.retrieval.labelled import LABELLED_FOLDER
 
 if TYPE_CHECKING:
     from clipfast.retrieval.promotion import Gain
@@ -36,7 +37,6 @@ EvalOption = Annotated[Path, typer.Option("--eval-set", help="The frozen evaluat
 KindOption = Annotated[
     str | None, typer.Option("--kind", help="head, bank or alpha; default: what the file says it is.")
 ]
-LabelsOption = Annotated[Path, typer.Option("--labels", help="Labelled patches, counted: <fabric_id>/<patch>.")]
 NoteOption = Annotated[str | None, typer.Option("--note", help="Why; goes into the history.")]
 CandidateArgument = Annotated[str, typer.Argument(help="A file (head, bank, or fitted weights), or a version's name.")]
 
@@ -68,7 +68,7 @@ _takes_look_options = takes(
         "eval_set": (EvalOption, DEFAULT_EVAL_SET),
         "kind": (KindOption, None),
         "rules": (RulesOption, "fine"),
-        "labels": (LabelsOption, DEFAULT_FOLDER),
+        "labels": (LabelsOption, LABELLED_FOLDER),
     },
 )
 
@@ -83,7 +83,7 @@ def _group() -> None:
 def show(
     *,
     models: FolderOption = None,
-    labels: LabelsOption = DEFAULT_FOLDER,
+    labels: LabelsOption = LABELLED_FOLDER,
     say: Speaker,
     json: JsonOption = False,
 ) -> None:
@@ -91,6 +91,7 @@ def show(
     registry = _registry(models)
     events, current = registry.history(), registry.current()
     due = _due(registry, labels)
+    checks = _state_checks(say, registry, due)
     if json:
         print_json(
             {
@@ -99,6 +100,7 @@ def show(
                 "generation": current.generation,
                 "history": events,
                 "retrain": due,
+                "checks": checks,
             }
         )
         return
@@ -111,6 +113,8 @@ def show(
         out.print(_table(say, events))
     if due is not None:
         out.print(say("models_due" if due["due"] else "models_not_due", **due))
+    out.print(RULE)
+    show_checks(checks)
 
 
 @app.command()
@@ -223,7 +227,10 @@ def _candidate(registry: Registry, text: str, kind: str | None) -> tuple[Kind, P
     if path.suffix == KINDS["alpha"]:
         return "alpha", path
     if path.suffix != KINDS["bank"]:
-        raise DataError(f"{path} must be a head or bank (.npz) or fitted weights (.json). Say which with --kind.")
+        raise DataError(
+            f"{path} must be a head or bank (.npz) or fitted weights (.json). Say which with --kind.",
+            code="not_candidate",
+        )
     return ("bank" if "embeddings" in load_sealed_npz(path, kind="bank or head") else "head"), path
 
 
@@ -235,7 +242,10 @@ def _has_present(registry: Registry, kind: Kind) -> bool:
     """
     bank = "bank" in registry.current().versions
     if not bank and kind != "bank":
-        raise DataError("No bank is in use yet. Promote it first: clipfast models promote data/fabric_bank.npz")
+        raise DataError(
+            "No bank is in use yet. Promote it first: clipfast models promote data/fabric_bank.npz",
+            code="no_bank_in_use",
+        )
     return bank
 
 
@@ -305,8 +315,29 @@ def _checks(say: Speaker, gain: Gain) -> list[Check]:
     ]
 
 
+def _state_checks(say: Speaker, registry: Registry, due: dict[str, Any] | None) -> list[Check]:
+    from clipfast.retrieval.promotion import LOOKS
+
+    versions = registry.current().versions
+    harmed = []
+    for version in versions.values():
+        try:
+            registry.file(version)
+        except ClipfastError:
+            harmed.append(version)
+    looks = [event.gain.look for event in registry.history() if event.gain is not None]
+    last = looks[-1] if looks else 0
+    new = say("check_due_unknown") if due is None else str(due["new"])
+    return [
+        Check(say("check_bank_used"), "bank" in versions, versions.get("bank", say("models_none").strip())),
+        shares_check(say, "check_versions", len(versions), harmed),
+        Check(say("check_looks"), last < LOOKS, say("models_looks", look=last, looks=LOOKS)),
+        Check(say("check_due"), due is None or not due["due"], new),
+    ]
+
+
 def _due(registry: Registry, labels: Path) -> dict[str, Any] | None:
-    """Say how many labels the last head that was compared or promoted has not seen; None where there is no folder."""
+    """Say how many labels the last head that was compared or promoted has not seen; None where nobody knows."""
     from clipfast.retrieval.head import LinearHead
     from clipfast.retrieval.labelstats import RETRAIN_AFTER, new_since
 
@@ -315,7 +346,11 @@ def _due(registry: Registry, labels: Path) -> dict[str, Any] | None:
     heads = [
         event.version for event in registry.history() if event.kind == "head" and event.action in ("compare", "promote")
     ]
-    new = new_since(labels, LinearHead.load(registry.file(heads[-1])).trained_on if heads else ())
+    try:
+        seen = LinearHead.load(registry.file(heads[-1])).trained_on if heads else ()
+    except ClipfastError:  # its file is gone or changed, which a check point says
+        return None
+    new = new_since(labels, seen)
     return {"new": new, "wanted": RETRAIN_AFTER, "due": new >= RETRAIN_AFTER}
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from clipfast.cli.bank_summary import Check, show_checks
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json
 from clipfast.cli.messages import Speaker, takes_language
@@ -19,6 +20,7 @@ from clipfast.retrieval.crops import Region
 if TYPE_CHECKING:
     from clipfast.retrieval.answers import Answer
     from clipfast.retrieval.attributes import FabricAttributes
+    from clipfast.retrieval.fusion import Voices
     from clipfast.retrieval.journal import QueueItem
     from clipfast.retrieval.recommend import Recommendation
 
@@ -67,6 +69,7 @@ def recommend(
     queued = None
     if labels is not None:
         queued = _enqueue(labels, image, region, results, ask_below=ask_below, model=voices.bank.model.name)
+    checks = _checks(say, voices, results)
     if json:
         print_json(
             {
@@ -81,12 +84,26 @@ def recommend(
                 "none_of_these": results.none_of_these,
                 "uncertain": results.judgement.uncertain,
                 "queued": queued,
+                "checks": checks,
             }
         )
         return
     _show(say, attributes, results)
     if queued is not None:
         note(say("label_queued", item=queued.id, why=say(f"label_{queued.picked}")))
+    show_checks(checks)
+
+
+def _checks(say: Speaker, voices: Voices, results: Answer[Recommendation]) -> list[Check]:
+    judged, held = results.judgement, {voices.owners.get(name, name) for name in voices.bank.references.names}
+    first = results[0].name
+    calibrated = say("recommend_fitted" if judged.calibrated else "recommend_not_fitted")
+    return [
+        Check(say("check_confidence"), judged.calibrated, calibrated),
+        Check(say("check_certain"), judged.confidence >= UNCERTAIN, f"{judged.confidence:.0%}"),
+        Check(say("check_known"), not judged.none, say("recommend_none" if judged.none else "recommend_some")),
+        Check(say("check_in_bank"), first in held, results[0].display_name),
+    ]
 
 
 def _enqueue(

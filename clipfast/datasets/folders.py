@@ -141,7 +141,7 @@ def scan_fabrics(root: str | os.PathLike[str]) -> FabricFolder:
 
 def _entries(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise DataError(f"No folder at {folder}. Expected layout: {EXPECTED_LAYOUT}.")
+        raise DataError(f"No folder at {folder}. Expected layout: {EXPECTED_LAYOUT}.", code="no_folder")
     try:
         return sorted(folder.iterdir(), key=_by_name)
     except OSError as error:

@@ -13,6 +13,7 @@ from clipfast import __version__
 from clipfast.artifact import Sha256, require_fingerprint
 from clipfast.errors import ArtifactError, DataError, ShapeError
 from clipfast.retrieval.bankfolder import is_bank_folder, read_bank_folder, set_aside, write_bank_folder
+from clipfast.retrieval.bankmarks import marks_arrays, marks_of
 from clipfast.retrieval.references import References
 from clipfast.storage import load_sealed_npz, require_format, save_sealed_npz
 from clipfast.types import ImageEncoder
@@ -83,7 +84,8 @@ def require_model(
         raise ArtifactError(
             f"{what} was made with precision {stored.precision}; this model runs {mine.precision}. "
             f"Load the model with {stored.precision}, build the {kind} again, or accept the difference "
-            "(accept_precision=True, --accept-precision)."
+            "(accept_precision=True, --accept-precision).",
+            code="other_precision",
         )
 
 
@@ -110,6 +112,7 @@ def write_bank(path: Path, references: References, model: BankModel) -> None:
         "paths": np.array(references.paths),
         "sha256": np.array(references.sha256),
         "meta": np.array(msgspec.json.encode(meta).decode()),
+        **marks_arrays(references.marks),
     }
     save_sealed_npz(path, arrays)
 
@@ -130,9 +133,12 @@ def read_bank(path: Path) -> tuple[References, BankModel]:
             _texts(arrays["fabric_ids"], "fabric_ids"),
             _texts(arrays["paths"], "paths"),
             msgspec.convert(_texts(arrays["sha256"], "sha256"), list[Sha256]),
+            marks_of(arrays, len(arrays["paths"])),
         )
     except (msgspec.MsgspecError, ShapeError, DataError) as error:
-        raise ArtifactError(f"{path} is not a readable bank: {str(error).rstrip('.')}. Build it again.") from error
+        raise ArtifactError(
+            f"{path} is not a readable bank: {str(error).rstrip('.')}. Build it again.", code="not_bank"
+        ) from error
     return references, BankModel(meta.fingerprint, meta.precision, meta.model)
 
 
@@ -177,7 +183,7 @@ def bank_folder(path: Path) -> Path | None:
 
 def missing_bank(path: Path) -> ArtifactError:
     """Return the error that says how to build the bank that is not there."""
-    return ArtifactError(f"No bank at {path}. Build it: clipfast bank build data/fabrics --out {path}")
+    return ArtifactError(f"No bank at {path}. Build it: clipfast bank build data/fabrics --out {path}", code="no_bank")
 
 
 def _meta(arrays: dict[str, NDArray[Any]], path: Path) -> _Meta:

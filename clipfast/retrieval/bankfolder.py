@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from clipfast import __version__
 from clipfast.artifact import FileSpec
 from clipfast.errors import ArtifactError, DataError, ShapeError
-from clipfast.retrieval.references import References
+from clipfast.retrieval.bankmarks import marks_arrays, marks_of
+from clipfast.retrieval.references import Marks, References
 from clipfast.storage import load_sealed_npz, require_format, save_sealed_npz, sha256_file
 from clipfast.types import Floats
 from clipfast.vectors import require_unit_rows
@@ -133,6 +134,7 @@ def _fill(folder: Path, references: References, model: BankModel) -> None:
             "counts": references.counts,
             "paths": _packed(references.paths),
             "sha256": np.frombuffer(bytes.fromhex("".join(references.sha256)), np.uint8),
+            **marks_arrays(references.marks),
         },
     )
     files = {
@@ -196,7 +198,7 @@ def _described(path: Path) -> tuple[bytes, tuple[int, int, int]]:
                 f"{path} is gone: a save was broken off. The bank is in {left[0]}; rename it."
             ) from error
         raise ArtifactError(
-            f"{path} holds no bank: {file.name} cannot be read. Build it, or name the right one."
+            f"{path} holds no bank: {file.name} cannot be read. Build it, or name the right one.", code="not_bank"
         ) from error
 
 
@@ -220,16 +222,19 @@ def _open(path: Path, text: bytes, *, verify: bool) -> tuple[References, FolderM
         meta = msgspec.json.decode(text, type=FolderMeta)
         if _sealed(meta) != text:
             raise ArtifactError(
-                f"{path / META_NAME} was changed after it was written: its seal does not match. Build it again."
+                f"{path / META_NAME} was changed after it was written: its seal does not match. Build it again.",
+                code="file_changed",
             )
         _check_files(path, meta, verify=verify)
         vectors, codes = _mapped_rows(path, meta)
-        fabrics, paths, sha256 = _names(path, meta.rows)
+        fabrics, paths, sha256, marks = _names(path, meta.rows)
         if verify:
             require_unit_rows(vectors, meta.dim, what="vectors.npy")
-        return References.stored((vectors, codes), fabrics, paths, sha256), meta
+        return References.stored((vectors, codes), fabrics, paths, sha256, marks), meta
     except (msgspec.MsgspecError, ShapeError, DataError, UnicodeDecodeError, OSError) as error:
-        raise ArtifactError(f"{path} is not a readable bank: {str(error).rstrip('.')}. Build it again.") from error
+        raise ArtifactError(
+            f"{path} is not a readable bank: {str(error).rstrip('.')}. Build it again.", code="not_bank"
+        ) from error
 
 
 def _check_files(path: Path, meta: FolderMeta, *, verify: bool) -> None:
@@ -245,7 +250,8 @@ def _check_files(path: Path, meta: FolderMeta, *, verify: bool) -> None:
             )
         if (verify or name == "ids.npz") and sha256_file(file) != spec.sha256:
             raise ArtifactError(
-                f"{file} was changed after it was written: its checksum does not match. Build the bank again."
+                f"{file} was changed after it was written: its checksum does not match. Build the bank again.",
+                code="file_changed",
             )
 
 
@@ -283,8 +289,8 @@ def _packed(names: Sequence[str]) -> NDArray[np.uint8]:
     return np.frombuffer("\0".join(names).encode(), np.uint8)
 
 
-def _names(path: Path, rows: int) -> tuple[list[str], list[str], list[str]]:
-    """Fabric, path and checksum of every row."""
+def _names(path: Path, rows: int) -> tuple[list[str], list[str], list[str], Marks | None]:
+    """Fabric, path and checksum of every row, and by what photos are known again."""
     arrays = load_sealed_npz(path / "ids.npz", kind="list of a bank's photos")
     if missing := [name for name in _NAMES if name not in arrays]:
         raise DataError(f"ids.npz has no {', '.join(missing)}")
@@ -300,4 +306,5 @@ def _names(path: Path, rows: int) -> tuple[list[str], list[str], list[str]]:
         raise DataError(f"ids.npz must name each of the {rows:,} rows")
     digests = arrays["sha256"].tobytes().hex()
     fabrics = [name for name, count in zip(names, counts.tolist(), strict=True) for _ in range(count)]
-    return fabrics, paths, [digests[first : first + 64] for first in range(0, len(digests), 64)]
+    sha256 = [digests[first : first + 64] for first in range(0, len(digests), 64)]
+    return fabrics, paths, sha256, marks_of(arrays, rows)

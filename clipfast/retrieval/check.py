@@ -13,6 +13,7 @@ from clipfast.retrieval.bankfile import BankModel
 from clipfast.retrieval.build import encode_folder
 from clipfast.retrieval.confusion import LeaveOneOut, leave_one_out
 from clipfast.retrieval.copies import Copy, equal_copies, near_copies
+from clipfast.retrieval.crops import crop_patch
 from clipfast.retrieval.encode import EncodeOptions, Skipped
 from clipfast.retrieval.photos import PhotoFacts, PhotoLimits, photo_facts
 from clipfast.retrieval.references import References
@@ -22,9 +23,14 @@ from clipfast.types import ImageEncoder
 if TYPE_CHECKING:
     from PIL import Image
 
+    from clipfast.retrieval.evalguard import EvalGuard
+    from clipfast.retrieval.evalset import EvalSet
+
 __all__ = ["PROBLEMS", "BankCheck", "Problem", "ProblemKind", "check_folder", "check_references"]
 
-ProblemKind: TypeAlias = Literal["few", "unreadable", "small", "blurred", "light", "equal", "similar", "confused"]
+ProblemKind: TypeAlias = Literal[
+    "few", "unreadable", "small", "blurred", "light", "equal", "similar", "evaluated", "confused"
+]
 
 PROBLEMS: dict[ProblemKind, str] = {
     "few": "Enough photos of every fabric",
@@ -34,6 +40,7 @@ PROBLEMS: dict[ProblemKind, str] = {
     "light": "Every photo is well lit",
     "equal": "No photo is there twice",
     "similar": "No photo is nearly the same as another",
+    "evaluated": "No photo is one of the evaluation set",
     "confused": "Every photo finds its fabric among the others",
 }
 """What each kind of problem denies. Those that need pixels cannot be told of a bank file."""
@@ -83,11 +90,12 @@ class BankCheck:
     unchecked: tuple[str, ...] = ()
 
 
-def check_folder(
+def check_folder(  # noqa: PLR0913  (a folder, and what else it is compared with)
     clip: ImageEncoder,
     folder: str | os.PathLike[str],
     *,
     limits: PhotoLimits | None = None,
+    eval_set: EvalSet | None = None,
     batch_size: int = 32,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     progress: Callable[[int, int], None] | None = None,
@@ -98,41 +106,48 @@ def check_folder(
         clip: The encoder, for the question which fabrics it confuses.
         folder: One folder a fabric.
         limits: From where on something is a problem.
+        eval_set: Pictures that must not be among the photos, nor nearly the same ones; see `find_eval_set`.
         batch_size: Photos an encoder call, at most; does not change the result.
         max_pixels: Larger photos are refused before they are decoded.
         progress: Called with (done, total) files.
 
     Raises:
-        DataError: No folder there, or no photo in it that can be read.
+        DataError: No folder there, no photo in it that can be read, or a picture of the set was moved or changed.
     """
     limits = limits or PhotoLimits()
     photos: list[PhotoFacts] = []
     unmeasured: list[Skipped] = []
+    guard = None if eval_set is None else _guard(eval_set)
+    evaluated: list[Problem] = []
 
     def inspect(path: str, image: Image.Image) -> None:
         try:
             photos.append(photo_facts(path, image))
+            if guard is not None:
+                evaluated.extend(_copied(path, image, guard))
         except ImageError as error:
             unmeasured.append(Skipped(path, str(error)))
 
     options = EncodeOptions(batch_size=batch_size, max_pixels=max_pixels, progress=progress, inspect=inspect)
     references, report = encode_folder(clip, Path(folder), options)
     photos.sort(key=lambda photo: (_fabric(photo.path), photo.path))
-    found = check_references(references, BankModel.of(clip), limits=limits)
+    found = check_references(references, BankModel.of(clip), limits=limits, eval_set=eval_set)
+    named = {problem.path for problem in evaluated}
     problems = [
         *_few(report.counts, limits.few),
         *(Problem("unreadable", _fabric(item.path), item.path, item.reason) for item in report.skipped),
         *(Problem("unreadable", _fabric(item.path), item.path, item.reason) for item in unmeasured),
         *_of_photos(photos, limits),
         *_similar(photos, found.problems, limits),
-        *(problem for problem in found.problems if problem.kind != "few"),
+        *evaluated,
+        *(p for p in found.problems if p.kind != "few" and not (p.kind == "evaluated" and p.path in named)),
     ]
     return replace(
         found,
         counts=report.counts,
         problems=_sorted(problems),
         photos=tuple(photos),
-        checked=tuple(PROBLEMS),
+        checked=tuple(kind for kind in PROBLEMS if kind != "evaluated" or eval_set is not None),
         unchecked=(),
     )
 
@@ -142,6 +157,7 @@ def check_references(
     model: BankModel,
     *,
     limits: PhotoLimits | None = None,
+    eval_set: EvalSet | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> BankCheck:
     """Look through a bank's vectors: fabrics with few photos, equal ones, and who is taken for whom.
@@ -150,7 +166,11 @@ def check_references(
         references: The photos, such as `bank.references`.
         model: Who made the vectors, `bank.model`.
         limits: From where on something is a problem; only `few` counts here.
+        eval_set: Pictures that must not be in the bank: told by checksums, and by what the bank kept of looks.
         progress: Called with (done, total) photos.
+
+    Raises:
+        DataError: A picture of the set was moved or changed.
     """
     limits = limits or PhotoLimits()
     counts = dict(zip(references.names, references.counts.tolist(), strict=True))
@@ -162,6 +182,7 @@ def check_references(
             Problem("confused", pair.fabric, "", f"{len(pair.photos)} of {pair.of} taken for {pair.taken_for}")
             for pair in found.confusions
         ),
+        *(() if eval_set is None else _in_set(references, eval_set)),
     ]
     reasons = ["A bank file holds no pixels: size, sharpness, light and near copies are checked on the photo folder."]
     if imported := len(references.imported):
@@ -169,7 +190,13 @@ def check_references(
             f"{imported} of {len(references)} rows were imported as vectors without a photo: nothing but their "
             "vectors can be checked, and `bank rebuild` cannot embed them again."
         )
-    checked = tuple(kind for kind in PROBLEMS if kind not in _OF_PIXELS)
+    if eval_set is not None and not references.marks.looks.any():
+        reasons.append(
+            "The bank was built by an older clipfast and kept no looks: pictures of the evaluation set are "
+            "found by equal bytes only. Build it again."
+        )
+    left_out = _OF_PIXELS if eval_set is not None else (*_OF_PIXELS, "evaluated")
+    checked = tuple(kind for kind in PROBLEMS if kind not in left_out)
     return BankCheck(counts, _sorted(problems), (), found, limits, model, checked, tuple(reasons))
 
 
@@ -207,6 +234,44 @@ def _similar(photos: Sequence[PhotoFacts], others: Sequence[Problem], limits: Ph
     equal = {problem.path for problem in others if problem.kind == "equal"}
     for copy in near_copies([photo for photo in photos if photo.path not in equal], limits.copy_bits):
         yield Problem("similar", _fabric(copy.path), copy.path, _copy_text(copy))
+
+
+def _guard(eval_set: EvalSet) -> EvalGuard:
+    from clipfast.retrieval.evalguard import EvalGuard  # here: most checks know no evaluation set
+
+    return EvalGuard(eval_set)
+
+
+def _copied(path: str, image: Image.Image, guard: EvalGuard) -> list[Problem]:
+    """Name the picture of the evaluation set that a photo nearly repeats, if there is one."""
+    from clipfast.retrieval.looks import look_of
+
+    return [_evaluated(path, picture) for _, picture in guard.copies([look_of(image)])[:1]]
+
+
+def _in_set(references: References, eval_set: EvalSet) -> Iterator[Problem]:
+    """Name rows that are of the evaluation set, by checksums of files and source photos, and by looks."""
+    from clipfast.retrieval.knownlooks import KnownLooks
+
+    looks = KnownLooks(references)
+    pictures: dict[str, str] = {}
+    whole: set[str] = set()
+    for sample in eval_set.samples:
+        pictures |= dict.fromkeys(sample.digests, sample.image)
+        picture = eval_set.picture(sample)
+        crop = crop_patch(picture, sample.coords, sample.size)
+        looks.see(crop, sample.image)
+        if crop.size != picture.size and sample.image not in whole:
+            whole.add(sample.image)
+            looks.see(picture, sample.image)
+    for path, *digests in zip(references.paths, references.sha256, references.marks.sources, strict=True):
+        found = next((pictures[digest] for digest in digests if digest in pictures), looks.pairs.get(path))
+        if found is not None:
+            yield _evaluated(path, found)
+
+
+def _evaluated(path: str, picture: str) -> Problem:
+    return Problem("evaluated", _fabric(path), path, f"the same as {picture} of the evaluation set, or nearly")
 
 
 def _copy_text(copy: Copy) -> str:

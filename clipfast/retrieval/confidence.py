@@ -164,6 +164,8 @@ def fit_confidence(features: Doubles, right: NDArray[np.bool_]) -> Confidence:
     """
     if features.ndim != 2 or features.shape[1] != 2 or right.shape != (len(features),) or not len(features):
         raise ShapeError(f"features must be (n, 2) and right (n,), n at least 1; got {features.shape}, {right.shape}.")
+    if not np.isfinite(features).all():
+        raise ShapeError("features must be finite; see where a share or cosine became NaN.")
     fold = np.arange(len(features)) % 5
     held = np.empty(len(features))
     for number in np.unique(fold):
@@ -183,10 +185,12 @@ def fit_openset(views: Sequence[tuple[Doubles, Doubles]], *, false_refusals: flo
         false_refusals: The share of such queries that may be refused, in (0, 1).
 
     Raises:
-        ShapeError: `false_refusals` is outside (0, 1).
+        ShapeError: `false_refusals` is outside (0, 1), or a score is not finite.
     """
     if not 0 < false_refusals < 1:
         raise ShapeError(f"false_refusals must be a number in (0, 1); got {false_refusals!r}.")
+    if not all(np.isfinite(scores).all() for view in views for scores in view):
+        raise ShapeError("class scores must be finite; with NaN among them a threshold would refuse nothing.")
     place = int(np.floor(false_refusals * (len(views) + 1)))
     if not place:
         return OpenSet(score="best", threshold=None, false_refusals=false_refusals, samples=len(views), noticed=None)

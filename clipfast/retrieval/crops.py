@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
+import numpy as np
 
 from clipfast.errors import DataError, ShapeError
 from clipfast.runtime.images import load_image
@@ -111,15 +113,16 @@ def crop_patch(image: ImageSource, xy: tuple[int, int], size: int = PATCH_SIZE) 
     (100, 100)
     """
     photo = load_image(image)
-    x, y = _point(xy)
-    if size < 1:
-        raise ShapeError(f"size must be at least 1 pixel; got {size}.")
+    (x, y), side = _point(xy), _whole(size)
+    if side is None or side < 1:
+        raise ShapeError(f"size must be a whole number of at least 1 pixel; got {size!r}.")
     if not (0 <= x < photo.width and 0 <= y < photo.height):
         raise ShapeError(
             f"xy must be inside the photo of {photo.width} x {photo.height} pixels; got ({x}, {y}). "
-            "Coordinates count from the upper left corner: x to the right, y down."
+            "Coordinates count from the upper left corner: x to the right, y down.",
+            code="outside_photo",
         )
-    width, height = min(size, photo.width), min(size, photo.height)
+    width, height = min(side, photo.width), min(side, photo.height)
     left = min(max(x - width // 2, 0), photo.width - width)
     top = min(max(y - height // 2, 0), photo.height - height)
     return photo.crop((left, top, left + width, top + height))
@@ -133,11 +136,15 @@ def crop_box(image: ImageSource, xyxy: tuple[int, int, int, int]) -> Image.Image
         ImageError: The photo cannot be read.
     """
     photo = load_image(image)
-    left, top, right, bottom = xyxy
+    found = _wholes(xyxy, 4)
+    if found is None:
+        raise ShapeError(f"a box must be four whole numbers, x1, y1, x2, y2; got {xyxy!r}.", code="bad_crop")
+    left, top, right, bottom = found
     if not (0 <= left < right <= photo.width and 0 <= top < bottom <= photo.height):
         raise ShapeError(
             f"a crop must be x1,y1,x2,y2 with 0 <= x1 < x2 <= {photo.width} and 0 <= y1 < y2 <= {photo.height}; "
-            f"got {left},{top},{right},{bottom}."
+            f"got {left},{top},{right},{bottom}.",
+            code="bad_crop",
         )
     return photo.crop((left, top, right, bottom))
 
@@ -163,7 +170,8 @@ def read_sidecar(patch: Path) -> Sidecar | None:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DataError(
             f"{path} must be a JSON object such as "
-            '{"source": "../../photos/a.jpg", "coords": [150, 200], "size": 224}; ' + f"{error}. Mend or remove it."
+            '{"source": "../../photos/a.jpg", "coords": [150, 200], "size": 224}; ' + f"{error}. Mend or remove it.",
+            code="bad_sidecar",
         ) from error
 
 
@@ -176,6 +184,23 @@ def write_sidecar(patch: Path, sidecar: Sidecar) -> Path:
 
 
 def _point(xy: tuple[int, int]) -> tuple[int, int]:
-    if len(xy) != 2 or any(int(value) != value for value in xy):
-        raise ShapeError(f"xy must be two whole numbers, x and y; got {xy!r}.")
-    return int(xy[0]), int(xy[1])
+    found = _wholes(xy, 2)
+    if found is None:
+        raise ShapeError(f"xy must be two whole numbers, x and y, such as (150, 200); got {xy!r}.", code="bad_point")
+    return found[0], found[1]
+
+
+def _wholes(values: Any, count: int) -> list[int] | None:
+    """Return so many whole numbers, or None where that is not what was given."""
+    if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str | bytes) or len(values) != count:
+        return None
+    found = [whole for value in values if (whole := _whole(value)) is not None]
+    return found if len(found) == count else None
+
+
+def _whole(value: Any) -> int | None:
+    """Return a number without a fraction, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return None
+    number = float(value)
+    return int(value) if number.is_integer() else None

@@ -6,6 +6,7 @@ import hashlib
 import io
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from clipfast.errors import DataError, ImageError, ShapeError
-from clipfast.retrieval.references import References
+from clipfast.retrieval.crops import read_sidecar
+from clipfast.retrieval.references import NO_LOOK, NO_PHOTO, Marks, References
 from clipfast.runtime.batching import prefetch
 from clipfast.runtime.images import DEFAULT_MAX_PIXELS, load_image
+from clipfast.storage import sha256_file
 from clipfast.types import Floats, ImageEncoder, ImageSource
 
 if TYPE_CHECKING:
@@ -105,11 +108,20 @@ class EncodeOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class _Loaded:
+class _Facts:
+    """What is kept of a photo: `source` and `look` as in `Marks`."""
+
     fabric: str
-    path: str
     sha256: str
+    source: str
+    look: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    path: str
     image: Image.Image
+    facts: _Facts
 
 
 class _NamedBytes(io.BytesIO):
@@ -169,7 +181,7 @@ class _Collector:
         self._waiting: list[_Loaded] = []
         self._pixels = 0
         self._rows: list[Floats] = []
-        self._kept: dict[str, tuple[str, str]] = {}
+        self._kept: dict[str, _Facts] = {}
         self.skipped: list[Skipped] = []
         self.small: list[str] = []
 
@@ -213,24 +225,30 @@ class _Collector:
             first = "".join(f"; the first: {item.path}: {item.reason.rstrip('.')}" for item in self.skipped[:1])
             raise DataError(
                 f"No embeddings collected: {where} gave no readable photo ({len(self.skipped)} skipped{first}). "
-                f"Expected layout: {EXPECTED_LAYOUT}."
+                f"Expected layout: {EXPECTED_LAYOUT}.",
+                code="no_embeddings",
             )
-        kept = self._kept
+        kept = self._kept.values()
+        looks = np.array([item.look for item in kept], np.uint64)
         return References(
-            np.concatenate(self._rows), [kept[path][0] for path in kept], list(kept), [kept[path][1] for path in kept]
+            np.concatenate(self._rows),
+            [item.fabric for item in kept],
+            list(self._kept),
+            [item.sha256 for item in kept],
+            Marks(tuple(item.source for item in kept), looks),
         )
 
     def _keep(self, batch: list[_Loaded]) -> None:
         rows = self._clip.encode_images([item.image for item in batch])
         for item, row in zip(batch, rows, strict=True):
             path = item.path
-            if path in self._kept and self._kept[path][1] != item.sha256:
-                path = _renamed(path, item.sha256)  # cameras in two folders count from 0001 both
+            if path in self._kept and self._kept[path].sha256 != item.facts.sha256:
+                path = _renamed(path, item.facts.sha256)  # cameras in two folders count from 0001 both
             if path in self._kept:
                 self.skipped.append(Skipped(path, "a photo of that name and content came before it"))
                 continue
             self._rows.append(row[None])
-            self._kept[path] = (item.fabric, item.sha256)
+            self._kept[path] = item.facts
             if min(item.image.size) < SMALL_SIDE:
                 self.small.append(path)
             if self._options.inspect:
@@ -264,7 +282,29 @@ def _read(options: EncodeOptions, exif: Literal["apply", "ignore"], photo: Photo
             raise ImageError(f"{name}: {reason}") from error
         return Skipped(name, reason)
     sha256 = _sha256(image) if data is None else hashlib.sha256(data).hexdigest()
-    return _Loaded(photo.fabric, photo.path or f"{photo.fabric}/{sha256[:16]}", sha256, image)
+    facts = _Facts(photo.fabric, sha256, _source_sha256(photo.source), _look(image))
+    return _Loaded(photo.path or f"{photo.fabric}/{sha256[:16]}", image, facts)
+
+
+def _look(image: Image.Image) -> int:
+    from clipfast.retrieval.looks import look_hash  # here: asking a bank does not need it
+
+    with suppress(ImageError):  # a picture that cannot be measured; the encoder may refuse it, too
+        return look_hash(image)
+    return NO_LOOK
+
+
+def _source_sha256(source: ImageSource) -> str:
+    """Return the checksum of the photo that the side-car of a file names, if it is there; whatever else lies there."""
+    if not isinstance(source, str | PathLike):
+        return NO_PHOTO
+    file = Path(source)
+    with suppress(DataError, OSError):
+        sidecar = read_sidecar(file)
+        photo = None if sidecar is None else sidecar.photo(file)
+        if photo is not None and photo.is_file():
+            return sha256_file(photo)
+    return NO_PHOTO
 
 
 def _bytes_of(source: ImageSource) -> bytes | None:

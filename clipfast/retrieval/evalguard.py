@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from clipfast.errors import ImageError
 from clipfast.retrieval.crops import crop_patch, read_sidecar
 from clipfast.retrieval.evalset import EvalSet
+from clipfast.retrieval.labelled import read_picture
 from clipfast.retrieval.looks import Look, copies_between, look_of
 
 __all__ = ["EvalGuard"]
@@ -49,7 +52,10 @@ class EvalGuard:
         return list(dict.fromkeys((pair.one, self._looks[pair.other][1]) for pair in found))
 
     def _measured(self) -> list[tuple[Look, str]]:
-        """Look at what is asked about, and once at each whole photo that it is only a part of."""
+        """Look at what is asked about, and once at each whole photo that it is only a part of.
+
+        That is the picture of the sample, or the photo that a patch was cut from, where it is there.
+        """
         looks: list[tuple[Look, str]] = []
         whole: set[str] = set()
         for sample in self.eval_set.samples:
@@ -59,6 +65,11 @@ class EvalGuard:
             if crop.size != picture.size and sample.image not in whole:
                 whole.add(sample.image)
                 looks.append((look_of(picture), sample.image))
+            photo = _source(self.eval_set.file(sample))
+            if photo is not None and photo.as_posix() not in whole and photo.is_file():
+                whole.add(photo.as_posix())
+                with suppress(ImageError, OSError):  # whatever lies there now, it is no picture
+                    looks.append((look_of(read_picture(photo)[1]), sample.image))
         return looks
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,9 +13,10 @@ import msgspec
 
 from clipfast.artifact import Sha256
 from clipfast.errors import DataError
+from clipfast.metrics.resampling import seeded
 from clipfast.retrieval.crops import PATCH_SIZE, crop_patch, read_sidecar
 from clipfast.retrieval.encode import Skipped
-from clipfast.retrieval.grouping import photo_groups, stratified_split
+from clipfast.retrieval.grouping import photo_groups, require_split, stratified_split
 from clipfast.retrieval.labelled import SeenPatch, list_patches, look_at_patches, read_picture
 from clipfast.retrieval.looks import copies_within
 from clipfast.storage import atomic_write, sha256_file
@@ -156,9 +157,9 @@ class EvalSet:
         try:
             sha256, image = read_picture(path)
         except OSError as error:
-            raise DataError(f"{self._moved(sample)} ({error.strerror}). {_MOVED}") from error
+            raise DataError(f"{self._moved(sample)} ({error.strerror}). {_MOVED}", code="eval_moved") from error
         if sha256 != sample.sha256:
-            raise DataError(f"{self._changed(sample)}. {_CHANGED}")
+            raise DataError(f"{self._changed(sample)}. {_CHANGED}", code="eval_changed")
         return image
 
     def verify(self) -> None:
@@ -169,10 +170,12 @@ class EvalSet:
         """
         gone = [sample for sample in self.samples if not self.file(sample).is_file()]
         if gone:
-            raise DataError(f"{_listed([self._moved(sample) for sample in gone])}. {_MOVED}")
+            raise DataError(f"{_listed([self._moved(sample) for sample in gone])}. {_MOVED}", code="eval_moved")
         changed = [sample for sample in self.samples if sha256_file(self.file(sample)) != sample.sha256]
         if changed:
-            raise DataError(f"{_listed([self._changed(sample) for sample in changed])}. {_CHANGED}")
+            raise DataError(
+                f"{_listed([self._changed(sample) for sample in changed])}. {_CHANGED}", code="eval_changed"
+            )
 
     def save(self, path: str | os.PathLike[str], *, replace: bool = True) -> None:
         """Write one JSON object a line, atomically, with paths relative to the file's folder.
@@ -205,13 +208,14 @@ class EvalSet:
         file = Path(path)
         if not file.is_file():
             raise DataError(
-                f"No evaluation set at {file}. Make one: clipfast evalset make data/patches/labeled --output {file}"
+                f"No evaluation set at {file}. Make one: clipfast evalset make data/patches/labeled --output {file}",
+                code="no_eval_set",
             )
         if (size := file.stat().st_size) > _MAX_BYTES:
             raise DataError(f"{file} is {size:,} bytes; an evaluation set may have {_MAX_BYTES:,} at most.")
-        samples = tuple(_lines(file))
+        samples = _lines(file)
         if not samples:
-            raise DataError(f"{file} holds no sample. Make it again: clipfast evalset make")
+            raise DataError(f"{file} holds no sample. Make it again: clipfast evalset make", code="empty_eval_set")
         return cls(samples, file.parent, path=file)
 
     def _require_place(self, target: Path) -> None:
@@ -222,7 +226,8 @@ class EvalSet:
             raise DataError(
                 f"{target} holds an evaluation set already: version {present.version}, {len(present)} samples. It is "
                 f"frozen; results on version {self.version} do not compare with those on it. Keep it, name another "
-                "file with --output, or replace it: clipfast evalset make --replace"
+                "file with --output, or replace it: clipfast evalset make --replace",
+                code="eval_set_exists",
             )
 
     def _moved(self, sample: EvalSample) -> str:
@@ -257,8 +262,10 @@ def make_eval_set(
 
     Raises:
         DataError: No folder or no readable patch there, or no class has patches enough to be shared out.
-        ShapeError: `split` is not between 0 and 1.
+        ShapeError: `split` is not between 0 and 1, or the seed is none.
     """
+    seeded(seed)  # is one, and the split a share, before every picture is read
+    require_split(split)
     seen, skipped = look_at_patches(list_patches(folder), progress=progress)
     labels = [item.patch.label for item in seen]
     groups = photo_groups([item.patch.photo for item in seen], [i.sha256 for i in seen], [i.look for i in seen])
@@ -267,15 +274,21 @@ def make_eval_set(
         first = "".join(f" The first that cannot be read: {item.path}: {item.reason}" for item in skipped[:1])
         raise DataError(
             f"{os.fspath(folder)} cannot be shared out: no class has two photos that are not nearly the same. "
-            f"Label more, 5-10 of each class.{first}"
+            f"Label more, 5-10 of each class.{first}",
+            code="cannot_split",
         )
     root = Path(folder).absolute().parent
     sizes = {int(group): int((groups == group).sum()) for group in set(groups.tolist())}
     together = [int(group) if sizes[int(group)] > 1 else None for group in groups]
-    samples = [_sample(seen[row], root, together[row]) for row in chosen]
+    places: dict[tuple[object, ...], EvalSample] = {}  # two patches of one click are one sample
+    for row in chosen:
+        drawn = _sample(seen[row], root, together[row])
+        known = places.setdefault(_place(drawn), drawn)
+        related = tuple(sorted((known.digests | drawn.digests) - {known.sha256}))
+        places[_place(drawn)] = msgspec.structs.replace(known, related=related)
     report = SplitReport(
         counts={
-            name: (labels.count(name), sum(seen[row].patch.label == name for row in chosen))
+            name: (labels.count(name), sum(sample.label == name for sample in places.values()))
             for name in sorted(set(labels))
         },
         skipped=tuple(skipped),
@@ -283,7 +296,7 @@ def make_eval_set(
         conflicts=_conflicts(seen),
         kept_together=sum(sizes[int(group)] > 1 for group in groups),
     )
-    ordered = tuple(sorted(samples, key=lambda sample: (sample.label, sample.image, sample.coords)))
+    ordered = tuple(sorted(places.values(), key=lambda sample: (sample.label, sample.image, sample.coords)))
     return EvalSet(ordered, root, report)
 
 
@@ -329,18 +342,33 @@ def _conflicts(seen: Sequence[SeenPatch]) -> tuple[tuple[str, str], ...]:
     return tuple((one.key, other.key) for one, other in pairs if one.label != other.label)
 
 
-def _lines(file: Path) -> Iterator[EvalSample]:
+def _lines(file: Path) -> tuple[EvalSample, ...]:
+    """Read samples; a place that comes twice would count twice."""
     decoder = msgspec.json.Decoder(EvalSample)
+    found: dict[tuple[object, ...], tuple[int, EvalSample]] = {}
     for number, line in enumerate(file.read_bytes().splitlines(), start=1):
         if not line.strip():
             continue
         try:
-            yield decoder.decode(line)
+            sample = decoder.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise DataError(
                 f'{file}, line {number} must be {{"image": ..., "coords": [x, y], "label": ..., "sha256": ...}}; '
-                f"{error}. Make the set again: clipfast evalset make"
+                f"{error}. Make the set again: clipfast evalset make",
+                code="bad_eval_line",
             ) from error
+        first, _ = found.setdefault(_place(sample), (number, sample))
+        if first != number:
+            raise DataError(
+                f"{file}, line {number} asks about the same place as line {first}: {sample.image} at {sample.coords}. "
+                "It would count twice: remove one of the lines, or make the set again: clipfast evalset make --replace",
+                code="eval_line_twice",
+            )
+    return tuple(sample for _, sample in found.values())
+
+
+def _place(sample: EvalSample) -> tuple[object, ...]:
+    return os.path.normpath(sample.image), sample.coords, sample.size
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +24,18 @@ from clipfast.metrics import (
 )
 from clipfast.retrieval.answers import Judgement
 from clipfast.retrieval.attributes import extract_attributes
+from clipfast.retrieval.crops import crop_patch
 from clipfast.retrieval.encode import Skipped
 from clipfast.retrieval.evalset import EvalSample, EvalSet
 from clipfast.retrieval.fusion import Voices, entries_of
+from clipfast.retrieval.knownlooks import KnownLooks
 from clipfast.retrieval.recommend import rule_scores
 from clipfast.retrieval.voices import Doubles, Voice
 
-__all__ = ["Comparison", "Doubts", "Evaluation", "Latency", "PhaseResult", "evaluate"]
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["Asked", "Comparison", "Doubts", "Evaluation", "Latency", "PhaseResult", "ask_all", "evaluate"]
 
 _NEVER = 0  # rank of a fabric that is not in the answer at all
 _RESAMPLES = BootstrapOptions(method="percentile")
@@ -152,6 +158,28 @@ class Evaluation:
 
 
 @dataclass(slots=True)
+class Asked:
+    """What was answered, picture by picture.
+
+    Attributes:
+        asked: Pictures that could be asked about.
+        answers: Of each phase, in that order.
+        judged: What the last phase thinks of each.
+        errors: Pictures that could not be read.
+    """
+
+    asked: list[EvalSample] = field(default_factory=list)
+    answers: dict[str, _Answers] = field(default_factory=dict)
+    judged: list[Judgement] = field(default_factory=list)
+    errors: list[Skipped] = field(default_factory=list)
+
+    @property
+    def right(self) -> list[bool]:
+        """Whether the last phase's first answer was right, of each picture that could be asked about."""
+        return [rank == 1 for rank in list(self.answers.values())[-1].ranks]
+
+
+@dataclass(slots=True)
 class _Answers:
     """Answers of one phase, in the order of the pictures."""
 
@@ -178,32 +206,15 @@ def evaluate(
         progress: Called with (done, total) pictures.
 
     Raises:
-        DataError: A picture was moved or changed, is in the bank, was trained or fitted on, or none can be read.
+        DataError: A picture was moved or changed, is in the bank (or nearly the same one is, as far as the bank kept
+            looks), was trained or fitted on, or none can be read.
         ArtifactError: The bank does not know its model.
         ShapeError: A k is below 1.
     """
     if not ks or min(ks) < 1:
         raise ShapeError(f"ks must be whole numbers of at least 1, such as 1,3,5; got {tuple(ks)}.")
-    if voices.bank.clip is None:
-        raise ArtifactError("The bank must know its model to be asked with pictures: FabricBank.load(path, clip=clip).")
-    eval_set.verify()
-    _require_unseen(eval_set, voices)
-    answers: dict[str, _Answers] = {}
-    judged: list[Judgement] = []
-    asked: list[EvalSample] = []
-    errors: list[Skipped] = []
-    for done, sample in enumerate(eval_set.samples, start=1):
-        try:
-            judged.append(_ask(eval_set, sample, voices, answers))
-            asked.append(sample)
-        except (ImageError, ShapeError) as error:
-            errors.append(Skipped(sample.image, str(error)))
-        if progress:
-            progress(done, len(eval_set))
-    if not asked:
-        raise DataError(
-            f"No picture of the evaluation set can be read; the first: {errors[0].path}: {errors[0].reason}"
-        )
+    found = ask_all(eval_set, voices, progress=progress)
+    asked, answers, judged, errors = found.asked, found.answers, found.judged, found.errors
     owners = voices.owners
     labels = [owners.get(sample.label, sample.label) for sample in asked]
     phases = tuple(_result(name, found, labels, ks, seed) for name, found in answers.items())
@@ -221,13 +232,46 @@ def evaluate(
     )
 
 
-def _ask(eval_set: EvalSet, sample: EvalSample, voices: Voices, answers: dict[str, _Answers]) -> Judgement:
-    """Answer one picture in every phase; a phase's time is what it and those before it needed."""
+def ask_all(eval_set: EvalSet, voices: Voices, *, progress: Callable[[int, int], None] | None = None) -> Asked:
+    """Ask about every picture in every phase, without summing up; see `evaluate`, which raises the same."""
+    if voices.bank.clip is None:
+        raise ArtifactError("The bank must know its model to be asked with pictures: FabricBank.load(path, clip=clip).")
+    eval_set.verify()
+    _require_unseen(eval_set, voices)
+    found = Asked()
+    known_looks = KnownLooks(voices.bank.references)
+    for done, sample in enumerate(eval_set.samples, start=1):
+        try:
+            picture, judgement = _ask(eval_set, sample, voices, found.answers)
+            found.judged.append(judgement)
+            found.asked.append(sample)
+            known_looks.see(crop_patch(picture, sample.coords, sample.size), sample.image)
+            if min(sample.size, *picture.size) < max(picture.size):  # only a part of it is asked about
+                known_looks.see(picture, sample.image)
+        except (ImageError, ShapeError) as error:
+            found.errors.append(Skipped(sample.image, str(error)))
+        if progress:
+            progress(done, len(eval_set))
+    if not found.asked:
+        first = found.errors[0]
+        raise DataError(
+            f"No picture of the evaluation set can be read; the first: {first.path}: {first.reason}",
+            code="no_eval_picture",
+        )
+    known_looks.require_none()
+    return found
+
+
+def _ask(
+    eval_set: EvalSet, sample: EvalSample, voices: Voices, answers: dict[str, _Answers]
+) -> tuple[Image.Image, Judgement]:
+    """Answer one picture in every phase, and return it; a phase's time is what it and those before it needed."""
     clip, owners = voices.bank.clip, voices.owners
     if clip is None:
         raise ArtifactError("The bank does not know its model.")
     begun = time.perf_counter()
-    image = eval_set.crop(sample)
+    picture = eval_set.picture(sample)
+    image = crop_patch(picture, sample.coords, sample.size)
     rules: Voice | None = None
     found: dict[str, tuple[tuple[str, ...], Doubles, float]] = {}
     if voices.rules is not None:
@@ -247,7 +291,7 @@ def _ask(eval_set: EvalSet, sample: EvalSample, voices: Voices, answers: dict[st
         answer.ranks.append(order.index(label) + 1 if label in order else _NEVER)
         answer.firsts.append(order[0])
         answer.seconds.append(seconds)
-    return voices.judged(scores_of, bank)[0]  # of the last phase
+    return picture, voices.judged(scores_of, bank)[0]  # of the last phase
 
 
 def _doubts(judged: Sequence[Judgement], last: PhaseResult, held: Sequence[bool]) -> Doubts:
@@ -308,15 +352,16 @@ def _compared(later: PhaseResult, earlier: PhaseResult, seed: int) -> Comparison
 def _require_unseen(eval_set: EvalSet, voices: Voices) -> None:
     """Refuse pictures that the bank holds or that head or weights were made of: also their photos and patches."""
     seen = {
-        "is in the bank": set(voices.bank.references.sha256),
-        "was trained on": set(voices.head.trained_on if voices.head is not None else ()),
-        "was fitted on": voices.fit.seen if voices.fit is not None else frozenset(),
+        ("is in the bank", "eval_in_bank"): voices.bank.references.digests,
+        ("was trained on", "eval_trained_on"): set(voices.head.trained_on if voices.head is not None else ()),
+        ("was fitted on", "eval_fitted_on"): voices.fit.seen if voices.fit is not None else frozenset(),
     }
-    for how, digests in seen.items():
+    for (how, code), digests in seen.items():
         found = [sample.image for sample in eval_set.samples if sample.digests & digests]
         if found:
             more = f" ({len(found)} such pictures)" if len(found) > 1 else ""
             raise DataError(
                 f"{found[0]} of the evaluation set {how}{more}, so it would be found or known by itself. Take it out "
-                "of the bank, or train the head or fit the weights again with this evaluation set left out."
+                "of the bank, or train the head or fit the weights again with this evaluation set left out.",
+                code=code,
             )

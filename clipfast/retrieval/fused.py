@@ -22,6 +22,7 @@ from clipfast.retrieval.grouping import photo_groups
 from clipfast.retrieval.head import LinearHead
 from clipfast.retrieval.heldout import leave_out
 from clipfast.retrieval.labelled import LabelledRows, encode_labelled, list_patches
+from clipfast.retrieval.looks import nearly
 from clipfast.retrieval.recommend import rule_scores
 from clipfast.retrieval.rules import RuleSet
 from clipfast.retrieval.voices import Doubles, Voice, smoothed_temperature
@@ -71,7 +72,7 @@ class FittedFusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         curve: Every α that was tried, at that share.
         samples: Patches that it was fitted on.
         excluded: Patches that were left out because they are in the evaluation set.
-        in_bank: Patches that were left out because the bank holds them: they would find themselves.
+        in_bank: Patches that were left out because the bank holds them, or nearly: they would find themselves.
         not_held_out: Patches that were left out because no head could be made without them.
         rules: Name of the rules.
         rules_sha256: Checksum of what they say, `RuleSet.sha256`.
@@ -125,16 +126,21 @@ class FittedFusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         file = Path(path)
         if not file.is_file():
             raise ArtifactError(
-                f"No fitted weights at {file}. Fit them: clipfast fuse fit data/patches/labeled --out {file}"
+                f"No fitted weights at {file}. Fit them: clipfast fuse fit data/patches/labeled --out {file}",
+                code="no_weights",
             )
         if file.stat().st_size > _MAX_BYTES:
-            raise ArtifactError(f"{file} is larger than {_MAX_BYTES:,} bytes; those are no fitted weights.")
+            raise ArtifactError(
+                f"{file} is larger than {_MAX_BYTES:,} bytes; those are no fitted weights.", code="not_weights"
+            )
         try:
             text = file.read_text(encoding="utf-8")
             require_format(text, FORMAT_VERSION, file, remedy="Fit them again: clipfast fuse fit.")
             return msgspec.json.decode(text, type=cls)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise ArtifactError(f"{file} holds no fitted weights: {error}. Fit them again.") from error
+            raise ArtifactError(
+                f"{file} holds no fitted weights: {error}. Fit them again.", code="not_weights"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,11 +174,13 @@ def with_alpha(voices: Voices, alpha: float | Literal["fit"], fitted: FittedFusi
     if found.fingerprint != voices.bank.model.fingerprint:
         raise ArtifactError(
             "The fitted weights belong to another model than the bank: "
-            f"{found.fingerprint[:16]}… and {voices.bank.model.fingerprint[:16]}…. Fit them again: clipfast fuse fit"
+            f"{found.fingerprint[:16]}… and {voices.bank.model.fingerprint[:16]}…. Fit them again: clipfast fuse fit",
+            code="other_model",
         )
     if voices.rules is not None and found.rules != voices.rules.name:
         raise ArtifactError(
-            f"The weights were fitted with the rules {found.rules}; these are {voices.rules.name}. Fit them again."
+            f"The weights were fitted with the rules {found.rules}; these are {voices.rules.name}. Fit them again.",
+            code="other_rules",
         )
     judge = found.judge
     if _others_weigh(voices, found):
@@ -222,14 +230,17 @@ def fit_fusion(
     rows = encode_labelled(clip, folder, progress=progress)
     count = len(rows.references)
     kept = list(range(count)) if exclude is None else list(leave_out(rows, exclude).rows)
-    known = set(voices.bank.references.sha256)
-    fresh = [row for row in kept if rows.references.sha256[row] not in known]
+    known, looks = voices.bank.references.digests, voices.bank.references.marks.looks
+    fresh = [
+        row for row in kept if rows.references.sha256[row] not in known and not len(nearly(rows.looks[row], looks))
+    ]
     held, head_voice = _cross_fitted(rows, fresh, voices.head, seed)
     if len(held) < MIN_SAMPLES:
         raise DataError(
             f"Too few patches to fit on: {len(held)} of {count} are left ({count - len(kept)} are in the evaluation "
             f"set, {len(kept) - len(fresh)} in the bank); at least {MIN_SAMPLES} are needed. Label more, or take "
-            f"alpha={voices.fusion.alpha} as it is."
+            f"alpha={voices.fusion.alpha} as it is.",
+            code="too_few_patches",
         )
     validation = _Validation(
         tuple(rows.references.fabrics[row] for row in held),

@@ -7,10 +7,11 @@ from collections.abc import Hashable, Iterable, Sequence
 import numpy as np
 
 from clipfast.errors import ShapeError
+from clipfast.metrics.resampling import seeded
 from clipfast.retrieval.looks import Look, copies_within
 from clipfast.types import Ints
 
-__all__ = ["photo_groups", "stratified_split"]
+__all__ = ["photo_groups", "require_split", "stratified_split"]
 
 
 def photo_groups(
@@ -76,14 +77,13 @@ def stratified_split(labels: Sequence[str], groups: Ints, *, split: float, seed:
         Row numbers, ascending.
 
     Raises:
-        ShapeError: `split` is not in (0, 1).
+        ShapeError: `split` is not in (0, 1), or the seed is none.
 
     >>> stratified_split(["cotton"] * 5 + ["silk"] * 5, np.arange(10), split=0.2, seed=42)
     [4, 8]
     """
-    if not 0 < split < 1:
-        raise ShapeError(f"split must be above 0 and below 1, such as 0.2; got {split!r}.")
-    rng = np.random.default_rng(seed)
+    require_split(split)
+    rng = seeded(seed)
     names = np.asarray(labels)
     chosen: set[int] = set()
     kept: set[int] = set()
@@ -101,3 +101,14 @@ def stratified_split(labels: Sequence[str], groups: Ints, *, split: float, seed:
                 taken += sizes[group]
         kept |= {group for group in order if group not in chosen}
     return np.flatnonzero(np.isin(groups, sorted(chosen))).tolist()
+
+
+def require_split(split: float) -> None:
+    """Check the share of a split.
+
+    Raises:
+        ShapeError: It is no number in (0, 1).
+    """
+    kind: type[object] = type(split)
+    if kind is bool or not issubclass(kind, int | float | np.number) or not 0 < split < 1:
+        raise ShapeError(f"split must be a number above 0 and below 1, such as 0.2; got {split!r}.", code="bad_split")

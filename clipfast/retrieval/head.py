@@ -18,6 +18,7 @@ from clipfast.errors import DataError, ShapeError
 from clipfast.index import require_unit_rows
 from clipfast.learning import ClassWeight
 from clipfast.metrics import Interval, apply_temperature, expected_calibration_error, wilson_interval
+from clipfast.metrics.resampling import seeded
 from clipfast.retrieval.bankfile import BankModel, require_model
 from clipfast.retrieval.headfile import HeadReport, StoredHead, read_head, write_head
 from clipfast.retrieval.queries import require_topk
@@ -109,10 +110,11 @@ class LinearHead:
 
         Raises:
             DataError: Fewer than 20 rows ("Too few samples to train") or two classes, or nothing to hold out.
-            ShapeError: The rows are not unit rows, or lengths differ.
+            ShapeError: The rows are not unit rows, lengths differ, or the seed is none.
             MissingExtraError: scikit-learn is not installed.
         """
         chosen = options or HeadOptions()
+        seeded(seed)  # is one
         classes, truth = _classes(labels)
         rows = require_unit_rows(embeddings, np.shape(embeddings)[-1] if np.ndim(embeddings) else 0, what="embeddings")
         if len(rows) != len(truth):
@@ -234,12 +236,14 @@ def _require_enough(classes: NDArray[Any], truth: Ints) -> None:
             f"Too few samples to train: there are {len(truth)}{f' ({shown})' if shown else ''}, and at least "
             f"{MIN_SAMPLES} are needed, {_PER_CLASS} of each class; {GOOD_SAMPLES} or more are better. Label "
             f"{MIN_SAMPLES - len(truth)} more, the classes with the fewest first; until then ask the bank alone, "
-            "without a head."
+            "without a head.",
+            code="too_few_samples",
         )
     if len(counts) < 2:
         raise DataError(
             f"A head tells classes apart, so it needs two or more; all {len(truth)} samples are of {shown}. "
-            "Label patches of other fabrics too."
+            "Label patches of other fabrics too.",
+            code="one_class",
         )
 
 

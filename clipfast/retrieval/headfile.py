@@ -100,13 +100,17 @@ def read_head(path: Path) -> StoredHead:
         ArtifactError: The file is missing, damaged, of another version, or no head.
     """
     if not path.is_file():
-        raise ArtifactError(f"No head at {path}. Train it: clipfast head train data/patches/labeled --out {path}")
+        raise ArtifactError(
+            f"No head at {path}. Train it: clipfast head train data/patches/labeled --out {path}", code="no_head"
+        )
     arrays = load_sealed_npz(path, kind="head")
     try:
         meta = _meta(arrays, path)
         weights, bias, classes = _checked(arrays)
     except (msgspec.MsgspecError, ShapeError, DataError) as error:
-        raise ArtifactError(f"{path} is not a readable head: {str(error).rstrip('.')}. Train it again.") from error
+        raise ArtifactError(
+            f"{path} is not a readable head: {str(error).rstrip('.')}. Train it again.", code="not_head"
+        ) from error
     return StoredHead(
         classes=classes,
         weights=weights,

@@ -14,13 +14,13 @@ from clipfast.retrieval.evalguard import EvalGuard
 from clipfast.retrieval.evalset import EVAL_SET_NAME, EvalSet, eval_set_beside
 from clipfast.retrieval.grouping import photo_groups
 from clipfast.retrieval.head import HeadOptions, LinearHead
+from clipfast.retrieval.knownlooks import listed
 from clipfast.retrieval.labelled import LabelledRows, encode_labelled, read_picture
 from clipfast.retrieval.looks import Look, look_of
 from clipfast.types import ImageEncoder
 
 __all__ = ["Kept", "TrainedHead", "find_eval_set", "leave_out", "require_no_copies", "train_head"]
 
-_NAMED = 5
 _TRAINED = (
     "A head trained on pictures of the evaluation set is judged on what it has seen. Remove them from the folder, or "
     "make the evaluation set again, which keeps near copies together."
@@ -87,7 +87,8 @@ def train_head(
     if not kept.rows:
         raise DataError(
             f"Too few samples to train: all {len(kept.excluded)} patches of {os.fspath(folder)} are in the evaluation "
-            "set. Label more, or make the set again with a smaller split."
+            "set. Label more, or make the set again with a smaller split.",
+            code="too_few_samples",
         )
     references = rows.references.taken(kept.rows)
     photos, looks = [rows.photos[row] for row in kept.rows], [rows.looks[row] for row in kept.rows]
@@ -163,6 +164,5 @@ def require_no_copies(photos: Sequence[Path], beside: str | os.PathLike[str]) ->
 
 
 def _leak(pairs: Sequence[tuple[str, str]], why: str) -> DataError:
-    shown = "; ".join(f"{path} is nearly the same picture as {image}" for path, image in sorted(pairs)[:_NAMED])
-    more = f"; and {len(pairs) - _NAMED} more" if len(pairs) > _NAMED else ""
-    return DataError(f"{shown}{more}. {why}")
+    shown = listed([f"{path} is nearly the same picture as {image}" for path, image in sorted(pairs)])
+    return DataError(f"{shown}. {why}", code="eval_copy")

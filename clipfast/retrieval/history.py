@@ -115,11 +115,14 @@ class History:
             try:
                 event = msgspec.json.decode(line, type=Event)
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise ArtifactError(f"{self.path}, line {number}, is no event: {error}.") from error
+                raise ArtifactError(
+                    f"{self.path}, line {number}, is no event: {error}.", code="history_changed"
+                ) from error
             if event.before != before:
                 raise ArtifactError(
                     f"{self.path} was edited: line {number} does not follow the line before. Put the old file back, or "
-                    "begin a new folder."
+                    "begin a new folder.",
+                    code="history_changed",
                 )
             before = hashlib.sha256(line).hexdigest()
             found.append((event, before))

@@ -217,7 +217,8 @@ class Journal:
             raise DataError(
                 f"{self.path}, line {len(self._events) + 1} was changed after it was written, or a line before it was "
                 "taken out: its checksum does not match. Put a copy of the file back; without one, move it away: the "
-                "patches and their side-cars stay, what is lost is undo and the queue."
+                "patches and their side-cars stay, what is lost is undo and the queue.",
+                code="journal_changed",
             )
 
 

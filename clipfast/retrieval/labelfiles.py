@@ -128,7 +128,8 @@ def require_unharmed(root: Path, moves: Sequence[tuple[str, str]], edits: Sequen
         if file in moved and _shown(held, file) not in edited:
             raise DataError(
                 f"{moved[file]} is in the evaluation set {held.path}, version {held.version}, which is frozen: it must "
-                "stay where it is. Replace the set first (clipfast evalset make --replace), or leave the patch."
+                "stay where it is. Replace the set first (clipfast evalset make --replace), or leave the patch.",
+                code="frozen_patch",
             )
 
 

@@ -42,7 +42,8 @@ class FolderGuard:
         for _, image in guard.copies([look_of(patch)]):
             raise DataError(
                 f"{path} is nearly the same picture as {image} of the evaluation set {guard.eval_set.path}, which is "
-                "never trained on. Label another place or another photo."
+                "never trained on. Label another place or another photo.",
+                code="eval_copy",
             )
         return guard.holds(photo_sha256, absolute(path))
 

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from clipfast.datasets.folders import IMAGE_SUFFIXES
 from clipfast.errors import DataError, ShapeError
 from clipfast.retrieval.crops import Region, Sidecar
@@ -22,7 +24,18 @@ if TYPE_CHECKING:
     from clipfast.retrieval.answers import Answer
     from clipfast.retrieval.recommend import Recommendation
 
-__all__ = ["Labeller", "SeenCrop", "absolute", "asked_photo", "patch_bytes", "queue_item", "read_photo", "sidecar_of"]
+__all__ = [
+    "Labeller",
+    "SeenCrop",
+    "absolute",
+    "asked_photo",
+    "existing_photo",
+    "patch_bytes",
+    "photo_path",
+    "queue_item",
+    "read_photo",
+    "sidecar_of",
+]
 
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 
@@ -36,12 +49,19 @@ class Labeller:
         when: ISO 8601 with its offset; None is now.
         model: Whose answer was looked at.
         confidence: Its probability, in [0, 1].
+
+    Raises:
+        ShapeError: The confidence is no number in [0, 1].
     """
 
     who: str | None = None
     when: str | None = None
     model: str | None = None
     confidence: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.confidence is not None:
+            _require_prob("confidence", self.confidence)
 
     @property
     def moment(self) -> str:
@@ -62,7 +82,7 @@ class SeenCrop:
         none: True where the answer was "none of these".
 
     Raises:
-        ShapeError: The confidence is no number in [0, 1]: such a crop would never wait for a label.
+        ShapeError: The confidence is no number in [0, 1]: such a crop would never wait for a label. Or a share is none.
     """
 
     photo: Path
@@ -73,8 +93,9 @@ class SeenCrop:
     none: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.confidence, bool | str | None) or not 0 <= self.confidence <= 1:
-            raise ShapeError(f"confidence must be a number in [0, 1]; got {self.confidence!r}.")
+        _require_prob("confidence", self.confidence)
+        for name, share in self.answers:
+            _require_prob(f"the share of {name!r}", share)
 
     @classmethod
     def of(cls, photo: Path, region: Region, answer: Answer[Recommendation], *, model: str | None = None) -> SeenCrop:
@@ -90,9 +111,30 @@ def read_photo(path: Path) -> tuple[str, Image.Image]:
         DataError: It is not there.
         ImageError: It cannot be read.
     """
+    return read_picture(existing_photo(path))
+
+
+def photo_path(photo: str | os.PathLike[str]) -> Path:
+    """Return a photo's path.
+
+    Raises:
+        DataError: It is none.
+    """
+    if not isinstance(photo, str | os.PathLike):
+        raise DataError(f"photo must be the path of a file; got {photo!r}.", code="no_photo")
+    return Path(photo)
+
+
+def existing_photo(photo: str | os.PathLike[str]) -> Path:
+    """Return the path of a photo that is there.
+
+    Raises:
+        DataError: It is not there.
+    """
+    path = photo_path(photo)
     if not path.is_file():
-        raise DataError(f"No photo at {path}. Name a photo that is there.")
-    return read_picture(path)
+        raise DataError(f"No photo at {path}. Name a photo that is there.", code="no_photo")
+    return path
 
 
 def patch_bytes(path: Path, patch: Image.Image, *, whole: bool) -> tuple[bytes, str]:
@@ -143,15 +185,22 @@ def asked_photo(root: Path, item: QueueItem) -> Path:
     path = absolute(root / item.photo)
     skip = f"Put the old file back, or let it go: clipfast label next --skip {item.id}"
     if not path.is_file():
-        raise DataError(f"No photo at {path}, which {item.id} asks about. {skip}")
+        raise DataError(f"No photo at {path}, which {item.id} asks about. {skip}", code="photo_gone")
     if sha256_file(path) != item.sha256:
-        raise DataError(f"{path} was changed since {item.id} was asked about: its checksum differs. {skip}")
+        raise DataError(
+            f"{path} was changed since {item.id} was asked about: its checksum differs. {skip}", code="photo_changed"
+        )
     return path
 
 
 def absolute(path: Path) -> Path:
     """Return a path from the root, without `..`; links are not followed."""
     return Path(os.path.normpath(path.absolute()))
+
+
+def _require_prob(what: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.floating) or not 0 <= value <= 1:
+        raise ShapeError(f"{what} must be a number in [0, 1]; got {value!r}.")
 
 
 def _from(folder: Path, photo: Path) -> str:

@@ -106,7 +106,9 @@ def list_patches(folder: str | os.PathLike[str]) -> list[Patch]:
         for path in paths
     ]
     if not patches:
-        raise DataError(f"{os.fspath(folder)} holds no labelled patch. Expected layout: {EXPECTED_LAYOUT}.")
+        raise DataError(
+            f"{os.fspath(folder)} holds no labelled patch. Expected layout: {EXPECTED_LAYOUT}.", code="no_patches"
+        )
     return patches
 
 

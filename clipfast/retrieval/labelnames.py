@@ -34,8 +34,12 @@ def require_label(label: str) -> str:
     >>> require_label("silk_satin"), require_label("羊毛")
     ('silk_satin', '羊毛')
     """
+    if not isinstance(label, str):
+        raise DataError(f"a label must be a text, such as 'silk_satin'; got {label!r}.", code="bad_label")
     if not label or not label.strip():
-        raise DataError(f"a label must not be empty; got {label!r}. Name the fabric, such as silk_satin.")
+        raise DataError(
+            f"a label must not be empty; got {label!r}. Name the fabric, such as silk_satin.", code="bad_label"
+        )
     for sign in label:
         if sign in _SEPARATORS:
             raise _wrong(label, f"must not hold a path separator ({sign})", label.replace(sign, "_"))
@@ -50,11 +54,14 @@ def require_label(label: str) -> str:
     if label.split(".", maxsplit=1)[0].rstrip().lower() in _RESERVED:
         raise _wrong(label, "must not be a name that Windows keeps for devices", f"{label}_fabric")
     if (size := len(label.encode())) > MAX_LABEL_BYTES:
-        raise DataError(f"a label must have at most {MAX_LABEL_BYTES} bytes; got {size}. Write a shorter one.")
+        raise DataError(
+            f"a label must have at most {MAX_LABEL_BYTES} bytes; got {size}. Write a shorter one.", code="bad_label"
+        )
     if (composed := unicodedata.normalize("NFC", label)) != label:
         raise DataError(
             f"a label must be in Unicode normal form C; {label!r} is not, though it looks like {composed!r}. "
-            "Type it anew, or take the label from the list of `clipfast label stats`."
+            "Type it anew, or take the label from the list of `clipfast label stats`.",
+            code="bad_label",
         )
     return label
 
@@ -81,7 +88,8 @@ def require_new_label(label: str, existing: Iterable[str]) -> str:
         how = "case" if label.casefold() == twin.casefold() else "the Unicode form of its signs"
         raise DataError(
             f"the label {label!r} differs from the existing {twin!r} only in {how}, so some systems take them for one "
-            f"folder. Write {twin!r}, or another name."
+            f"folder. Write {twin!r}, or another name.",
+            code="label_twin",
         )
     return label
 
@@ -92,4 +100,4 @@ def _folded(name: str) -> str:
 
 def _wrong(label: str, must: str, instead: str) -> DataError:
     offer = f" Write {instead!r}, for example." if instead.strip() else ""
-    return DataError(f"a label {must}; got {label!r}.{offer}")
+    return DataError(f"a label {must}; got {label!r}.{offer}", code="bad_label")

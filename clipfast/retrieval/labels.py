@@ -36,7 +36,9 @@ from clipfast.retrieval.labelitems import (
     Labeller,
     SeenCrop,
     asked_photo,
+    existing_photo,
     patch_bytes,
+    photo_path,
     queue_item,
     read_photo,
     sidecar_of,
@@ -119,7 +121,7 @@ class LabelStore:
             ShapeError: The region leaves the photo.
         """
         require_label(label)
-        path, by, region = Path(photo), by or Labeller(), region or Region()
+        path, by, region = photo_path(photo), by or Labeller(), region or Region()
         photo_sha256, image = read_photo(path)
         patch = region.cut(image)
         data, suffix = patch_bytes(path, patch, whole=region.whole)
@@ -165,7 +167,10 @@ class LabelStore:
         by = by or Labeller()
         with self._writing() as (state, _):
             if not state.undoable:
-                raise DataError(f"there is nothing to undo in {self.root}: no label was added, renamed or merged.")
+                raise DataError(
+                    f"there is nothing to undo in {self.root}: no label was added, renamed or merged.",
+                    code="nothing_to_undo",
+                )
             last = state.undoable[-1]
             moves: tuple[tuple[str, str], ...] = ()
             if isinstance(last, Added):
@@ -190,7 +195,10 @@ class LabelStore:
             known = label_folders(self.root)
             folder = _known(label, known)
             if new in known:
-                raise DataError(f"the label {new!r} is there already. To put {label!r} into it: clipfast label merge")
+                raise DataError(
+                    f"the label {new!r} is there already. To put {label!r} into it: clipfast label merge",
+                    code="label_taken",
+                )
             require_new_label(new, known)
             return self._move(state, "rename", (label, new), (folder, new), by or Labeller())
 
@@ -204,7 +212,7 @@ class LabelStore:
             known = label_folders(self.root)
             folders = _known(label, known), _known(into, known)
             if label == into:
-                raise DataError(f"a label must be merged into another; got {label!r} twice.")
+                raise DataError(f"a label must be merged into another; got {label!r} twice.", code="merge_twice")
             return self._move(state, "merge", (label, into), folders, by or Labeller())
 
     def enqueue(
@@ -223,7 +231,7 @@ class LabelStore:
             What waits now of these.
 
         Raises:
-            DataError: The threshold is outside [0, 1], or the journal was changed.
+            DataError: The threshold is outside [0, 1], a photo is not there, or the journal was changed.
         """
         if not 0 <= threshold <= 1:
             raise DataError(f"threshold must be a probability in [0, 1]; got {threshold}.")
@@ -312,11 +320,12 @@ class LabelStore:
                 what = "twice" if other == label else f"under two labels, {other!r} and {label!r}"
                 raise DataError(
                     f"{key} is this very patch; it must not be there {what}. Label another place, or take that back: "
-                    "clipfast label undo"
+                    "clipfast label undo",
+                    code="same_patch",
                 )
 
     def _item(self, crop: SeenCrop, threshold: float, seed: int) -> QueueItem | None:
-        sha256 = sha256_file(crop.photo)
+        sha256 = sha256_file(existing_photo(crop.photo))
         if self._guard.holds(crop.photo, sha256):
             return None
         name = item_id(sha256, crop.region)
@@ -326,11 +335,15 @@ class LabelStore:
 
 def _waiting(state: LabelState, item: str) -> QueueItem:
     if item not in state.queue:
-        raise DataError(f"nothing of the id {item!r} waits for a label. See what does: clipfast label next")
+        raise DataError(
+            f"nothing of the id {item!r} waits for a label. See what does: clipfast label next", code="no_such_item"
+        )
     return state.queue[item]
 
 
 def _known(label: str, known: dict[str, str]) -> str:
     if label not in known:
-        raise DataError(f"there is no label {label!r}; there are: {', '.join(sorted(known)) or 'none'}.")
+        raise DataError(
+            f"there is no label {label!r}; there are: {', '.join(sorted(known)) or 'none'}.", code="no_label"
+        )
     return known[label]

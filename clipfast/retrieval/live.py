@@ -6,6 +6,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 from clipfast.errors import ArtifactError, ClipfastError, DataError
 from clipfast.retrieval.bank import FabricBank
 from clipfast.retrieval.evalset import EvalSet
-from clipfast.retrieval.evaluation import evaluate
+from clipfast.retrieval.evaluation import ask_all
 from clipfast.retrieval.fused import FittedFusion, with_alpha
 from clipfast.retrieval.fusion import Voices
 from clipfast.retrieval.head import LinearHead
@@ -26,6 +27,7 @@ from clipfast.types import ImageEncoder
 __all__ = ["LiveVoices", "measure_gain", "promoted_voices", "with_candidate"]
 
 _Stamp = tuple[int, int, int] | None
+_File = tuple[str, int, int, int]
 _KINDS: tuple[Kind, Kind, Kind] = ("bank", "head", "alpha")
 
 
@@ -35,7 +37,7 @@ class LiveVoices:
     Every call of `voices` looks at the pointer file, which takes a few microseconds, at most every `every_seconds`. A
     new version is loaded whole before it takes the old one's place, in one assignment; who still uses the old one keeps
     it. Safe from several threads. If the new version cannot be loaded, the old one stays, with a warning, and `failure`
-    says why.
+    says why; when its file is put back, it is taken.
 
     Args:
         registry: Where versions are; a bank must be in use.
@@ -53,11 +55,12 @@ class LiveVoices:
     def __init__(
         self, registry: Registry, clip: ImageEncoder, rules: RuleSet | None = None, *, every_seconds: float = 0.2
     ) -> None:
-        self.failure: ClipfastError | None = None
+        self.failure: ClipfastError | OSError | None = None
         self._registry, self._clip, self._rules, self._every = registry, clip, rules, every_seconds
         self._pointer = registry.pointer
         self._lock = threading.Lock()
         self._stamp = self._look()
+        self._broken: frozenset[_File] = frozenset()
         self._voices = promoted_voices(registry, clip, rules)
         self._next = time.monotonic() + every_seconds
 
@@ -74,20 +77,30 @@ class LiveVoices:
 
     def _follow(self) -> None:
         stamp = self._look()
-        if stamp == self._stamp:
+        if stamp == self._stamp and (self.failure is None or self._files() == self._broken):
             return
+        files = self._files()
         try:
             self._voices = promoted_voices(self._registry, self._clip, self._rules)
             self.failure = None
-        except ClipfastError as error:
-            self.failure = error
+        except (ClipfastError, OSError) as error:
+            self.failure, self._broken = error, files
             warnings.warn(f"The version that was promoted cannot be used, the old one stays: {error}", stacklevel=3)
         self._stamp = stamp
+
+    def _files(self) -> frozenset[_File]:
+        """Return the versions' files as they are now: one that was damaged may have been put back."""
+        found = set()
+        for path in self._registry.root.glob("*-*"):
+            with suppress(OSError):
+                facts = path.stat()
+                found.add((path.name, facts.st_mtime_ns, facts.st_ino, facts.st_size))
+        return frozenset(found)
 
     def _look(self) -> _Stamp:
         try:
             found = self._pointer.stat()
-        except FileNotFoundError:
+        except OSError:
             return None
         return found.st_mtime_ns, found.st_ino, found.st_size
 
@@ -114,7 +127,8 @@ def promoted_voices(
     bank, head, alpha = (file if each == kind else registry.in_use(each) for each in _KINDS)
     if bank is None:
         raise ArtifactError(
-            f"No bank is in use in {registry.root}. Promote the first: clipfast models promote data/fabric_bank.npz"
+            f"No bank is in use in {registry.root}. Promote the first: clipfast models promote data/fabric_bank.npz",
+            code="no_bank_in_use",
         )
     voices = Voices(FabricBank.load(bank, clip), None if head is None else LinearHead.load(head, clip), rules)
     return voices if alpha is None else with_alpha(voices, "fit", FittedFusion.load(alpha))
@@ -153,13 +167,13 @@ def measure_gain(
     Raises:
         DataError: A picture cannot be read, was moved or changed, is in a bank or was trained on; or the set is spent.
     """
-    ranks = []
+    right = []
     for voices in (present, candidate):
-        found = evaluate(eval_set, voices, ks=(1,), progress=progress)
+        found = ask_all(eval_set, voices, progress=progress)
         if found.errors:
             raise DataError(
                 f"{found.errors[0].path} of the evaluation set cannot be read: {found.errors[0].reason}. Both must "
                 "answer the same pictures: put it back, or make the set again."
             )
-        ranks.append(np.array(found.phases[-1].ranks) == 1)
-    return gain_of(ranks[0], ranks[1], eval_set.groups(), look=look)
+        right.append(np.array(found.right))
+    return gain_of(right[0], right[1], eval_set.groups(), look=look)

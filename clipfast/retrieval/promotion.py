@@ -75,12 +75,13 @@ def look_error(look: int) -> float:
     >>> round(look_error(1), 4), round(sum(look_error(k) for k in range(1, 53)), 3)
     (0.0157, 0.05)
     """
-    if look < 1:
-        raise ShapeError(f"look must be at least 1; got {look}.")
+    if isinstance(look, bool) or not isinstance(look, int) or look < 1:
+        raise ShapeError(f"look must be a whole number of at least 1; got {look!r}.")
     if look > LOOKS:
         raise DataError(
             f"This evaluation set has been looked at {LOOKS} times; another look could be lucky. Make a new one of "
-            "other pictures, labelled since, in a folder of their own: clipfast evalset make FOLDER."
+            "other pictures, labelled since, in a folder of their own: clipfast evalset make FOLDER.",
+            code="eval_set_spent",
         )
     half = TOTAL_ERROR / 2
     return half / LOOKS + half * 6 / (math.pi * look) ** 2

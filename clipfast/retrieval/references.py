@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clipfast.errors import DataError, ShapeError
 from clipfast.types import Floats, Ints
@@ -16,10 +18,52 @@ from clipfast.vectors import require_unit_rows
 if TYPE_CHECKING:
     from clipfast.kernels.screening import RowCodes
 
-__all__ = ["NO_PHOTO", "References"]
+__all__ = ["NO_LOOK", "NO_PHOTO", "Marks", "References"]
 
+Hashes = NDArray[np.uint64]
+
+NO_LOOK = 0
+"""Stands for the look of a picture without a pattern, or one that was not kept."""
 NO_PHOTO = "0" * 64
 """Stands for the checksum of a row that was imported as a vector: there is no photo that it could be compared with."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Marks:
+    """By what the photos of a bank are known again; banks of older versions have none.
+
+    Attributes:
+        sources: Checksum of the photo that each was cut from, as its side-car says; `NO_PHOTO` where there is none.
+        looks: Perceptual hash of each, (m,) uint64; `NO_LOOK` where there is none.
+    """
+
+    sources: tuple[str, ...]
+    looks: Hashes
+
+    def __post_init__(self) -> None:
+        if self.looks.shape != (len(self.sources),) or self.looks.dtype != np.uint64:
+            raise ShapeError(
+                f"looks must be uint64 ({len(self.sources)},), one for each source; got {self.looks.dtype} "
+                f"{self.looks.shape}."
+            )
+
+    @classmethod
+    def none(cls, count: int) -> Marks:
+        """Return marks of photos of which nothing is known."""
+        return cls((NO_PHOTO,) * count, np.full(count, NO_LOOK, np.uint64))
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is known of any photo."""
+        return not self.looks.any() and set(self.sources) <= {NO_PHOTO}
+
+    def taken(self, rows: Sequence[int]) -> Marks:
+        """Return those of the given rows."""
+        return Marks(tuple(self.sources[row] for row in rows), self.looks[list(rows)])
+
+    def joined(self, other: Marks) -> Marks:
+        """Return these, then the others."""
+        return Marks(self.sources + other.sources, np.concatenate([self.looks, other.looks]))
 
 
 class References:
@@ -32,6 +76,7 @@ class References:
         fabrics: Fabric id of each row.
         paths: Name of each row: `fabric/file`, unique.
         sha256: Checksum of each photo, hexadecimal; `NO_PHOTO` where there is none.
+        marks: By what photos are known again; None where nobody kept that.
 
     Attributes:
         names: Fabric ids, sorted, (c,).
@@ -44,8 +89,15 @@ class References:
         DataError: A path comes twice.
     """
 
-    def __init__(self, embeddings: Floats, fabrics: Sequence[str], paths: Sequence[str], sha256: Sequence[str]) -> None:
-        self._take(embeddings, fabrics, paths, sha256)
+    def __init__(
+        self,
+        embeddings: Floats,
+        fabrics: Sequence[str],
+        paths: Sequence[str],
+        sha256: Sequence[str],
+        marks: Marks | None = None,
+    ) -> None:
+        self._take(embeddings, fabrics, paths, (sha256, marks))
         self.embeddings: Floats = require_unit_rows(self.embeddings, embeddings.shape[-1], what="embeddings").view()
         self.embeddings.flags.writeable = False
 
@@ -56,6 +108,7 @@ class References:
         fabrics: Sequence[str],
         paths: Sequence[str],
         sha256: Sequence[str],
+        marks: Marks | None = None,
     ) -> References:
         """Return rows that were checked when they were written, with their codes; they are not read now.
 
@@ -64,33 +117,45 @@ class References:
             fabrics: As for new references.
             paths: As for new references.
             sha256: As for new references.
+            marks: As for new references.
 
         Raises:
             ShapeError: The lengths differ.
             DataError: A path comes twice, or the rows are not in the order of (fabric, path).
         """
         made = cls.__new__(cls)
-        made._take(vectors[0], fabrics, paths, sha256)  # noqa: SLF001  (a second way to make the same class)
+        made._take(vectors[0], fabrics, paths, (sha256, marks))  # noqa: SLF001  (a second way to make the same class)
         if made.fabrics != tuple(fabrics) or made.paths != tuple(paths):
             raise DataError("rows must stand in the order of (fabric, path)")
         made.codes = vectors[1]
         return made
 
-    def _take(self, embeddings: Floats, fabrics: Sequence[str], paths: Sequence[str], sha256: Sequence[str]) -> None:
-        """Put everything in order."""
+    def _take(
+        self,
+        embeddings: Floats,
+        fabrics: Sequence[str],
+        paths: Sequence[str],
+        known: tuple[Sequence[str], Marks | None],
+    ) -> None:
+        """Put everything in order; `known` are checksums and marks."""
+        sha256 = known[0]
+        marks = Marks.none(len(sha256)) if known[1] is None else known[1]
+        if len(marks.sources) != len(sha256):
+            raise ShapeError(f"marks must be of {len(sha256)} photos; got {len(marks.sources)}.")
         if not len(embeddings) == len(fabrics) == len(paths) == len(sha256):
             raise ShapeError(
                 "embeddings, fabrics, paths and sha256 must be of one length; "
                 f"got {len(embeddings)}, {len(fabrics)}, {len(paths)} and {len(sha256)}."
             )
         if not len(embeddings):
-            raise DataError("No embeddings collected: a bank must hold at least one photo.")
+            raise DataError("No embeddings collected: a bank must hold at least one photo.", code="no_embeddings")
         order = sorted(range(len(paths)), key=lambda row: (fabrics[row], paths[row]))
         self.codes: RowCodes | None = None
         self.embeddings = embeddings if order == list(range(len(paths))) else embeddings[order]
         self.fabrics = tuple(fabrics[row] for row in order)
         self.paths = tuple(paths[row] for row in order)
         self.sha256 = tuple(sha256[row] for row in order)
+        self.marks = marks.taken(order)
         if len(set(self.paths)) < len(self.paths):
             raise DataError(f"paths must be unique; {Counter(self.paths).most_common(1)[0][0]!r} comes twice.")
         self.starts: Ints = np.array(
@@ -122,6 +187,11 @@ class References:
         centroids.flags.writeable = False
         return centroids
 
+    @cached_property
+    def digests(self) -> frozenset[str]:
+        """Checksums of all files that the photos are, or were cut from."""
+        return frozenset((*self.sha256, *self.marks.sources)) - {NO_PHOTO}
+
     @property
     def imported(self) -> tuple[str, ...]:
         """Names of the rows that were imported as vectors, without a photo."""
@@ -144,6 +214,7 @@ class References:
             [*(self.fabrics[row] for row in kept), *other.fabrics],
             [*(self.paths[row] for row in kept), *other.paths],
             [*(self.sha256[row] for row in kept), *other.sha256],
+            self.marks.taken(kept).joined(other.marks),
         )
 
     def taken(self, rows: Sequence[int]) -> References:
@@ -157,4 +228,5 @@ class References:
             [self.fabrics[row] for row in rows],
             [self.paths[row] for row in rows],
             [self.sha256[row] for row in rows],
+            self.marks.taken(rows),
         )

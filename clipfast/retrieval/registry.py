@@ -23,31 +23,17 @@ from pathlib import Path
 import msgspec
 
 from clipfast.errors import ArtifactError, DataError
-from clipfast.retrieval.history import KINDS, Action, Event, History, Kind, Name
+from clipfast.retrieval.current import Current, read_current, write_current
+from clipfast.retrieval.history import KINDS, Action, Event, History, Kind
 from clipfast.retrieval.promotion import Gain
-from clipfast.storage import atomic_write, locked, require_format, sha256_file, sync_folder
+from clipfast.storage import atomic_write, locked, sha256_file
 
 __all__ = ["KINDS", "Current", "Event", "Kind", "Registry", "Setting", "default_registry_path"]
 
 NONE = "none"
 """To go back to, where a head or weights are to be taken out of use."""
 
-FORMAT_VERSION = 1
 _DIGITS = 12
-
-
-class Current(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is in use.
-
-    Attributes:
-        versions: By kind.
-        generation: Grows with every change.
-        format: Version of the file.
-    """
-
-    versions: dict[Kind, Name]
-    generation: int = 0
-    format: int = FORMAT_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +75,7 @@ class Registry:
         Raises:
             ArtifactError: The pointer cannot be read.
         """
-        if not self.pointer.is_file():
-            return Current(versions={})
-        try:
-            text = self.pointer.read_text(encoding="utf-8")
-            require_format(text, FORMAT_VERSION, self.pointer, remedy="Promote again.")
-            return msgspec.json.decode(text, type=Current)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise ArtifactError(f"{self.pointer} does not say what is in use: {error}. Promote again.") from error
+        return read_current(self.pointer)
 
     @property
     def _history(self) -> History:
@@ -117,7 +96,10 @@ class Registry:
         found = self._sha256_of(version)
         path = self._place(version)
         if not path.is_file() or sha256_file(path) != found:
-            raise ArtifactError(f"{path} is gone, or was changed after it was put there. Put it back, or take another.")
+            raise ArtifactError(
+                f"{path} is gone, or was changed after it was put there. Put it back, or take another.",
+                code="file_changed",
+            )
         return path
 
     def in_use(self, kind: Kind) -> Path | None:
@@ -227,10 +209,14 @@ class Registry:
                 raise DataError(
                     f"The gain is not proven: {100 * gain.interval.estimate:+z.1f} points "
                     f"({100 * gain.interval.low:+z.1f} to {100 * gain.interval.high:+z.1f}) includes 0, with "
-                    f"{gain.better} photos better and {gain.worse} worse. Keep what is in use, and label more."
+                    f"{gain.better} photos better and {gain.worse} worse. Keep what is in use, and label more.",
+                    code="gain_not_proven",
                 )
             if gain is None and present is not None and note is None:
-                raise DataError(f"{present} is in use; what replaces it must be compared first, on an evaluation set.")
+                raise DataError(
+                    f"{present} is in use; what replaces it must be compared first, on an evaluation set.",
+                    code="not_compared",
+                )
             sha256 = sha256_file(file)
             self._require_measured_beside(sha256, gain)
             version = self._keep(kind, file, sha256)
@@ -243,7 +229,10 @@ class Registry:
         """Refuse a gain that was measured beside others than are in use now: another process promoted meanwhile."""
         looks = [e.beside for e in self.history() if e.action == "compare" and e.sha256 == sha256 and e.gain == gain]
         if gain is not None and any(looks) and self.current().versions not in looks:
-            raise DataError("What is in use changed since the candidate was measured. Compare it again.")
+            raise DataError(
+                "What is in use changed since the candidate was measured. Compare it again.",
+                code="measured_beside_others",
+            )
 
     def rollback(self, kind: Kind, *, to: str | None = None, note: str | None = None) -> str:
         """Go back to what was in use before, or to a version by name; returns it.
@@ -269,7 +258,8 @@ class Registry:
             if note is None and not any(e.version == target and e.action != "compare" for e in self.history()):
                 raise DataError(
                     f"{target} was never in use, so there is no way back to it. Promote it, which compares it first, "
-                    "or say why it is taken (--note)."
+                    "or say why it is taken (--note).",
+                    code="never_in_use",
                 )
             self._append(self._event("rollback", target, self._sha256_of(target)), note=note)
             self._point(kind, target)
@@ -304,7 +294,8 @@ class Registry:
             remedy = f" Take it out of use: clipfast models rollback {kind} --to none."
             raise DataError(
                 f"There is no {kind} to go back to: {int(present is not None)} was in use so far."
-                f"{'' if kind == 'bank' or present is None else remedy}"
+                f"{'' if kind == 'bank' or present is None else remedy}",
+                code="nothing_before",
             )
         return used[-1]
 
@@ -313,7 +304,7 @@ class Registry:
         if found is None:
             known = sorted({event.version for event in self.history()})
             shown = ", ".join(known[-5:]) or "none yet"
-            raise DataError(f"No version {version!r} in {self.root}. The last known: {shown}.")
+            raise DataError(f"No version {version!r} in {self.root}. The last known: {shown}.", code="no_version")
         return found
 
     def _place(self, version: str) -> Path:
@@ -362,12 +353,8 @@ class Registry:
     def _point(self, kind: Kind, version: str | None) -> None:
         now = self.current()
         others = {each: named for each, named in now.versions.items() if each != kind}
-        after = Current(
-            versions=others if version is None else {**others, kind: version}, generation=now.generation + 1
-        )
-        with atomic_write(self.pointer) as temporary:
-            temporary.write_bytes(msgspec.json.encode(after) + b"\n")
-        sync_folder(self.root)
+        versions = others if version is None else {**others, kind: version}
+        write_current(self.pointer, Current(versions=versions, generation=now.generation + 1))
 
 
 def default_registry_path() -> Path:
@@ -377,7 +364,9 @@ def default_registry_path() -> Path:
 
 def _reason(note: str | None) -> str | None:
     if note is not None and not note.strip():
-        raise DataError("The reason must say something: it stays in the history in place of a proof.")
+        raise DataError(
+            "The reason must say something: it stays in the history in place of a proof.", code="empty_reason"
+        )
     return note
 
 

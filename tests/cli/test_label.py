@@ -185,7 +185,7 @@ def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
         (["add", "nowhere.png", "--label", "silk"], "No photo at nowhere.png", "找不到照片"),
         (["rename", "wool", "silk"], "there is no label 'wool'; there are: silk", "没有这个标签"),
         (["rename", "silk", "silk"], "is there already", "该标签已存在"),
-        (["merge", "silk", "silk"], "must be merged into another", "标签名称无效"),
+        (["merge", "silk", "silk"], "must be merged into another", "标签必须合并到另一个标签"),
         (["next", "--skip", "x"], "nothing of the id 'x' waits", "没有这个待标注项"),
     ],
 )

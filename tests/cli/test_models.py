@@ -39,6 +39,7 @@ def layout(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_nothing_is_in_use_at_first() -> None:
     """The list says so, in either language; a head cannot come before a bank, nor anything be gone back to."""
     assert "Nothing is in use yet." in run("models", "list")
+    assert [check["ok"] for check in run_json("models", "list")["checks"]] == [False, True, True, False]
     assert "尚未使用任何版本" in run("models", "list", "--lang", "zh")
     assert "No bank is in use yet" in failure("models", "promote", "data/clip_head.npz")
     assert "No bank is in use" in failure("models", "compare", "data/clip_head.npz")
@@ -77,6 +78,12 @@ def test_forward_compared_and_back() -> None:
     assert f"In use: head {second}" in shown
     assert "more linen" in shown
     assert "+0.0% (-0.0%" not in shown
+    assert [check["ok"] for check in listed["checks"]] == [True] * 4
+    assert "✓ A bank is in use: bank-" in shown
+    assert "look 1 of 52 at this evaluation set" in shown
+    damaged = Path(f"data/models/{second}.npz")
+    damaged.write_bytes(damaged.read_bytes() + b"x")
+    assert f"✗ Every version in use is there and unchanged: 2 of 3 (not: {second})" in run("models", "list")
 
 
 def test_twenty_new_samples_suggest_retraining() -> None:

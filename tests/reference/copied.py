@@ -49,5 +49,14 @@ WAYS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "2 % off in all": lambda image: cut(image, 0.01, 0.01, 0.01, 0.01),
     "2 % off one side": lambda image: cut(image, 0.02, 0, 0, 0),
     "2 % off a corner": lambda image: cut(image, 0, 0.02, 0.02, 0),
+    "5 % off one side": lambda image: cut(image, 0, 0, 0.05, 0),
+    "mirrored": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    "upside down": lambda image: image.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+    "turned by 90": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "turned by 180": lambda image: image.transpose(Image.Transpose.ROTATE_180),
+    "turned by 270": lambda image: image.transpose(Image.Transpose.ROTATE_270),
+    "mirrored and more": lambda image: jpeg(
+        scaled(cut(image.transpose(Image.Transpose.TRANSVERSE), 0.01, 0.02, 0, 0), 0.7), 80
+    ),
     "all of it": lambda image: jpeg(scaled(cut(image, 0.02, 0.02, 0.02, 0.02), 0.7), 80),
 }

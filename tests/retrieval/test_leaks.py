@@ -7,18 +7,20 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from clipfast.errors import DataError
-from clipfast.retrieval import FabricBank
+from clipfast.retrieval import FabricBank, References, check_folder, check_references
 from clipfast.retrieval.crops import Sidecar, crop_patch, write_sidecar
 from clipfast.retrieval.evalset import EvalSet, make_eval_set
 from clipfast.retrieval.evaluation import evaluate
+from clipfast.retrieval.fused import fit_fusion
 from clipfast.retrieval.fusion import Voices
 from clipfast.retrieval.head import HeadOptions
 from clipfast.retrieval.heldout import leave_out, train_head
 from clipfast.retrieval.labelled import encode_labelled
 from clipfast.retrieval.live import measure_gain
+from clipfast.retrieval.rules import load_rules
 from reference.colour_clip import ColourClip
 from reference.copied import cloth
 
@@ -139,3 +141,78 @@ def _references(tmp_path: Path) -> Path:
         (tmp_path / "references" / label).mkdir(parents=True)
         cloth(100 + at, seed=7).save(tmp_path / "references" / label / "a.png")
     return tmp_path / "references"
+
+
+def _bank_of(folder: Path, *pictures: tuple[str, Image.Image]) -> FabricBank:
+    for name, picture in pictures:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        picture.convert("RGB").save(folder / name, quality=85)
+    return FabricBank.build(ColourClip(), folder)
+
+
+def test_a_bank_tells_near_copies_again_without_their_pixels(root: Path, held: EvalSet, tmp_path: Path) -> None:
+    """Saved again, mirrored, the whole photo: by what the bank kept; a bank of an older version kept nothing."""
+    photo = held.picture(held.samples[0])
+    ways = (held.crop(held.samples[0]), ImageOps.mirror(held.crop(held.samples[0])), photo.resize((300, 300)))
+    for picture in ways:
+        bank = _bank_of(root / "references", ("linen/innocent.jpg", picture))
+        with pytest.raises(DataError, match=r"linen/innocent\.jpg is nearly the same picture as photos/") as caught:
+            evaluate(held, Voices(bank))
+        assert caught.value.code == "eval_in_bank"
+    found = check_references(bank.references, bank.model, eval_set=held)
+    assert [(p.kind, p.path) for p in found.problems if p.kind == "evaluated"] == [("evaluated", "linen/innocent.jpg")]
+    seen = check_folder(ColourClip(), root / "references", eval_set=held)
+    assert [p.path for p in seen.problems if p.kind == "evaluated"] == ["linen/innocent.jpg"]
+    assert "evaluated" not in check_folder(ColourClip(), root / "references").checked
+
+    references = bank.references
+    old = References(references.embeddings, references.fabrics, references.paths, references.sha256)
+    FabricBank(old, bank.model).save(tmp_path / "old.npz")
+    opened = FabricBank.load(tmp_path / "old.npz", ColourClip())
+    assert opened.references.marks.empty
+    evaluate(held, Voices(opened))
+    assert any("kept no looks" in why for why in check_references(old, bank.model, eval_set=held).unchecked)
+
+
+@pytest.mark.parametrize("name", ["bank.npz", "bank"])
+def test_a_bank_remembers_the_photos_that_its_patches_were_cut_from(root: Path, held: EvalSet, name: str) -> None:
+    """Another place of an evaluation photo among the references; the same after saving as file and as folder."""
+    clip, sample = ColourClip(), held.samples[0]
+    patch = root / "references" / "velvet" / "b.png"
+    crop_patch(held.file(sample), (336, 336)).save(patch)
+    write_sidecar(patch, Sidecar(source=f"../../photos/{held.file(sample).name}", coords=(336, 336)))
+    FabricBank.build(clip, root / "references").save(root / name)
+    bank = FabricBank.load(root / name, clip)
+    assert sample.sha256 in bank.references.marks.sources
+    with pytest.raises(DataError, match="is in the bank, so it would be found"):
+        evaluate(held, Voices(bank))
+    bank.add(root / "references")
+    bank.remove("cotton")
+    assert dict(zip(bank.references.paths, bank.references.marks.sources, strict=True))["velvet/b.png"] == sample.sha256
+    bank.remove("velvet/b.png")
+    evaluate(held, Voices(bank))
+
+
+def test_the_photo_of_a_patch_cut_as_a_box_is_watched_too(root: Path) -> None:
+    """Its side-car has no click, so the sample is the patch; a copy of its whole photo is refused all the same."""
+    for sidecar in (root / "labeled").rglob("*.json"):
+        number, fabric = sidecar.stem[-1], sidecar.parent.name
+        write_sidecar(
+            sidecar.with_suffix(".png"), Sidecar(source=f"../../photos/{fabric}_{number}.png", box=(0, 0, 224, 224))
+        )
+    made = make_eval_set(root / "labeled", split=0.15)
+    assert {Path(sample.image).parent.parent.name for sample in made.samples} == {"labeled"}
+    source = Path(made.samples[0].image)
+    photo = root / "photos" / f"{source.parent.name}_{source.stem[-1]}.png"
+    Image.open(photo).resize((300, 300)).save(root / "labeled" / "linen" / "x.jpg", quality=85)
+    with pytest.raises(DataError, match=r"linen/x\.jpg is nearly the same picture as"):
+        leave_out(encode_labelled(ColourClip(), root / "labeled"), made)
+
+
+def test_weights_are_not_fitted_on_copies_of_the_banks_photos(root: Path) -> None:
+    """A labelled patch that is a reference saved again, turned upside down, would find itself."""
+    upside_down = Image.open(root / "references" / "linen" / "a.png").transpose(Image.Transpose.ROTATE_180)
+    upside_down.convert("RGB").save(root / "labeled" / "linen" / "again.jpg", quality=85)
+    bank = FabricBank.build(ColourClip(), root / "references")
+    found = fit_fusion(Voices(bank, None, load_rules("fine")), root / "labeled")
+    assert (found.in_bank, found.samples) == (1, len(LABELS) * EACH)

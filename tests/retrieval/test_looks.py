@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clipfast.kernels.filters import luminance, perceptual_hash
-from clipfast.retrieval.looks import Look, copies_between, copies_within, look_of
+from clipfast.retrieval.looks import Look, copies_between, copies_within, look_hash, look_of, nearly
 from clipfast.types import Pixels
 from reference.copied import CLOTH, WAYS, cloth, cut, jpeg, scaled
 
@@ -60,13 +60,37 @@ def test_the_first_hash_is_the_plain_one() -> None:
 
 
 def test_each_cut_is_the_hash_of_that_cut() -> None:
-    """Crops of whole percents, computed from the small picture, hash as if they had been cut from the large one."""
-    image = scaled(cloth(11), 400 / 224)
+    """Crops computed from the small picture hash as if they had been cut from the large one."""
+    image = scaled(cloth(11), 360 / 224)
     look = look_of(image)
     assert look.hashes is not None
-    for number, shares in ((5, (0.01, 0, 0.01, 0)), (10 * 16 + 10, (0.02, 0.02, 0.02, 0.02))):
+    for number, shares in ((5, (1 / 60, 0, 1 / 60, 0)), (10 * 16 + 10, (1 / 30,) * 4)):
         pixels: Pixels = np.asarray(cut(image, *shares))
         assert int(look.hashes[number] ^ np.uint64(perceptual_hash(luminance(pixels)))).bit_count() <= 4
+
+
+def test_each_turn_is_the_hash_of_that_turn() -> None:
+    """Signs and exchanges of the waves are those of the turned picture; only waves at the median may differ."""
+    image = cloth(11)
+    turned = look_of(image).turned
+    assert turned is not None
+    for turn in range(8):
+        picture = image.transpose(Image.Transpose.TRANSPOSE) if turn & 4 else image
+        picture = picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM) if turn & 2 else picture
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if turn & 1 else picture
+        assert int(turned[turn] ^ np.uint64(look_hash(picture))).bit_count() <= 2
+
+
+def test_what_a_bank_kept_of_a_photo_tells_it_again() -> None:
+    """By hashes alone: the same picture, a part of it, or turned; no other picture of the 24 fabrics."""
+    kept = np.array([look_hash(cloth(number)) for number in range(24)], np.uint64)
+    ways = (WAYS["as JPEG of quality 85"], WAYS["half the size"], WAYS["turned by 90"], WAYS["mirrored"])
+    for number in range(24):
+        found = [nearly(look_of(way(cloth(number))), kept).tolist() for way in ways]
+        assert all(rows in ([], [number]) for rows in found)
+        assert sum(rows == [number] for rows in found) >= 3
+    assert nearly(look_of(cloth(0)), np.zeros(3, np.uint64)).tolist() == []
+    assert look_hash(Image.new("RGB", (64, 64), (9, 9, 9))) == 0
 
 
 def test_pictures_without_a_pattern_are_compared_with_nothing() -> None:

@@ -144,6 +144,24 @@ def test_a_running_process_takes_what_is_promoted(registry: Registry, tmp_path: 
         live.voices()
 
 
+def test_a_damaged_version_that_is_put_back_is_taken(registry: Registry, tmp_path: Path) -> None:
+    """Without another promotion; as long as it is damaged there is one warning, not one at every look."""
+    registry.promote("bank", bank(tmp_path / "0.npz", 0), gain=None, eval_version=None, note=None)
+    live = LiveVoices(registry, FlatClip(), every_seconds=0)
+    before = live.voices()
+    version = registry.promote("bank", bank(tmp_path / "1.npz", 0.1), gain=None, eval_version=None, note="newer photos")
+    file = registry.root / f"{version}.npz"
+    whole = file.read_bytes()
+    file.write_bytes(whole + b"x")
+    with pytest.warns(UserWarning, match="the old one stays") as warned:
+        assert all(live.voices() is before for _ in range(5))
+    assert len(warned) == 1
+    file.write_bytes(whole)
+    assert live.voices() is not before
+    assert live.failure is None
+    assert live.voices() is live.voices()
+
+
 def test_two_processes_write_one_history(registry: Registry, tmp_path: Path) -> None:
     """Every event of both is there, in one chain."""
     bank(tmp_path / "0.npz", 0)

@@ -153,18 +153,25 @@ def load_rules(source: RulesSource = "fine") -> RuleSet:
     Raises:
         DataError: No such file, or one that is no rule file; the message names file, line and what must be there.
     """
+    if not isinstance(source, str | os.PathLike):
+        raise DataError(
+            f"rules_source must be {' or '.join(RULE_SETS)}, or the path of a TOML file; got {source!r}.",
+            code="no_rules",
+        )
     name = os.fspath(source)
     if name in RULE_SETS:
         return _packaged(name)
     path = Path(name)
     if not path.is_file():
-        raise DataError(f"rules_source must be {' or '.join(RULE_SETS)}, or a TOML file; there is none at {path}.")
+        raise DataError(
+            f"rules_source must be {' or '.join(RULE_SETS)}, or a TOML file; there is none at {path}.", code="no_rules"
+        )
     if (size := path.stat().st_size) > _MAX_BYTES:
         raise DataError(f"{path} is {size:,} bytes; a rule file may have {_MAX_BYTES:,} at most.")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} must be UTF-8 text: {error}. Save it as UTF-8.") from error
+        raise DataError(f"{path} must be UTF-8 text: {error}. Save it as UTF-8.", code="bad_rules") from error
     return _parsed(text, str(path))
 
 
@@ -189,18 +196,18 @@ def _parsed(text: str, name: str) -> RuleSet:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise DataError(f"{name} is not valid TOML: {error}.") from error
+        raise DataError(f"{name} is not valid TOML: {error}.", code="bad_rules") from error
     try:
         file = msgspec.convert(data, _File)
     except msgspec.ValidationError as error:
-        raise DataError(f"{name}, {_place(text, str(error))}: {_reason(str(error))}") from error
+        raise DataError(f"{name}, {_place(text, str(error))}: {_reason(str(error))}", code="bad_rules") from error
     for number, rule in enumerate(file.fabric):
         _check(rule, text, name, number)
     twice = [known for known, times in Counter(rule.id for rule in file.fabric).items() if times > 1]
     if twice:
-        raise DataError(f"{name} has {twice[0]!r} twice. Join the two entries.")
+        raise DataError(f"{name} has {twice[0]!r} twice. Join the two entries.", code="bad_rules")
     if not file.fabric:
-        raise DataError(f"{name} holds no [[fabric]]. See docs/fabric-workflow.md for an example.")
+        raise DataError(f"{name} holds no [[fabric]]. See docs/fabric-workflow.md for an example.", code="bad_rules")
     return RuleSet(name, {rule.id: rule for rule in file.fabric})
 
 
@@ -210,7 +217,8 @@ def _check(rule: Rule, text: str, name: str, number: int) -> None:
         if attribute not in SCORES and attribute not in CHOICES:
             raise DataError(
                 f"{where}unknown attribute {attribute!r} of fabric {rule.id!r}. "
-                f"Known attributes: {', '.join([*SCORES, *CHOICES])}."
+                f"Known attributes: {', '.join([*SCORES, *CHOICES])}.",
+                code="unknown_attribute",
             )
         if attribute in SCORES:
             _check_range(condition, f"{where}{attribute} of fabric {rule.id!r}")
@@ -221,14 +229,16 @@ def _check(rule: Rule, text: str, name: str, number: int) -> None:
 def _check_range(condition: Condition, what: str) -> None:
     low, high = condition.low, condition.high
     if condition.any is not None or (low is None and high is None) or (low or 0.0) > (1.0 if high is None else high):
-        raise DataError(f"{what} is a score: give low and high in [0, 1], low <= high, such as {{ low = 0.6 }}.")
+        raise DataError(
+            f"{what} is a score: give low and high in [0, 1], low <= high, such as {{ low = 0.6 }}.", code="bad_rules"
+        )
 
 
 def _check_words(condition: Condition, words: tuple[str, ...], what: str) -> None:
     if condition.low is not None or condition.high is not None or not condition.any:
-        raise DataError(f'{what} is a word: give any, such as {{ any = ["{words[0]}"] }}.')
+        raise DataError(f'{what} is a word: give any, such as {{ any = ["{words[0]}"] }}.', code="bad_rules")
     if strangers := [word for word in condition.any if word not in words]:
-        raise DataError(f"{what} knows no {strangers[0]!r}; it is one of {', '.join(words)}.")
+        raise DataError(f"{what} knows no {strangers[0]!r}; it is one of {', '.join(words)}.", code="bad_rules")
 
 
 def _place(text: str, error: str) -> str:
