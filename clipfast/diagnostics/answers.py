@@ -22,6 +22,7 @@ __all__ = [
     "answer_domains",
     "answer_flat",
     "answer_groups",
+    "answer_influence",
     "answer_looked",
     "answer_losses",
     "answer_noise",
@@ -305,6 +306,18 @@ def answer_losses(found: Diagnosis) -> Said:
 
 def _plain(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.2f}"
+
+
+def answer_influence(found: Diagnosis) -> Said:
+    """Name the training samples that do harm."""
+    each = found.influences
+    if each is None:
+        return "open", f"It cannot be said {found.missing['influence']}."
+    names = ", ".join(f"{worst.id} ({worst.label}, rather {worst.prefers})" for worst in each.worst[:4])
+    return "figure", (
+        f"A linear head on {each.features} would be better without {each.harmful:,} of {each.training:,} training "
+        f"samples; the worst: {names or 'none'}."
+    )
 
 
 def answer_types(found: Diagnosis) -> Said:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -104,7 +104,12 @@ class CaptionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     groups: dict[str, str] = {}
 
 
-_R = TypeVar("_R", PredictionRecord, CaptionRecord)
+class _Record(Protocol):
+    @property
+    def id(self) -> str | int: ...
+
+
+_R = TypeVar("_R", bound=_Record)
 
 
 def read_header(path: Path) -> Header | None:
