@@ -1,8 +1,8 @@
 """Time a diagnosis with every field, step by step.
 
-    python -m benchmarks.diagnose --samples 100000                 # of arrays
-    python -m benchmarks.diagnose --samples 100000 --files DIR     # of files, as the command does: read, diagnose, write
-    python -m benchmarks.diagnose --files DIR --only-write         # the files alone, to time `clipfast diagnose` on them
+python -m benchmarks.diagnose --samples 100000                 # of arrays
+python -m benchmarks.diagnose --samples 100000 --files DIR     # of files, as the command does: read, diagnose, write
+python -m benchmarks.diagnose --files DIR --only-write         # the files alone, to time `clipfast diagnose` on them
 """
 
 from __future__ import annotations

@@ -65,7 +65,8 @@ def predictions(
         float, typer.Option("--false-positive-rate", help="Share of usual samples that may be called new.")
     ] = 0.05,
     experiments: Annotated[
-        Path | None, typer.Option("--experiments", help="experiments.json of `diagnose experiment`, to be shown with it.")
+        Path | None,
+        typer.Option("--experiments", help="experiments.json of `diagnose experiment`, to be shown with it."),
     ] = None,
     seed: Seed = 0,
     json: JsonOption = False,

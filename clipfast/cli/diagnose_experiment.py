@@ -21,7 +21,8 @@ _WORLD = "fabricworld"
 @takes_clip_options()
 def experiment(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Which experiments; all that the data allow if left out. `list` lists them.")
+        list[str] | None,
+        typer.Argument(help="Which experiments; all that the data allow if left out. `list` lists them."),
     ] = None,
     *,
     data: Annotated[
@@ -83,7 +84,9 @@ def _seeds(text: str) -> tuple[int, ...]:
     try:
         found = tuple(int(part) for part in text.split(","))
     except ValueError as error:
-        raise typer.BadParameter(f"seeds are whole numbers such as 0,1,2; got {text!r}.", param_hint="--seeds") from error
+        raise typer.BadParameter(
+            f"seeds are whole numbers such as 0,1,2; got {text!r}.", param_hint="--seeds"
+        ) from error
     if min(found) < 0 or len(set(found)) < len(found):
         raise typer.BadParameter(f"seeds are different numbers from 0 on; got {text!r}.", param_hint="--seeds")
     return found

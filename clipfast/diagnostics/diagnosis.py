@@ -310,8 +310,8 @@ def _warnings(predictions: Predictions) -> tuple[str, ...]:
     if words is not None:
         lost = int(judged.sum()) - words
         found.append(
-            f"{_counted(lost, 'judged')} without words and taken as asked so (missing modality). If their texts were only "
-            "not written down, leave `text` out of all lines."
+            f"{_counted(lost, 'judged')} without words and taken as asked so (missing modality). If their texts were "
+            "only not written down, leave `text` out of all lines."
         )
     train = predictions.in_training
     if train.all():

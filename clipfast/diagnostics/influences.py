@@ -27,8 +27,8 @@ class InfluentialSample:
         id: Its name.
         label: Its class.
         prefers: What a head that has not seen it says.
-        influence: By how much the mean squared error on the judged samples grows when it is left out; negative: the head
-            is better without it.
+        influence: By how much the mean squared error on the judged samples grows when it is left out; negative: the
+            head is better without it.
     """
 
     id: str
@@ -124,7 +124,10 @@ def training_influences(predictions: Predictions, *, seed: int = 0) -> Influence
     )
     worst = [at for at in order[:_LISTED].tolist() if values[at] < 0]
     best = [at for at in order[::-1][:_LISTED].tolist() if values[at] > 0]
-    listed = {name: tuple(found.sample(predictions, at) for at in chosen) for name, chosen in (("worst", worst), ("best", best))}
+    listed = {
+        name: tuple(found.sample(predictions, at) for at in chosen)
+        for name, chosen in (("worst", worst), ("best", best))
+    }
     return replace(found, **listed)
 
 

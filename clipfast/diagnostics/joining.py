@@ -80,5 +80,6 @@ def _boxes(parts: Sequence[Predictions], name: str) -> Boxes | None:
     if not there:
         return None
     return Boxes(
-        np.concatenate([boxes.xyxy for _, boxes in there]), np.concatenate([boxes.rows + begin for begin, boxes in there])
+        np.concatenate([boxes.xyxy for _, boxes in there]),
+        np.concatenate([boxes.rows + begin for begin, boxes in there]),
     )

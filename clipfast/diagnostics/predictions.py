@@ -197,7 +197,8 @@ class Predictions:
 _FIELDS = {
     "text": "texts", "image": "images", "loss": "losses", "attention": "attention", "boxes": "boxes",
     "candidates": "choices", "image_only_probs": "image_only", "text_only_probs": "text_only",
-    "no_context_probs": "no_context", "scores": "logits", "image embeddings": "image_rows", "text embeddings": "text_rows",
+    "no_context_probs": "no_context", "scores": "logits", "image embeddings": "image_rows",
+    "text embeddings": "text_rows",
 }  # fmt: skip
 
 NEEDED: Mapping[str, str] = {

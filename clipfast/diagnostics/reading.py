@@ -1,4 +1,4 @@
-"""From PREDICTIONS.jsonl to arrays: classes first, then samples piece by piece, and embeddings from a file beside it."""
+"""From PREDICTIONS.jsonl to arrays: classes first, then samples piece by piece; embeddings from a file beside it."""
 
 from __future__ import annotations
 

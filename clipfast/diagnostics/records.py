@@ -13,7 +13,16 @@ import msgspec
 
 from clipfast.errors import DataError
 
-__all__ = ["MAX_LINES", "MAX_LINE_BYTES", "CaptionRecord", "Header", "PredictionRecord", "collection_held", "read_chunks", "read_header"]
+__all__ = [
+    "MAX_LINES",
+    "MAX_LINE_BYTES",
+    "CaptionRecord",
+    "Header",
+    "PredictionRecord",
+    "collection_held",
+    "read_chunks",
+    "read_header",
+]
 
 MAX_LINES = 2_000_000
 MAX_LINE_BYTES = 16 << 20
@@ -159,7 +168,9 @@ def read_chunks(
             progress(min(done, total), total)
         yield found
     if not first_line:
-        raise DataError(f"{path} holds no sample. Write one JSON object a sample; docs/diagnostics.md shows the fields.")
+        raise DataError(
+            f"{path} holds no sample. Write one JSON object a sample; docs/diagnostics.md shows the fields."
+        )
 
 
 def _parts(path: Path) -> Iterator[list[tuple[int, bytes]]]:
@@ -184,7 +195,7 @@ def _parts(path: Path) -> Iterator[list[tuple[int, bytes]]]:
 def collection_held() -> Iterator[None]:
     """Hold cyclic garbage collection while records come and go.
 
-    They have no cycles, and it would walk their lists of numbers again and again: more than half of the time of reading.
+    They have no cycles, and it would walk their lists of numbers again and again: over half of the time of reading.
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -97,8 +97,8 @@ def influence(head: RidgeHead, rows: Floats | Doubles, labels: Ints) -> Doubles:
     wide = _with_ones(rows)
     errors = np.eye(head.targets.shape[1])[labels] - wide @ head.weights  # (m, c)
     pulls = (head.targets - head.rows @ head.weights) / (1 - head.leverage())[:, None]  # (n, c)
-    # Without sample i the errors become errors + reach[:, i] x pulls[i], with reach = wide A X' of shape (m, n). Only its
-    # products are needed: neither they nor anything else here is larger than the samples themselves.
+    # Without sample i the errors become errors + reach[:, i] x pulls[i], with reach = wide A X' of shape (m, n). Only
+    # its products are needed: nothing here is larger than the samples themselves.
     moved = head.rows @ head.inverse  # X A, (n, e + 1)
     cross = (pulls * (moved @ (wide.T @ errors))).sum(axis=1)
     squares = (pulls**2).sum(axis=1) * (moved @ (wide.T @ wide) * moved).sum(axis=1)

@@ -60,9 +60,7 @@ def save_caption_report(
     return [folder / "pairs.html", written[0], folder / "pairs.json", *written[1:]]
 
 
-def _write(
-    sheet: Sheet, sentences: Sequence[str], found: CaptionDiagnosis, keywords: KeywordFindings | None
-) -> None:
+def _write(sheet: Sheet, sentences: Sequence[str], found: CaptionDiagnosis, keywords: KeywordFindings | None) -> None:
     for at, line in enumerate(sentences):
         sheet.paragraph(line, "" if at else "lead")
     spread = found.distributions

@@ -67,7 +67,9 @@ class DiagnosisParts:
         self._groups(sheet)
         self._clusters(sheet)
         sheet.heading("Features")
-        sheet.table(_FEATURES, [[r.feature, _number(r.right), _number(r.wrong), r.meaning] for r in self.found.features])
+        sheet.table(
+            _FEATURES, [[r.feature, _number(r.right), _number(r.wrong), r.meaning] for r in self.found.features]
+        )
         self._missing(sheet)
 
     def _causes(self, sheet: Sheet) -> None:
@@ -118,8 +120,8 @@ class DiagnosisParts:
         sheet.paragraph(
             f"A ridge head on embeddings of {each.features}, fitted on {each.training:,} training samples, is right in "
             f"{share(each.accuracy)} of {each.judged:,} judged ones; its mean squared error there is {each.error:.4f}. "
-            f"Influence is by how much this error grows when a sample is left out, exactly: {each.harmful:,} samples do "
-            "harm. All are in influence.jsonl."
+            f"Influence is by how much this error grows when a sample is left out, exactly: {each.harmful:,} samples "
+            "do harm. All are in influence.jsonl."
         )
         for name, samples in (("Most harmful", each.worst), ("Most helpful", each.best)):
             if samples:
@@ -129,7 +131,9 @@ class DiagnosisParts:
     def _calibration(self, sheet: Sheet) -> None:
         table = self.found.calibration.table
         sheet.heading("Calibration")
-        sheet.paragraph("Share of right answers (upwards) by confidence; bars that reach the line are as sure as right.")
+        sheet.paragraph(
+            "Share of right answers (upwards) by confidence; bars that reach the line are as sure as right."
+        )
         sheet.chart(
             reliability_diagram(
                 table.edges.tolist(), np.nan_to_num(table.accuracy).tolist(), np.nan_to_num(table.confidence).tolist(),
@@ -154,8 +158,8 @@ class DiagnosisParts:
             judged = self.predictions.judged
             sheet.paragraph(
                 f"Distance to the training data: {far.method}. {int(far.new[judged].sum()):,} of {int(judged.sum()):,} "
-                f"judged samples lie beyond the threshold {far.threshold:.3g}, which {100 * far.false_positive_rate:g} % "
-                "of usual ones exceed."
+                f"judged samples lie beyond the threshold {far.threshold:.3g}, which {100 * far.false_positive_rate:g} "
+                "% of usual ones exceed."
             )
         for drop in found.drops:
             _bars(sheet, [(drop.known, drop.known_accuracy), (drop.new, drop.new_accuracy)], top=1.0)

@@ -45,8 +45,8 @@ def _points(arm: Arm) -> str:
 def add_study(sheet: Sheet, study: Study, *, level: int = 2) -> None:
     """Write the experiments of a study on a report."""
     sheet.paragraph(
-        f"On {study.data}, seeds {', '.join(map(str, study.seeds))}. Differences with bootstrap intervals over samples; "
-        "p-values of permutation tests, corrected by Holm within each experiment. One factor is changed at a time."
+        f"On {study.data}, seeds {', '.join(map(str, study.seeds))}. Differences with bootstrap intervals over "
+        "samples; p-values of permutation tests, corrected by Holm within each experiment. One factor is changed at a time."
     )
     for each in study.outcomes:
         sheet.heading(f"{each.name} ({each.cause})", level)
@@ -96,7 +96,9 @@ def read_study_result(path: Path) -> Study:
     try:
         content = msgspec.json.decode(path.read_bytes())
         if not isinstance(content, dict) or content.pop("kind", None) != _KIND:
-            raise DataError(f"{path} holds no experiments. Name the experiments.json of `clipfast diagnose experiment`.")
+            raise DataError(
+                f"{path} holds no experiments. Name the experiments.json of `clipfast diagnose experiment`."
+            )
         return msgspec.convert(content, Study)
     except msgspec.MsgspecError as error:
         raise DataError(f"{path} holds no experiments ({error}). Run them again.") from error

@@ -1,7 +1,8 @@
 """Experiments that settle what a diagnosis suspects: one factor at a time, repeated over seeds, with honest p-values.
 
-`run_study` runs the chosen ones on a model and a data set (`clipfast diagnose experiment`). `heads` work on embeddings and a ridge head, `probes` on anything that encodes images and texts, `relations` on scenes
-that the library draws; `design` holds what they share.
+`run_study` runs the chosen ones on a model and a data set, as `clipfast diagnose experiment` does. `heads` work on
+embeddings and a ridge head, `ablation` varies that head, `probes` work on anything that encodes images and texts,
+`relations` on scenes that the library draws; `design` holds what they share.
 """
 
 from clipfast.diagnostics.experiments.ablation import head_ablation
@@ -35,8 +36,8 @@ from clipfast.diagnostics.experiments.study import EXPERIMENTS, Study, StudyOpti
 from clipfast.diagnostics.experiments.study_data import StudyData, fabricworld_study, read_study
 
 __all__ = [
-    "Arm",
     "EXPERIMENTS",
+    "Arm",
     "Experiment",
     "Factors",
     "HeadData",

@@ -132,7 +132,9 @@ def compare_sets(name: str, right: Mapping[str, NDArray[Any]], baseline: str, *,
         raise ShapeError(f"arms need two samples or more, and the baseline be one of them; got {baseline!r}, {sizes}.")
     base = held[baseline].mean(axis=0)
     others = [arm for arm in held if arm != baseline]
-    tests = {arm: _apart(held[arm].mean(axis=0), base, np.random.default_rng([seed, at])) for at, arm in enumerate(others)}
+    tests = {
+        arm: _apart(held[arm].mean(axis=0), base, np.random.default_rng([seed, at])) for at, arm in enumerate(others)
+    }
     adjusted = dict(zip(others, holm_adjusted([tests[arm][1] for arm in others]).tolist(), strict=True))
     arms = [_arm(baseline, held[baseline], None, (None, None))]
     arms += [_arm(arm, held[arm], tests[arm][0], (tests[arm][1], adjusted[arm])) for arm in others]

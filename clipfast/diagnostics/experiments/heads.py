@@ -15,8 +15,8 @@ from clipfast.errors import DataError, ShapeError
 from clipfast.types import Floats, Ints
 
 __all__ = [
-    "HeadData", "cleaning", "cross_dataset", "cross_dataset_runs", "few_shot_curve", "imputation", "label_suspicion", "modality_drop",
-    "noise_injection",
+    "HeadData", "cleaning", "cross_dataset", "cross_dataset_runs", "few_shot_curve", "imputation", "label_suspicion",
+    "modality_drop", "noise_injection",
 ]  # fmt: skip
 
 _PENALTY = 0.1

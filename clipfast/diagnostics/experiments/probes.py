@@ -203,7 +203,7 @@ def localisation_probe(
     return compare_arms("localisation probe", {"by chance": np.array(chance), "chosen": np.array(right)}, "by chance")
 
 
-def augmentation_shift(
+def augmentation_shift(  # noqa: PLR0913  # data and the three things that are varied
     encoder: PairEncoder,
     images: Sequence[Pixels],
     labels: Ints,

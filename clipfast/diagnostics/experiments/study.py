@@ -208,9 +208,7 @@ def _few_shot(held: EncodedStudy, options: StudyOptions) -> Experiment:
     other = held.data.other
     assert other is not None  # noqa: S101  # `lacks` has said so; for the type checker
     images = held.images
-    data = heads.HeadData(
-        images.train, images.train_labels, held.other[tested], other.labels[tested], images.classes
-    )
+    data = heads.HeadData(images.train, images.train_labels, held.other[tested], other.labels[tested], images.classes)
     return heads.few_shot_curve(data, held.other[pool], other.labels[pool], seeds=options.seeds)
 
 
@@ -265,9 +263,7 @@ def _augmentation(held: EncodedStudy, options: StudyOptions) -> Experiment:
     part = held.data.test
     rows = _some(np.arange(len(part)), options).tolist()
     images = [pixels_of(part.images[at]) for at in rows]
-    return probes.augmentation_shift(
-        held.encoder, images, part.labels[rows], held.data.classes, seeds=options.seeds
-    )
+    return probes.augmentation_shift(held.encoder, images, part.labels[rows], held.data.classes, seeds=options.seeds)
 
 
 def _some(rows: Ints, options: StudyOptions) -> Ints:

@@ -189,7 +189,10 @@ def _objects(seed: int, count: int, size: int) -> Objects:
         for at, label in enumerate(labels.tolist())
     ]
     return Objects(
-        tuple(scene.image for scene in drawn), tuple(scene.object_mask for scene in drawn), labels.astype(np.int64), names
+        tuple(scene.image for scene in drawn),
+        tuple(scene.object_mask for scene in drawn),
+        labels.astype(np.int64),
+        names,
     )
 
 
