@@ -122,13 +122,9 @@ def training_influences(predictions: Predictions, *, seed: int = 0) -> Influence
         values=values,
         prefers=head.left_out().argmax(axis=1),
     )
-    worst = [at for at in order[:_LISTED].tolist() if values[at] < 0]
-    best = [at for at in order[::-1][:_LISTED].tolist() if values[at] > 0]
-    listed = {
-        name: tuple(found.sample(predictions, at) for at in chosen)
-        for name, chosen in (("worst", worst), ("best", best))
-    }
-    return replace(found, **listed)
+    worst = tuple(found.sample(predictions, at) for at in order[:_LISTED].tolist() if values[at] < 0)
+    best = tuple(found.sample(predictions, at) for at in order[::-1][:_LISTED].tolist() if values[at] > 0)
+    return replace(found, worst=worst, best=best)
 
 
 def _some(rows: Ints, rng: np.random.Generator) -> Ints:

@@ -30,6 +30,7 @@ _GROUPS = ["group", "samples", "errors", "error rate", "macro F1", "worse than o
 _FEATURES = ["feature", "median where right", "median where wrong", "meaning"]
 _INFLUENCE = ["sample", "label", "a head without it says", "influence"]
 _WORST = 12
+_LISTED = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +127,7 @@ class DiagnosisParts:
         for name, samples in (("Most harmful", each.worst), ("Most helpful", each.best)):
             if samples:
                 sheet.heading(name, 3)
-                sheet.table(_INFLUENCE, [_influence_row(sample) for sample in samples])
+                sheet.table(_INFLUENCE, [_influence_row(sample) for sample in samples[:_LISTED]])
 
     def _calibration(self, sheet: Sheet) -> None:
         table = self.found.calibration.table

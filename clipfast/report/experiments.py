@@ -46,7 +46,7 @@ def add_study(sheet: Sheet, study: Study, *, level: int = 2) -> None:
     """Write the experiments of a study on a report."""
     sheet.paragraph(
         f"On {study.data}, seeds {', '.join(map(str, study.seeds))}. Differences with bootstrap intervals over "
-        "samples; p-values of permutation tests, corrected by Holm within each experiment. One factor is changed at a time."
+        "samples; p-values of permutation tests, corrected by Holm in each experiment. One factor is changed at a time."
     )
     for each in study.outcomes:
         sheet.heading(f"{each.name} ({each.cause})", level)

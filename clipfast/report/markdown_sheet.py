@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from pathlib import Path
 from xml.etree import ElementTree as ET  # elements are built here, nothing is parsed
 
+from clipfast.report.fonts import NO_CHINESE_FONT, drawable
 from clipfast.report.svg_png import png_of
 from clipfast.report.tables import markdown_table
 from clipfast.storage import atomic_write
@@ -50,8 +52,12 @@ class MarkdownSheet:
         self.lines += [markdown_table(headings, cells, left=len(headings)), ""]
 
     def chart(self, chart: ET.Element) -> None:
-        """Add a plot as PNG."""
-        self._add(png_of(chart), f"{self._section}: {chart.get('aria-label', 'plot')}", "png")
+        """Add a plot as PNG; names that no font at hand can draw are numbered in it, and written below."""
+        drawn, names = _numbered(chart)
+        self._add(png_of(drawn), f"{self._section}: {chart.get('aria-label', 'plot')}", "png")
+        if names:
+            listed = "; ".join(f"#{at} {name}" for at, name in enumerate(names, start=1))
+            self.lines += [f"{_plain(listed)}. {NO_CHINESE_FONT}", ""]
 
     def picture(self, data_uri: str, caption: str) -> None:
         """Add a picture with its caption below."""
@@ -84,6 +90,18 @@ class MarkdownSheet:
         name = f"{len(self.files) + 1:03}-{word}.{suffix}"
         self.files[name] = content
         self.lines += [f"![{_plain(caption).replace(']', ' ')}]({self.folder}/{name})", ""]
+
+
+def _numbered(chart: ET.Element) -> tuple[ET.Element, list[str]]:
+    """Return a chart in which texts that cannot be drawn are numbers, and these texts."""
+    drawn = deepcopy(chart)
+    names: list[str] = []
+    for each in drawn.iter("text"):
+        text = each.text or ""
+        if not drawable(text.replace("…", "")):  # the sign of a cut name is in every font
+            names.append(text)
+            each.text = f"#{len(names)}"
+    return drawn, names
 
 
 def _plain(text: str) -> str:

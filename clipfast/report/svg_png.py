@@ -19,7 +19,7 @@ _ANCHORS = {"start": "ls", "middle": "ms", "end": "rs"}
 def png_of(chart: ET.Element) -> bytes:
     """Return a chart as PNG on white, two pixels a unit.
 
-    Chinese is drawn where the system has a font for it, and as boxes otherwise; the page in HTML has no such limit.
+    Texts must be ones that `drawable` says can be drawn; others come out as boxes.
     """
     _, _, wide, high = (float(each) for each in chart.attrib["viewBox"].split())
     image = Image.new("RGB", (round(wide * _SCALE), round(high * _SCALE)), "white")

@@ -14,6 +14,7 @@ from clipfast.diagnostics.checklist import checklist
 from clipfast.diagnostics.influences import influence_lacks, training_influences
 from clipfast.diagnostics.ridge import RidgeHead
 from clipfast.report.diagnosis import DiagnosisReport
+from clipfast.types import Ints
 from diagnostics.samples import clustered
 
 
@@ -25,7 +26,7 @@ def test_influences_are_those_of_refitted_heads() -> None:
     assert data.image_rows is not None
     train, judged = np.flatnonzero(data.in_training), np.flatnonzero(data.judged)
 
-    def error(rows: np.ndarray) -> float:  # type: ignore[type-arg]
+    def error(rows: Ints) -> float:
         assert data.image_rows is not None
         head = RidgeHead.fit(data.image_rows[rows], data.labels[rows], 3, penalty=0.1)
         return float(((np.eye(3)[data.labels[judged]] - head.scores(data.image_rows[judged])) ** 2).sum(axis=1).mean())

@@ -6,15 +6,17 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from clipfast.report.markdown_sheet import MarkdownSheet
 from clipfast.report.svg import bar_chart, dumbbell_chart, histogram, reliability_diagram
 from clipfast.report.svg_png import png_of
 from clipfast.report.thumbnails import thumbnail_uri
+from clipfast.types import Pixels
 
 
-def _drawn(content: bytes) -> np.ndarray:  # type: ignore[type-arg]
+def _drawn(content: bytes) -> Pixels:
     return np.asarray(Image.open(io.BytesIO(content), formats=["PNG"]).convert("RGB"))
 
 
@@ -37,6 +39,17 @@ def test_every_kind_of_chart_is_drawn() -> None:
         dumbbell_chart(["棉布", "x" * 60], [[0.6, 0.9], [0.7, 0.8]], ["one", "two"]),
     ):
         assert len(np.unique(_drawn(png_of(chart)).reshape(-1, 3), axis=0)) > 3
+
+
+def test_names_without_a_font_are_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never boxes: a number in the plot, the name below it, and what to install."""
+    monkeypatch.setattr("clipfast.report.markdown_sheet.drawable", str.isascii)
+    sheet = MarkdownSheet("t", "plots")
+    chart = bar_chart(["棉布", "felt", "丝绸"], [0.1, 0.2, 0.3], [None] * 3)
+    sheet.chart(chart)
+
+    assert "#1 棉布; #2 丝绸. No font with Chinese glyphs was found" in sheet.text()
+    assert [each.text for each in chart.iter("text")][0] == "棉布"
 
 
 def test_a_report_shows_its_own_plots_only(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def head_ablation(images: HeadData, texts: HeadData | None = None, *, seeds: Seq
         found: Bools = head.scores(test).argmax(axis=1) == images.test_labels
         return found
 
-    levels = {
+    levels: dict[str, Sequence[Any]] = {
         "inputs": [name for name in held if name != "images"], "training share": [0.4], "suspects": ["dropped"],
         "penalty": [1.0, 10.0],
     }  # fmt: skip
