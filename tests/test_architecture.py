@@ -61,6 +61,7 @@ IMPORTERS = {
         "datasets/",
         "report/fonts.py",
         "report/images.py",
+        "report/svg_png.py",
         "report/thumbnails.py",
         "cli/demo.py",
         "cli/stages.py",

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
+from clipfast.cli.diagnose_experiment import experiment
 from clipfast.errors import DataError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class DefaultCommand(TyperGroup):
 app = typer.Typer(cls=DefaultCommand, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 review_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Let people look at some samples.")
 app.add_typer(review_app, name="review")
+app.command(name="experiment")(experiment)
 
 PredictionsFile = Annotated[
     Path, typer.Argument(help="JSON lines: id, label, probs or scores, and what else is known.")
@@ -59,6 +61,13 @@ def predictions(
     novelty: Annotated[
         str, typer.Option("--novelty", help="Distance to training data: mahalanobis, knn, or energy of `scores`.")
     ] = "mahalanobis",
+    false_positive_rate: Annotated[
+        float, typer.Option("--false-positive-rate", help="Share of usual samples that may be called new.")
+    ] = 0.05,
+    experiments: Annotated[
+        Path | None,
+        typer.Option("--experiments", help="experiments.json of `diagnose experiment`, to be shown with it."),
+    ] = None,
     seed: Seed = 0,
     json: JsonOption = False,
 ) -> None:
@@ -67,18 +76,22 @@ def predictions(
     from clipfast.diagnostics.ood import DistanceScore
     from clipfast.diagnostics.review import read_verdicts
     from clipfast.report.diagnosis import DiagnosisReport
+    from clipfast.report.experiments import read_study_result
 
-    data = read_predictions(file, embeddings=embeddings)
+    study = read_study_result(experiments) if experiments else None
+    with progress_bar("Reading") as progress:
+        data = read_predictions(file, embeddings=embeddings, progress=progress)
     options = DiagnoseOptions(
         rules=RuleTable.load(rules) if rules else None,
         group_by=tuple(group_by or ()),
         novelty=cast("DistanceScore", novelty),
+        false_positive_rate=false_positive_rate,
         seed=seed,
     )
     verdicts = read_verdicts(review, data) if review else None
     with progress_bar("Diagnosing") as progress:
         found = diagnose(data, options, verdicts=verdicts, progress=progress)
-    _write(DiagnosisReport(f"Diagnosis of {file.name}", found, data, file.parent), out_path, json=json)
+    _write(DiagnosisReport(f"Diagnosis of {file.name}", found, data, file.parent, study), out_path, json=json)
 
 
 @app.command()

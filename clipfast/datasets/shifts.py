@@ -13,7 +13,7 @@ from PIL import Image
 from clipfast.errors import ShapeError
 from clipfast.types import Pixels
 
-__all__ = ["SHIFTS", "Shift", "replace_background", "shifted"]
+__all__ = ["RANDOM_SHIFTS", "SHIFTS", "Shift", "replace_background", "shifted"]
 
 Shift: TypeAlias = Literal["dark", "bright", "warm light", "low contrast", "turned", "noise", "jpeg"]
 
@@ -93,3 +93,6 @@ SHIFTS: Mapping[Shift, Callable[[Pixels, np.random.Generator], Pixels]] = Mappin
         "jpeg": _jpeg,
     }
 )
+
+RANDOM_SHIFTS: frozenset[Shift] = frozenset({"turned", "noise"})
+"""Shifts that depend on the seed."""

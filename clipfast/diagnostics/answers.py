@@ -22,6 +22,7 @@ __all__ = [
     "answer_domains",
     "answer_flat",
     "answer_groups",
+    "answer_influence",
     "answer_looked",
     "answer_losses",
     "answer_noise",
@@ -45,6 +46,7 @@ Said: TypeAlias = tuple[Answer, str]
 _LOW_ACCURACY = 0.9
 _SURE_GAP = 0.05
 _FEW = 30
+_FEWEST_WRONG = 10
 
 
 def share(interval: Interval | None) -> str:
@@ -72,7 +74,11 @@ def answer_groups(found: Diagnosis) -> Said:
         return _open(found, "domain", "question_type", "template")
     worst = max(tables, key=lambda table: table.share_in_worse)
     if worst.share_in_worse == 0:
-        return "no", f"No group of {', '.join(table.column for table in tables)} is worse than the others."
+        few = found.judged < _FEW
+        return (
+            "open" if few else "no",
+            f"No group of {', '.join(table.column for table in tables)} is worse than the others.",
+        )
     names = ", ".join(_named(worst))
     return (
         "yes",
@@ -154,7 +160,7 @@ def answer_flat(found: Diagnosis) -> Said:
     if wrong is None:
         return "no", f"No judged sample is wrong; mean predictive entropy {right or 0:.2f}.{where}"
     text = f"Mean predictive entropy (of 1) {wrong:.2f} where wrong, {_plain(right)} where right.{where}"
-    return ("yes" if wrong > 0.6 else "no"), text
+    return ("open" if found.judged < _FEW else "yes" if wrong > 0.6 else "no"), text
 
 
 def answer_calibration(found: Diagnosis) -> Said:
@@ -246,7 +252,9 @@ def answer_top_k(found: Diagnosis) -> Said:
         f"{listed}. Of the wrong ones, {share(rescued)} have the label among the first {k}; by chance it would be "
         f"{100 * chance:.0f} %."
     )
-    return ("yes" if rescued is not None and rescued.low > 0.5 else "no"), text
+    if rescued is not None and rescued.low > 0.5:
+        return "yes", text
+    return ("open", f"{text} More wrong samples are needed to tell.") if found.wrong < _FEWEST_WRONG else ("no", text)
 
 
 def answer_choice(found: Diagnosis) -> Said:
@@ -305,6 +313,18 @@ def answer_losses(found: Diagnosis) -> Said:
 
 def _plain(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.2f}"
+
+
+def answer_influence(found: Diagnosis) -> Said:
+    """Name the training samples that do harm."""
+    each = found.influences
+    if each is None:
+        return "open", f"It cannot be said {found.missing['influence']}."
+    names = ", ".join(f"{worst.id} ({worst.label}, rather {worst.prefers})" for worst in each.worst[:4])
+    return "figure", (
+        f"A linear head on {each.features} would be better without {each.harmful:,} of {each.training:,} training "
+        f"samples; the worst: {names or 'none'}."
+    )
 
 
 def answer_types(found: Diagnosis) -> Said:

@@ -12,7 +12,7 @@ import numpy as np
 from clipfast.diagnostics.mismatch import NoiseEstimate, noise_of_pairs, pair_ranks
 from clipfast.diagnostics.pairs import PairDistributions, pair_distributions
 from clipfast.diagnostics.predictions import Doubles
-from clipfast.diagnostics.records import CaptionRecord, read_records
+from clipfast.diagnostics.records import CaptionRecord, read_chunks, read_header
 from clipfast.errors import DataError, ShapeError, UndefinedMetricError
 from clipfast.metrics.intervals import Interval
 from clipfast.types import Floats, ImageEncoder, TextEncoder
@@ -61,10 +61,9 @@ def read_captions(path: Path) -> Captions:
     Raises:
         DataError: A line is wrong; the message says where.
     """
-    header, lines = read_records(path, CaptionRecord)
-    if header is not None:
+    if read_header(path) is not None:
         raise DataError(f"{path}, line 1: captions have no classes. Remove that line.")
-    records = [record for _, record in lines]
+    records = [record for lines in read_chunks(path, CaptionRecord) for _, record in lines]
     own = sorted({name for record in records for name in record.groups})
     if "split" in own:
         raise DataError(f"{path}: groups may not be named 'split'; it has a field of its own.")

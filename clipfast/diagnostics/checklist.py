@@ -72,6 +72,7 @@ _BOXES: tuple[tuple[str, str, Callable[[Diagnosis], Said]], ...] = (
     (_NEW, "How large is the gap from training to new samples?", _figure(answers.answer_training)),
     (_NEW, "Is accuracy lower where training samples are few?", answers.answer_coverage),
     (_NOISE, "Are losses extreme, or do they jump?", answers.answer_losses),
+    (_NOISE, "Which training samples do harm?", answers.answer_influence),
     (_NOISE, "What share of the data is mismatched?", answers.answer_noise),
     (_DESIGN, "Are conclusions safe?", answers.answer_design),
     (_LIST, "Accuracy and F1 by type of question", answers.answer_types),

@@ -41,21 +41,23 @@ def k_means(rows: Floats, count: int, *, seed: int) -> tuple[Ints, Floats]:
     if rows.ndim != 2 or not 1 <= count <= len(rows):
         raise ShapeError(f"count must be 1 to the number of rows; got {count} for rows {rows.shape}.")
     rng = np.random.default_rng(seed)
-    centres = rows[[int(rng.integers(len(rows)))]].astype(np.float64)
-    nearest = _distances(rows, centres)[:, 0]
+    wide = rows.astype(np.float64)
+    squares = (wide**2).sum(axis=1)
+    centres = wide[[int(rng.integers(len(rows)))]]
+    nearest = _distances(wide, squares, centres)[:, 0]
     while len(centres) < count and nearest.sum() > 0:
         pick = int(rng.choice(len(rows), p=nearest / nearest.sum()))
-        centres = np.vstack([centres, rows[pick]])
-        nearest = np.minimum(nearest, _distances(rows, centres[-1:])[:, 0])
+        centres = np.vstack([centres, wide[pick]])
+        nearest = np.minimum(nearest, _distances(wide, squares, centres[-1:])[:, 0])
     which = np.full(len(rows), -1)
     for _ in range(_ROUNDS):
-        moved = _distances(rows, centres).argmin(axis=1)
+        moved = _distances(wide, squares, centres).argmin(axis=1)
         if (moved == which).all():
             break
         which = moved
         for at in range(len(centres)):
             if (which == at).any():
-                centres[at] = rows[which == at].mean(axis=0, dtype=np.float64)
+                centres[at] = wide[which == at].mean(axis=0)
     sizes = np.bincount(which, minlength=len(centres))
     order = np.argsort(-sizes, kind="stable")
     order = order[sizes[order] > 0]
@@ -64,11 +66,9 @@ def k_means(rows: Floats, count: int, *, seed: int) -> tuple[Ints, Floats]:
     return place[which], centres[order].astype(np.float32)
 
 
-def _distances(rows: Floats, centres: Doubles) -> Doubles:
-    """Return squared distances, (n, k) float64."""
-    wide = rows.astype(np.float64)
-    squares = (wide**2).sum(axis=1)[:, None] - 2 * wide @ centres.T + (centres**2).sum(axis=1)
-    found: Doubles = np.maximum(squares, 0)
+def _distances(rows: Doubles, squares: Doubles, centres: Doubles) -> Doubles:
+    """Return squared distances, (n, k); `squares` are those of the rows' lengths, (n,)."""
+    found: Doubles = np.maximum(squares[:, None] - 2 * (rows @ centres.T) + (centres**2).sum(axis=1), 0)
     return found
 
 

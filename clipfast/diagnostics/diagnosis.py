@@ -10,6 +10,7 @@ import numpy as np
 from clipfast.diagnostics.clusters import Agreement, ErrorCluster, cluster_agreement, error_clusters
 from clipfast.diagnostics.features import FEATURES, Features, Measured, sample_features
 from clipfast.diagnostics.groups import FrequencyTable, GroupTable, accuracy_by_frequency, grouped_errors
+from clipfast.diagnostics.influences import Influences, influence_lacks, training_influences
 from clipfast.diagnostics.learned import LearnedCauses, learn_causes
 from clipfast.diagnostics.localisation import Localisation, localisation, measure_attention
 from clipfast.diagnostics.mismatch import NoiseEstimate, noise_of_labels, noise_of_pairs
@@ -84,10 +85,12 @@ class Diagnosis:
         pair_noise: Estimated share of mismatched pairs.
         review: What people found.
         learned: What a classifier made of their verdicts; None where they are too few.
+        influences: Of the training samples on a linear head.
         features: Medians of the features.
         of_samples: Features of every judged sample.
         triage: Causes and priorities.
         missing: Fields that the data lack, and what cannot be said without them.
+        partly: Fields that only some judged samples have: how many have them.
         warnings: What limits this diagnosis, in sentences.
     """
 
@@ -112,10 +115,12 @@ class Diagnosis:
     pair_noise: NoiseEstimate | None
     review: ReviewResult | None
     learned: LearnedCauses | None
+    influences: Influences | None
     features: tuple[FeatureRow, ...]
     of_samples: Features
     triage: Triage
     missing: Mapping[str, str] = field(default_factory=dict)
+    partly: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
@@ -171,6 +176,8 @@ def diagnose(
     known_noise = noise_of_labels(predictions.labels[features.rows], predictions.probs[features.rows], _fair(features))
     both = train.any() and not train.all()
     tick()
+    influences = training_influences(predictions, seed=chosen.seed)
+    tick()
     return Diagnosis(
         samples=len(predictions),
         judged=int(judged.sum()),
@@ -193,15 +200,17 @@ def diagnose(
         pair_noise=pair_noise,
         review=review,
         learned=learned,
+        influences=influences,
         features=_feature_rows(features, right[features.rows]),
         of_samples=features,
         triage=found,
-        missing=predictions.missing(),
+        missing=_missing(predictions),
+        partly=predictions.partly(),
         warnings=_warnings(predictions),
     )
 
 
-_STEPS = 9
+_STEPS = 10
 
 
 def _ticker(progress: Callable[[int, int], None] | None) -> Callable[[], None]:
@@ -214,6 +223,12 @@ def _ticker(progress: Callable[[int, int], None] | None) -> Callable[[], None]:
             progress(min(done, _STEPS), _STEPS)
 
     return tick
+
+
+def _missing(predictions: Predictions) -> dict[str, str]:
+    lacks = influence_lacks(predictions)
+    found = predictions.missing()
+    return found | {"influence": f"which training samples do harm: it needs {lacks}"} if lacks else found
 
 
 def _fair(features: Features) -> Bools:
@@ -291,6 +306,13 @@ def _warnings(predictions: Predictions) -> tuple[str, ...]:
         )
     elif wrong < 10:
         found.append(f"Only {_counted(wrong, 'wrong')}: shares of causes are guesses.")
+    words = predictions.partly().get("text")
+    if words is not None:
+        lost = int(judged.sum()) - words
+        found.append(
+            f"{_counted(lost, 'judged')} without words and taken as asked so (missing modality). If their texts were "
+            "only not written down, leave `text` out of all lines."
+        )
     train = predictions.in_training
     if train.all():
         found.append("All samples are of the training split: nothing can be said of new samples.")

@@ -34,11 +34,15 @@ def attention_entropy(maps: Floats) -> Doubles:
     """
     if maps.ndim != 3 or maps.shape[1] * maps.shape[2] < 2:
         raise ShapeError(f"maps must be (n, gh, gw) of two cells or more; got {maps.shape}.")
-    flat = maps.reshape(len(maps), -1).astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shares = flat / flat.sum(axis=1, keepdims=True)
-        parts = np.where(shares > 0, shares * np.log(shares), np.where(np.isnan(shares), np.nan, 0.0))
-    found: Doubles = -parts.sum(axis=1) / np.log(flat.shape[1])
+    flat = maps.reshape(len(maps), -1)
+    found = np.empty(len(maps))
+    for begin in range(0, len(maps), _CHUNK):
+        part = slice(begin, begin + _CHUNK)
+        weights = flat[part].astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shares = weights / weights.sum(axis=1, keepdims=True)
+            logs = np.log(np.where(shares > 0, shares, 1.0))  # 0 log 0 is 0
+        found[part] = -np.einsum("np,np->n", shares, logs) / np.log(flat.shape[1])
     return found + 0.0
 
 

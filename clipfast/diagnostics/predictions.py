@@ -168,15 +168,37 @@ class Predictions:
             "domain": "domain" in self.columns,
             "question_type": "question_type" in self.columns,
             "template": "template" in self.columns,
+            "difficulty": "difficulty" in self.columns,
             **{name: getattr(self, attribute) is not None for name, attribute in _FIELDS.items()},
         }
         return {name: NEEDED[name] for name, found in there.items() if not found}
+
+    def partly(self) -> dict[str, int]:
+        """Return the fields that some judged samples have and others lack, with how many have them."""
+        judged, found = self.judged, {}
+        for name, attribute in _FIELDS.items():
+            held = getattr(self, attribute)
+            if held is None:
+                continue
+            if isinstance(held, tuple):
+                there = np.array([bool(text) for text in held], bool)
+            elif attribute == "choices":
+                there = (held >= 0).all(axis=1)
+            elif isinstance(held, Boxes):
+                there = np.bincount(held.rows, minlength=len(self)) > 0
+            else:
+                there = ~np.isnan(held.reshape(len(self), -1)).all(axis=1)
+            count = int(there[judged].sum())
+            if count < int(judged.sum()):
+                found[name] = count
+        return found
 
 
 _FIELDS = {
     "text": "texts", "image": "images", "loss": "losses", "attention": "attention", "boxes": "boxes",
     "candidates": "choices", "image_only_probs": "image_only", "text_only_probs": "text_only",
-    "no_context_probs": "no_context", "image embeddings": "image_rows", "text embeddings": "text_rows",
+    "no_context_probs": "no_context", "scores": "logits", "image embeddings": "image_rows",
+    "text embeddings": "text_rows",
 }  # fmt: skip
 
 NEEDED: Mapping[str, str] = {
@@ -184,6 +206,7 @@ NEEDED: Mapping[str, str] = {
     "domain": "how much is lost from one domain to another",
     "question_type": "accuracy and F1 by type of question",
     "template": "accuracy against how often a template was trained on",
+    "difficulty": "errors by difficulty",
     "text": "whether words are missing, and what clusters of wrong samples talk about",
     "image": "examples with pictures",
     "loss": "jumps and extremes of the training loss",
@@ -193,6 +216,7 @@ NEEDED: Mapping[str, str] = {
     "image_only_probs": "what the text adds",
     "text_only_probs": "what the image adds",
     "no_context_probs": "how much depends on the words around the keyword",
+    "scores": "the energy as a distance to the training data (--novelty energy)",
     "image embeddings": "how far samples are from the training data, and whether neighbours contradict a label",
     "text embeddings": "whether images and texts of pairs belong together",
 }

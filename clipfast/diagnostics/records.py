@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import gc
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
 from clipfast.errors import DataError
 
-__all__ = ["MAX_LINES", "MAX_LINE_BYTES", "CaptionRecord", "Header", "PredictionRecord", "read_records"]
+__all__ = [
+    "MAX_LINES",
+    "MAX_LINE_BYTES",
+    "CaptionRecord",
+    "Header",
+    "PredictionRecord",
+    "collection_held",
+    "read_chunks",
+    "read_header",
+]
 
 MAX_LINES = 2_000_000
 MAX_LINE_BYTES = 16 << 20
+_PART_BYTES = 4 << 20
+_PART_LINES = 4096
 _HEADER = re.compile(rb'\s*\{\s*"classes"\s*:')
 
 Box: TypeAlias = tuple[float, float, float, float]
@@ -100,41 +113,97 @@ class CaptionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     groups: dict[str, str] = {}
 
 
-_R = TypeVar("_R", PredictionRecord, CaptionRecord)
+class _Record(Protocol):
+    @property
+    def id(self) -> str | int: ...
 
 
-def read_records(path: Path, kind: type[_R]) -> tuple[Header | None, list[tuple[int, _R]]]:
-    """Read a JSON-lines file.
+_R = TypeVar("_R", bound=_Record)
+
+
+def read_header(path: Path) -> Header | None:
+    """Return the first line if it names the classes; None if it is a sample.
+
+    Raises:
+        DataError: There is no file or no line in it, or the line is too long or names no classes.
+    """
+    number, line = next(_lines(path), (0, b""))
+    if not number:
+        raise DataError(f"{path} holds no line. Write one JSON object a sample; docs/diagnostics.md shows the fields.")
+    header: Header | None = None
+    if _HEADER.match(line):
+        header = _decoded(msgspec.json.Decoder(Header), line, path, number)
+    return header
+
+
+def read_chunks(
+    path: Path, kind: type[_R], *, progress: Callable[[int, int], None] | None = None
+) -> Iterator[list[tuple[int, _R]]]:
+    """Read a JSON-lines file piece by piece: as objects, all samples at once would need many times their arrays.
 
     Args:
-        path: The file; empty lines are skipped.
+        path: The file; empty lines are skipped, and a first line that names the classes (`read_header`).
         kind: What its lines are.
+        progress: Called with (done, total) bytes.
 
-    Returns:
-        The header if the first line is one, and the records with their line numbers from 1.
+    Yields:
+        Some hundreds of records with their line numbers from 1.
 
     Raises:
         DataError: A line is no JSON of this kind, an id occurs twice, a line or the file is too long, or there is none.
     """
     decoder = msgspec.json.Decoder(kind)
-    header: Header | None = None
-    found: list[tuple[int, _R]] = []
     first_line: dict[str, int] = {}
+    done, total = 0, path.stat().st_size if path.is_file() else 0
+    for part in _parts(path):
+        found = [(number, _decoded(decoder, line, path, number)) for number, line in part]
+        for number, record in found:
+            name = str(record.id)
+            if first_line.setdefault(name, number) != number:
+                raise DataError(
+                    f"{path}, line {number}: id {name!r} is in line {first_line[name]} already. Ids are unique."
+                )
+        done += sum(len(line) for _, line in part)
+        if progress:
+            progress(min(done, total), total)
+        yield found
+    if not first_line:
+        raise DataError(
+            f"{path} holds no sample. Write one JSON object a sample; docs/diagnostics.md shows the fields."
+        )
+
+
+def _parts(path: Path) -> Iterator[list[tuple[int, bytes]]]:
+    """Give lines without the header, some at a time."""
+    part: list[tuple[int, bytes]] = []
+    size, begun = 0, False
     for number, line in _lines(path):
-        if not found and header is None and _HEADER.match(line):
-            header = _decoded(msgspec.json.Decoder(Header), line, path, number)
-            continue
-        record = _decoded(decoder, line, path, number)
-        name = str(record.id)
-        if name in first_line:
-            raise DataError(
-                f"{path}, line {number}: id {name!r} is in line {first_line[name]} already. Ids are unique."
-            )
-        first_line[name] = number
-        found.append((number, record))
-    if not found:
-        raise DataError(f"{path} holds no line. Write one JSON object a sample; docs/diagnostics.md shows the fields.")
-    return header, found
+        if not begun:
+            begun = True
+            if _HEADER.match(line):
+                continue
+        part.append((number, line))
+        size += len(line)
+        if size >= _PART_BYTES or len(part) >= _PART_LINES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+@contextmanager
+def collection_held() -> Iterator[None]:
+    """Hold cyclic garbage collection while records come and go.
+
+    They have no cycles, and it would walk their lists of numbers again and again: over half of the time of reading.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

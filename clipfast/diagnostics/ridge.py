@@ -73,7 +73,7 @@ class RidgeHead:
 
     def leverage(self) -> Doubles:
         """Return how much each sample decides about itself, (n,), below 1."""
-        found: Doubles = np.einsum("ne,ef,nf->n", self.rows, self.inverse, self.rows)
+        found: Doubles = (self.rows @ self.inverse * self.rows).sum(axis=1)
         return np.minimum(found, 1 - 1e-12)
 
 
@@ -96,11 +96,12 @@ def influence(head: RidgeHead, rows: Floats | Doubles, labels: Ints) -> Doubles:
         )
     wide = _with_ones(rows)
     errors = np.eye(head.targets.shape[1])[labels] - wide @ head.weights  # (m, c)
-    reach = wide @ head.inverse @ head.rows.T  # (m, n)
     pulls = (head.targets - head.rows @ head.weights) / (1 - head.leverage())[:, None]  # (n, c)
-    # Without sample i the errors become errors + reach[:, i] x pulls[i].
-    cross = np.einsum("nc,nc->n", pulls, reach.T @ errors)
-    squares = (pulls**2).sum(axis=1) * (reach**2).sum(axis=0)
+    # Without sample i the errors become errors + reach[:, i] x pulls[i], with reach = wide A X' of shape (m, n). Only
+    # its products are needed: nothing here is larger than the samples themselves.
+    moved = head.rows @ head.inverse  # X A, (n, e + 1)
+    cross = (pulls * (moved @ (wide.T @ errors))).sum(axis=1)
+    squares = (pulls**2).sum(axis=1) * (moved @ (wide.T @ wide) * moved).sum(axis=1)
     found: Doubles = (2 * cross + squares) / len(rows)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -9,9 +10,10 @@ import msgspec
 from clipfast.diagnostics.answers import share
 from clipfast.diagnostics.captions import CaptionDiagnosis, Captions
 from clipfast.diagnostics.keywords import KeywordFindings
+from clipfast.report.markdown_sheet import MarkdownSheet
 from clipfast.report.page import Page
+from clipfast.report.sheet import Sheet
 from clipfast.report.svg import histogram
-from clipfast.report.tables import markdown_table
 from clipfast.storage import atomic_write
 
 __all__ = ["keyword_sentences", "save_caption_report"]
@@ -36,46 +38,35 @@ def keyword_sentences(found: KeywordFindings) -> tuple[str, ...]:
 def save_caption_report(
     folder: Path, title: str, found: CaptionDiagnosis, captions: Captions, keywords: KeywordFindings | None = None
 ) -> list[Path]:
-    """Write pairs.html, pairs.md and pairs.json, each atomically; return their paths."""
+    """Write pairs.html, pairs.md with its plots, and pairs.json, each atomically; return their paths."""
     sentences = (*found.sentences, *(keyword_sentences(keywords) if keywords else ()))
     groups = [[each.column, each.name or "(none)", f"{each.pairs:,}", share(each.ratio)] for each in found.groups]
     image_of = dict(zip(captions.ids, captions.images, strict=True))
     rows = [
         [each.id, f"{each.rank:.3f}", f"{each.cosine:z.3f}", image_of[each.id], each.text] for each in found.suspects
     ]
-    page = Page(title)
+    page, text = Page(title), MarkdownSheet(title, "pairs_plots")
+    for sheet in (page, text):
+        _write(sheet, sentences, found, keywords)
+        if groups:
+            sheet.heading("Groups")
+            sheet.table(_GROUPS, groups)
+        sheet.heading("Worst pairs")
+        sheet.table(_HEADINGS, rows)
+    page.save(folder / "pairs.html")
+    written = text.save(folder / "pairs.md")
+    with atomic_write(folder / "pairs.json") as temporary:
+        temporary.write_bytes(msgspec.json.encode(msgspec.to_builtins(found) | {"keywords": keywords}))
+    return [folder / "pairs.html", written[0], folder / "pairs.json", *written[1:]]
+
+
+def _write(sheet: Sheet, sentences: Sequence[str], found: CaptionDiagnosis, keywords: KeywordFindings | None) -> None:
     for at, line in enumerate(sentences):
-        page.paragraph(line, "" if at else "lead")
+        sheet.paragraph(line, "" if at else "lead")
     spread = found.distributions
-    page.chart(histogram(spread.edges, spread.matching, spread.shuffled, ("matching", "shuffled")))
+    sheet.heading("Matching and shuffled pairs")
+    sheet.chart(histogram(spread.edges, spread.matching, spread.shuffled, ("matching", "shuffled")))
     if keywords is not None:
-        page.heading("Keywords in their images")
+        sheet.heading("Keywords in their images")
         edges, patches = keywords.patches.edges, keywords.patches
-        page.chart(histogram(edges, patches.matching, patches.shuffled, ("own keyword", "another's")))
-    if groups:
-        page.heading("Groups")
-        page.table(_GROUPS, groups)
-    page.heading("Worst pairs")
-    page.table(_HEADINGS, rows)
-    text = "\n".join(
-        [
-            f"# {title}",
-            "",
-            *[f"{line}\n" for line in sentences],
-            *(["## Groups", "", markdown_table(_GROUPS, groups), ""] if groups else []),
-            "## Worst pairs",
-            "",
-            markdown_table(_HEADINGS, rows),
-            "",
-        ]
-    )
-    paths = [folder / name for name in ("pairs.html", "pairs.md", "pairs.json")]
-    page.save(paths[0])
-    for path, content in zip(
-        paths[1:],
-        (text.encode(), msgspec.json.encode(msgspec.to_builtins(found) | {"keywords": keywords})),
-        strict=True,
-    ):
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(content)
-    return paths
+        sheet.chart(histogram(edges, patches.matching, patches.shuffled, ("own keyword", "another's")))

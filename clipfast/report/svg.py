@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from unicodedata import east_asian_width
 from xml.etree import ElementTree as ET  # elements are built here, nothing is parsed
 
 from clipfast.storage import atomic_write
@@ -185,4 +186,10 @@ def _text(chart: ET.Element, x: float, y: float, text: str, *, anchor: str = "st
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 30 else f"{name[:29]}…"
+    """Cut a name to the room that it has; signs such as Chinese ones are twice as wide as letters."""
+    room = 30
+    for at, sign in enumerate(name):
+        room -= 2 if east_asian_width(sign) in "WF" else 1
+        if room < (1 if at < len(name) - 1 else 0):
+            return f"{name[:at]}…"
+    return name

@@ -168,9 +168,47 @@ def test_failures_are_one_sentence(files: Path, arguments: list[str], code: int,
     assert "Traceback" not in done.stderr
 
 
+def test_experiments_are_run_and_shown_with_a_diagnosis(files: Path) -> None:
+    """One is run on a data set and read again; the diagnosis holds it; what cannot be run is one sentence."""
+    from clipfast.datasets.fabricworld import render
+
+    lines = []
+    for at in range(8):
+        name = ("denim", "lace")[at % 2]
+        Image.fromarray(render(at, fabric=name, colour="blue", size=64).image).save(files / f"{at}.png")
+        lines.append({"id": at, "image": f"{at}.png", "text": f"a photo of {name} fabric", "keyword": name})
+    write_lines(files / "d.jsonl", lines)
+
+    done = _run("experiment", "context", "--data", "d.jsonl", "--model", "mini", "--seeds", "0,1", "--json", cwd=files)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert [each["name"] for each in result["outcomes"]] == ["context"]
+    assert result["outcomes"][0]["result"]["arms"][0]["seeds"] == 2
+    assert all((files / name).exists() for name in result["files"])
+    joined = _run("p.jsonl", "--experiments", "experiments/experiments.json", "--out", "d", "--json", cwd=files)
+    assert joined.returncode == 0, joined.stderr
+    assert json.loads(joined.stdout)["experiments"]["outcomes"] == result["outcomes"]
+    assert "Experiments" in (files / "d" / "diagnosis.md").read_text(encoding="utf-8")
+    for arguments, code, message in (
+        (
+            ["experiment", "cleaning", "--data", "d.jsonl", "--model", "mini"],
+            1,
+            "cleaning cannot be run on d.jsonl: it",
+        ),
+        (["experiment", "magic"], 1, "experiments are noise-injection"),
+        (["experiment", "--seeds", "a"], 2, "seeds are whole numbers such as 0,1,2"),
+        (["p.jsonl", "--experiments", "p.jsonl"], 1, "p.jsonl holds no experiments"),
+        (["p.jsonl", "--experiments", "none.json"], 1, "No experiments at none.json"),
+    ):
+        failed = _run(*arguments, cwd=files)
+        assert failed.returncode == code, failed.stderr
+        assert message in failed.stderr
+        assert "Traceback" not in failed.stderr
+
+
 def test_help_names_the_commands(tmp_path: Path) -> None:
     """Without reading a file."""
     done = _run("--help", cwd=tmp_path)
 
     assert done.returncode == 0
-    assert all(name in done.stdout for name in ("predictions", "folder", "pairs", "review", "rules"))
+    assert all(name in done.stdout for name in ("predictions", "folder", "pairs", "experiment", "review", "rules"))

@@ -198,3 +198,42 @@ def test_the_same_seed_gives_the_same_diagnosis() -> None:
     first, second = (DiagnosisReport("t", diagnose(data), data).json() for data in (clustered(200), clustered(200)))
 
     assert first == second
+
+
+def test_the_worst_are_shown_where_no_cause_is_named(tmp_path: Path) -> None:
+    """With what they are, in both reports; plots lie beside the Markdown, and each of them exists."""
+    data = replace(_bare([0, 1, 2] * 20, [0, 1, 2] * 18 + [0, 2, 2, 0, 2, 1]), texts=("图中的纽扣是什么颜色",) * 60)
+    found = diagnose(data)
+    DiagnosisReport("t", found, data).save(tmp_path)
+    page, text = ((tmp_path / f"diagnosis.{kind}").read_text(encoding="utf-8") for kind in ("html", "md"))
+
+    assert not found.triage.raised
+    for written in (page, text):
+        assert "Worst examples" in written
+        assert "59: 图中的纽扣是什么颜色 label c, said b" in written
+        assert "Calibration" in written
+    plots = [line.split("](")[1].rstrip(")") for line in text.splitlines() if line.startswith("![")]
+    assert len(plots) >= 3
+    assert all((tmp_path / plot).is_file() for plot in plots)
+
+
+def test_fields_of_a_part_of_the_samples_are_counted() -> None:
+    """So that nobody takes ten maps for a hundred; texts that are not there are warned of."""
+    data = _full()
+    assert data.attention is not None
+    assert data.texts is not None
+    maps = data.attention.copy()
+    maps[160:] = np.nan
+    found = diagnose(replace(data, attention=maps, texts=(*data.texts[:290], *[""] * 10)))
+
+    assert found.partly == {"attention": 10, "text": 140}
+    assert any("10 samples are judged without words" in line for line in found.warnings)
+    assert diagnose(data).partly == {}
+
+
+def test_the_share_of_wrong_labels_is_not_overstated() -> None:
+    """With few classes a model's own sure errors are counted: the summary says so."""
+    few, many = (" ".join(summary_sentences(diagnose(clustered(300, classes=c, noise=0.2)))) for c in (3, 8))
+
+    assert "the model's own sure errors counted" in few
+    assert "Estimated share of wrong labels" in many

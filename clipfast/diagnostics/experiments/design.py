@@ -15,9 +15,10 @@ from clipfast.metrics.intervals import BootstrapOptions, Interval
 from clipfast.metrics.multiple import holm_adjusted
 from clipfast.metrics.paired import paired_bootstrap, permutation_test
 
-__all__ = ["Arm", "Experiment", "Factors", "compare_arms", "run_factors"]
+__all__ = ["Arm", "Experiment", "Factors", "compare_arms", "compare_sets", "run_factors"]
 
 _RESAMPLES = 1000
+_PERMUTATIONS = 1999
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +103,56 @@ def compare_arms(name: str, right: Mapping[str, NDArray[Any]], baseline: str, *,
     for arm in others:
         mine = held[arm].mean(axis=0)
         spread = paired_bootstrap(np.mean, mine, base, seed=seed, options=options)
-        tests[arm] = (spread.interval, permutation_test(mine, base, seed=seed, resamples=1999).p_value)
+        tests[arm] = (spread.interval, permutation_test(mine, base, seed=seed, resamples=_PERMUTATIONS).p_value)
     adjusted = dict(zip(others, holm_adjusted([tests[arm][1] for arm in others]).tolist(), strict=True))
     arms = []
     for arm in [baseline, *others]:
         interval, p_value = tests.get(arm, (None, None))
         arms.append(_arm(arm, held[arm], interval, (p_value, adjusted.get(arm))))
     return Experiment(name, baseline, tuple(arms), _sentence(arms))
+
+
+def compare_sets(name: str, right: Mapping[str, NDArray[Any]], baseline: str, *, seed: int = 0) -> Experiment:
+    """Compare arms that judged different samples, such as those of two data sets.
+
+    As `compare_arms`, but samples are resampled in each arm by itself, and permuted between the two.
+
+    Args:
+        name: Of the experiment.
+        right: Whether each sample was right, (seeds, n) or (n,), by arm; n may differ.
+        baseline: One of the arms.
+        seed: Of resampling.
+
+    Raises:
+        ShapeError: An arm has fewer than two samples, or the baseline is none of them.
+    """
+    held = {arm: np.atleast_2d(np.asarray(values, np.float64)) for arm, values in right.items()}
+    if baseline not in held or min(values.shape[1] for values in held.values()) < 2:
+        sizes = {arm: values.shape[1] for arm, values in held.items()}
+        raise ShapeError(f"arms need two samples or more, and the baseline be one of them; got {baseline!r}, {sizes}.")
+    base = held[baseline].mean(axis=0)
+    others = [arm for arm in held if arm != baseline]
+    tests = {
+        arm: _apart(held[arm].mean(axis=0), base, np.random.default_rng([seed, at])) for at, arm in enumerate(others)
+    }
+    adjusted = dict(zip(others, holm_adjusted([tests[arm][1] for arm in others]).tolist(), strict=True))
+    arms = [_arm(baseline, held[baseline], None, (None, None))]
+    arms += [_arm(arm, held[arm], tests[arm][0], (tests[arm][1], adjusted[arm])) for arm in others]
+    return Experiment(name, baseline, tuple(arms), _sentence(arms))
+
+
+def _apart(first: Doubles, second: Doubles, rng: np.random.Generator) -> tuple[Interval, float]:
+    """Return the difference of two means with its percentile interval, and the p-value of a permutation test."""
+    gap = float(first.mean() - second.mean())
+    draws = np.array(
+        [rng.choice(first, len(first)).mean() - rng.choice(second, len(second)).mean() for _ in range(_RESAMPLES)]
+    )
+    low, high = np.quantile(draws, [0.025, 0.975]).tolist()
+    both, beyond = np.concatenate([first, second]), 0
+    for _ in range(_PERMUTATIONS):
+        mixed = rng.permutation(both)
+        beyond += abs(mixed[: len(first)].mean() - mixed[len(first) :].mean()) >= abs(gap) - 1e-12
+    return Interval(gap, low, high, 0.95, "percentile"), float((1 + beyond) / (1 + _PERMUTATIONS))
 
 
 def _arm(name: str, values: Doubles, difference: Interval | None, p_values: tuple[float | None, float | None]) -> Arm:

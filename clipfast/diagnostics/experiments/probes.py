@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clipfast.datasets.shifts import SHIFTS, Shift, shifted
+from clipfast.datasets.shifts import RANDOM_SHIFTS, SHIFTS, Shift, shifted
 from clipfast.diagnostics.captions import PairEncoder
 from clipfast.diagnostics.experiments.design import Experiment, compare_arms
 from clipfast.diagnostics.predictions import Doubles
@@ -21,6 +21,8 @@ __all__ = ["augmentation_shift", "context_ablation", "localisation_probe", "prom
 _TIE = 1e-6
 _MAX_BYTES = 4 << 20
 _SPACES = re.compile(r"\s+")
+_HAN = "[\u3400-\u9fff\uf900-\ufaff]"
+_WORDS = re.compile(rf"\s*(?:{_HAN}|(?:(?!{_HAN})\S)+)")
 
 
 def context_ablation(
@@ -81,8 +83,13 @@ def context_ablation(
 
 def _half_context(text: str, keyword: str, rng: np.random.Generator) -> str:
     before, _, after = text.partition(keyword)
-    kept = [" ".join(word for word in part.split() if rng.random() < 0.5) for part in (before, after)]
-    return _clean(f"{kept[0]} {keyword} {kept[1]}")
+    kept = ["".join(word for word in _WORDS.findall(part) if rng.random() < 0.5) for part in (before, after)]
+    return _clean(f"{kept[0]}{keyword}{kept[1]}" if _spaceless(text) else f"{kept[0]} {keyword} {kept[1]}")
+
+
+def _spaceless(text: str) -> bool:
+    """Whether words are not parted by spaces, as in Chinese; then single characters are taken away."""
+    return re.search(_HAN, text) is not None
 
 
 def _clean(text: str) -> str:
@@ -196,7 +203,7 @@ def localisation_probe(
     return compare_arms("localisation probe", {"by chance": np.array(chance), "chosen": np.array(right)}, "by chance")
 
 
-def augmentation_shift(
+def augmentation_shift(  # noqa: PLR0913  # data and the three things that are varied
     encoder: PairEncoder,
     images: Sequence[Pixels],
     labels: Ints,
@@ -204,6 +211,7 @@ def augmentation_shift(
     *,
     shifts: Sequence[Shift] = tuple(SHIFTS),
     backgrounds: Sequence[Pixels] | None = None,
+    seeds: Sequence[int] = (0,),
 ) -> Experiment:
     """Name pictures under other light, angles, noise and compression, and before other backgrounds.
 
@@ -214,6 +222,7 @@ def augmentation_shift(
         texts: One a class.
         shifts: Names of `clipfast.datasets.shifts.SHIFTS`.
         backgrounds: The same pictures before other backgrounds, n (`replace_background`); None leaves them out.
+        seeds: Of how far pictures are turned, and of noise; the other shifts have nothing random.
     """
     rows = encoder.encode_texts(list(texts))
 
@@ -221,9 +230,15 @@ def augmentation_shift(
         found: Doubles = ((encoder.encode_images(list(pictures)) @ rows.T).argmax(axis=1) == labels).astype(np.float64)
         return found
 
-    arms = {"as they are": right(images)}
+    def runs(shift: Shift, number: int) -> Doubles:
+        count = len(images)
+        return right([shifted(image, shift, seed=number * count + at) for at, image in enumerate(images)])
+
+    times = (len(seeds), 1)
+    arms = {"as they are": np.tile(right(images), times)}
     for shift in shifts:
-        arms[shift] = right([shifted(image, shift, seed=at) for at, image in enumerate(images)])
+        random = shift in RANDOM_SHIFTS
+        arms[shift] = np.stack([runs(shift, s) for s in seeds]) if random else np.tile(runs(shift, 0), times)
     if backgrounds is not None:
-        arms["other background"] = right(backgrounds)
+        arms["other background"] = np.tile(right(backgrounds), times)
     return compare_arms("augmentation shift", arms, "as they are")
