@@ -128,7 +128,7 @@ def test_arrays_that_are_no_masks_of_their_image(mask: Any, message: str) -> Non
     with pytest.raises(DataError, match=message):
         mask_of(InspectionSample("a", image, "hole", mask), (18, 24))
     for good in (np.ones((36, 48), bool), np.full((36, 48), 256, np.int32)):
-        assert mask_of(InspectionSample("a", image, "hole", good), (18, 24)).all()  # type: ignore[arg-type]
+        assert mask_of(InspectionSample("a", image, "hole", good), (18, 24)).all()  # type: ignore[arg-type]  # taken too
 
 
 def test_a_turned_photo_has_an_upright_mask(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_backgrounds_are_replaced_outside_the_mask() -> None:
 def test_wrong_input_is_refused(photo: Pixels) -> None:
     """Unknown shifts, floats, masks that do not fit."""
     with pytest.raises(DataError, match="shift must be one of dark"):
-        shifted(photo, "fog")  # type: ignore[arg-type]
+        shifted(photo, "fog")  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(ShapeError, match="uint8"):
         shifted(photo[..., 0], "dark")
     with pytest.raises(ShapeError, match="must fit"):

@@ -289,10 +289,10 @@ def test_kinds_follow_what_was_asked() -> None:
         (("fp32", "fp16"), "tensorrt"): {("tensorrt", "fp32"), ("tensorrt", "fp16")},
     }
     for (precisions, engine), expected in table.items():
-        options = ExportOptions("ViT-B-32", precisions=precisions, engine=engine)  # type: ignore[arg-type]
+        options = ExportOptions("ViT-B-32", precisions=precisions, engine=engine)  # type: ignore[arg-type]  # wrong on purpose
         assert set(device_kinds(options)) == expected
     for key in ("embed", "embed.cuda", "embed.fp16.tensorrt"):
         assert head_of(key) == "embed"
         assert ".".join(["embed", *(k for k in kind_of(key) if k not in {"fp32", "fused"})]) == key
     with pytest.raises(DataError, match="engine must be"):
-        ExportOptions("ViT-B-32", engine="rocm")  # type: ignore[arg-type]
+        ExportOptions("ViT-B-32", engine="rocm")  # type: ignore[arg-type]  # wrong on purpose

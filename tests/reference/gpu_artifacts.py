@@ -19,7 +19,7 @@ def _with_device_graphs(*flavours: str) -> Artifact:
     for flavour in flavours:
         for head in ("text", "embed"):
             spec = msgspec.structs.replace(MINI.manifest.graphs[head], flavour=flavour)
-            graphs[graph_key(head, "fp32", flavour)] = spec  # type: ignore[arg-type]
+            graphs[graph_key(head, "fp32", flavour)] = spec  # type: ignore[arg-type]  # a key made at run time
     return Artifact(MINI.path, msgspec.structs.replace(MINI.manifest, graphs=graphs))
 
 

@@ -74,4 +74,4 @@ def test_bad_templates_are_told(mini: Clip) -> None:
     with pytest.raises(ShapeError, match="texts must be a string or a list of strings; got NoneType"):
         mini.encode_texts(None)  # type: ignore[arg-type]  # what the test is about
     with pytest.raises(ShapeError, match="texts must be strings; got int"):
-        mini.encode_texts([3])  # type: ignore[list-item]
+        mini.encode_texts([3])  # type: ignore[list-item]  # wrong on purpose

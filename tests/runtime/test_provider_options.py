@@ -104,10 +104,10 @@ def test_a_batch_outside_the_profile_is_refused_with_the_remedy(batch: int) -> N
     [
         lambda: CudaOptions(-1),
         lambda: CudaOptions(gpu_mem_limit=0),
-        lambda: CudaOptions(arena_extend_strategy="big"),  # type: ignore[arg-type]
+        lambda: CudaOptions(arena_extend_strategy="big"),  # type: ignore[arg-type]  # wrong on purpose
         lambda: TensorRtOptions(builder_optimization_level=6),
         lambda: TensorRtOptions(auxiliary_streams=-1),
-        lambda: TensorRtOptions(build="always"),  # type: ignore[arg-type]
+        lambda: TensorRtOptions(build="always"),  # type: ignore[arg-type]  # wrong on purpose
         lambda: provider_options("rocm"),
     ],
 )

@@ -291,7 +291,7 @@ def test_digests_tell_pixels_boxes_and_classes_apart() -> None:
 def test_options_that_mean_nothing(wrong: dict[str, object], message: str) -> None:
     """Are refused before anything is read."""
     with pytest.raises(ValueError, match=message):
-        LocaliseOptions(**wrong)  # type: ignore[arg-type]
+        LocaliseOptions(**wrong)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_what_classes_are_called() -> None:
@@ -307,4 +307,4 @@ def test_what_classes_are_called() -> None:
 def test_an_unknown_path_is_told_before_images_are_read(mini: Clip, fabrics: BoxSet) -> None:
     """By the table of paths."""
     with pytest.raises(DataError, match="got 'vv'"):
-        evaluate_localisation(mini, fabrics, LocaliseOptions(paths=("vv",)))  # type: ignore[arg-type]
+        evaluate_localisation(mini, fabrics, LocaliseOptions(paths=("vv",)))  # type: ignore[arg-type]  # wrong on purpose

@@ -106,7 +106,7 @@ def test_sampling_between_cells() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: EdgeAware(guide="grey"), DataError, "luminance"),  # type: ignore[arg-type]
+        (lambda: EdgeAware(guide="grey"), DataError, "luminance"),  # type: ignore[arg-type]  # wrong on purpose
         (lambda: EdgeAware(radius=0), ShapeError, "radius must be a whole number of 1 or more"),
         (lambda: EdgeAware(eps=0), ShapeError, "eps must be a number of 1e-06 or more"),
         (lambda: edge_aware(MAPS, IMAGE[:9], EdgeAware()), ShapeError, r"\(20, 30, 3\) for these maps"),
