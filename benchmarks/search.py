@@ -18,6 +18,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,15 +27,15 @@ THREADS = len(os.sched_getaffinity(0))
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, str(THREADS))  # before any library reads it
 
-import numpy as np  # noqa: E402
+import numpy as np  # noqa: E402  # after the numbers of threads
 
-from benchmarks.quiet import LIMIT, Watch, others_share, wait_until_quiet  # noqa: E402
-from benchmarks.race import Case, machine, race  # noqa: E402
-from clipfast.approximate import ApproximateIndex, Budget  # noqa: E402
-from clipfast.index import VectorIndex  # noqa: E402
-from clipfast.retrieval import BankModel, FabricBank, References  # noqa: E402
-from clipfast.runtime.nearest import NearestRows  # noqa: E402
-from clipfast.types import Floats, Ints  # noqa: E402
+from benchmarks.quiet import LIMIT, Watch, others_share, wait_until_quiet  # noqa: E402  # after the numbers of threads
+from benchmarks.race import Case, machine, race  # noqa: E402  # after the numbers of threads
+from clipfast.approximate import ApproximateIndex, Budget  # noqa: E402  # after the numbers of threads
+from clipfast.index import VectorIndex  # noqa: E402  # after the numbers of threads
+from clipfast.retrieval import BankModel, FabricBank, References  # noqa: E402  # after the numbers of threads
+from clipfast.runtime.nearest import NearestRows  # noqa: E402  # after the numbers of threads
+from clipfast.types import Floats, Ints  # noqa: E402  # after the numbers of threads
 
 RESULTS = Path(__file__).resolve().parent / "results" / "search.json"
 PACKAGES = ("clipfast", "numpy", "numba", "faiss-cpu", "onnxruntime")
@@ -248,7 +249,7 @@ def budgets(count: int, kinds: list[str]) -> list[dict[str, Any]]:
             start = time.perf_counter()
             entry: dict[str, Any] = {"rows": count, "kind": kind, "budget": goal}
             try:
-                fitted = ApproximateIndex.fit(index, queries, Budget(kind=kind, **goal))  # type: ignore[arg-type]
+                fitted = ApproximateIndex.fit(index, queries, Budget(kind=kind, **goal))  # type: ignore[arg-type]  # the names of the tables
             except ValueError as error:
                 entry["refused"] = str(error)
             else:
@@ -316,7 +317,7 @@ def run(names: list[str], rows: int, *, tiny: bool, hnsw: bool) -> dict[str, Any
             results["budgets"] = budgets(800 if tiny else 100_000, kinds)
             continue
         for case, read in SUITES[name]([800] if tiny else sizes[name]):
-            case = Case(case.name, case.contenders, case.agree, case.musts, rounds=1 if tiny else 9)  # noqa: PLW2901
+            case = replace(case, rounds=1 if tiny else 9)  # noqa: PLW2901  # the same case, with its rounds
             watch = Watch.now()
             done = race(case)
             others = others_share(watch)

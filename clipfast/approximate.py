@@ -299,7 +299,7 @@ class ApproximateIndex:
         tried: list[Effort] = []
         for effort in self._efforts():
             hits = self._search(queries, k, effort)
-            took = _median_ms(queries, lambda query, effort=effort: self._search(query, k, effort), clock)  # type: ignore[misc]
+            took = _median_ms(queries, lambda query, effort=effort: self._search(query, k, effort), clock)  # type: ignore[misc]  # mypy infers no lambda with a default
             tried.append(Effort(effort, float(_found(hits, truth).mean()), took))
             if budget.milliseconds is not None and took > budget.milliseconds:
                 break

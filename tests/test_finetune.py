@@ -324,7 +324,7 @@ def test_any_reader_of_boxes_will_do(recipe: Any, monkeypatch: pytest.MonkeyPatc
         return [Record("one", image, (100, 200), np.array([[100.0, 50, 200, 100], [0, 0, 20, 10]]), ("cell", "plate"))]
 
     module = types.ModuleType("clipfast.datasets.box_samples")
-    module.read_boxes = read_boxes  # type: ignore[attr-defined]
+    module.read_boxes = read_boxes  # type: ignore[attr-defined]  # put in the place of the reader
     monkeypatch.setitem(sys.modules, module.__name__, module)
     samples = list(recipe.supervision.load_samples("voc", Path("somewhere"), "val", 5))
     image = ImageSpec(size_hw=(32, 32), mean=(0, 0, 0), std=(1, 1, 1))

@@ -120,7 +120,7 @@ def test_cross_fit_never_shows_a_row_to_the_fit_that_answers_for_it() -> None:
         (lambda r, y: learning.fit_logistic(r, y * 0, strength=1), DataError, "two at least"),
         (lambda r, y: learning.fit_logistic(r, y * 2, strength=1), DataError, "every class from 0"),
         (lambda r, y: learning.fit_logistic(r, y, strength=0), ShapeError, "strength must be"),
-        (lambda r, y: learning.fit_logistic(r, y, strength=1, class_weight="x"), ShapeError, "class_weight must be"),  # type: ignore[arg-type]
+        (lambda r, y: learning.fit_logistic(r, y, strength=1, class_weight="x"), ShapeError, "class_weight must be"),  # type: ignore[arg-type]  # wrong on purpose
         (lambda r, y: learning.fit_ridge(r, y[:-1]), ShapeError, "targets must be"),
         (lambda r, y: learning.fit_sigmoid(r[:, 0], np.ones(len(r))), DataError, "both true and false"),
         (lambda r, y: learning.fit_sigmoid(np.full(len(r), np.nan), y > 0), ShapeError, "finite"),

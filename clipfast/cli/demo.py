@@ -143,7 +143,7 @@ def _heat_map(clip: Clip, folder: Path, rounds: int) -> tuple[Scene, Path, Timin
     found, timing = _timed("heat maps: 3 texts, one image", compute, rounds)
     panels = [seen, *(overlay(seen, heat) for heat in unit_range(found[0]))]
     path = folder / "heatmap.png"
-    save_png(path, contact_sheet(panels, [scene.caption[:34], *phrases], columns=len(panels)))
+    save_png(path, contact_sheet(panels, [f"{scene.colour} {scene.fabric}", *phrases], columns=len(panels)))
     return scene, path, timing
 
 
@@ -168,7 +168,7 @@ def _anomaly_map(clip: Clip, folder: Path, rounds: int) -> tuple[AnomalyMap, Tim
     truth = np.repeat((broken.mask[..., None] > 0).astype(np.uint8) * 255, 3, axis=2)
     path = folder / "anomaly.png"
     panels = [pieces[0].image, broken.image, overlay(broken.image, heat), truth]
-    save_png(path, contact_sheet(panels, ["an intact piece", broken.label, "anomaly map", "truth"], columns=4))
+    save_png(path, contact_sheet(panels, ["an intact piece", f"a {broken.label}", "anomaly map", "truth"], columns=4))
     return AnomalyMap(f"a {broken.label} in denim", path, auroc_score(broken.mask > 0, scores.pixel[0])), timing
 
 

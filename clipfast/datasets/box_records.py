@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from clipfast.arguments import require_names
 from clipfast.errors import DataError
 from clipfast.types import Pixels
 
@@ -175,6 +176,7 @@ def known_classes(wanted: Sequence[str] | None, known: Sequence[str], folder: ob
     """
     if wanted is None:
         return tuple(known)
+    wanted = require_names("classes", wanted)
     if strangers := [name for name in wanted if name not in known]:
         raise DataError(f"{folder} has the classes {', '.join(known) or '(none)'}; got {', '.join(strangers)}.")
     if len(set(wanted)) < len(wanted):

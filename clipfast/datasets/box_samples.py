@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
+from clipfast.arguments import require_known, require_names, require_path, require_type, require_whole
 from clipfast.datasets.box_records import PROBLEMS, BoxReport, BoxSample, BoxSet
 from clipfast.datasets.coco import find_coco, read_coco
 from clipfast.datasets.fabric_boxes import read_fabricworld
-from clipfast.datasets.fabricworld.checks import require_whole
 from clipfast.datasets.voc import find_voc, read_voc
 from clipfast.datasets.yolo import find_yolo, read_yolo
 from clipfast.errors import DataError
@@ -56,13 +56,16 @@ def read_boxes(
     >>> len(found), next(iter(found)).boxes.shape[1]
     (2, 4)
     """
-    if format not in {*FORMATS, "auto", "fabricworld"}:
-        raise DataError(f"format must be one of auto, {', '.join(FORMATS)}, fabricworld; got {format!r}.")
+    require_known("format", format, get_args(BoxFormat))
+    if split is not None:
+        require_type("split", split, str, 'split="val"')
+    if classes is not None:
+        require_names("classes", classes)
     if limit is not None:
         require_whole("limit", limit, 1)
     if format == "fabricworld":
         return read_fabricworld(split=split, classes=classes, limit=limit)
-    place = Path(folder)
+    place = require_path("folder", folder)
     chosen = detect_format(place) if format == "auto" else format
     return FORMATS[chosen](place, split=split, classes=classes, limit=limit)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from clipfast.arguments import Span, require_number, require_whole
 from clipfast.datasets.box_records import BoxSet
 from clipfast.errors import DataError
 
@@ -25,8 +26,11 @@ def split_by_source(data: BoxSet, share: float, seed: int) -> tuple[BoxSet, BoxS
         seed: Of the draw.
 
     Raises:
-        DataError: There are fewer than two images, or the share is out of range.
+        DataError: There are fewer than two images, or the share is 0 or 1.
+        ShapeError: The share or the seed is no number that can be meant.
     """
+    require_number("share", share, Span(0, 1))
+    require_whole("seed", seed, 0)
     if len(data) < 2 or not 0 < share < 1:
         raise DataError(f"a split needs two images or more and a share in (0, 1); got {len(data)} and {share}.")
     sources = _sources(data)

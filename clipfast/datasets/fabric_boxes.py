@@ -8,9 +8,10 @@ from typing import overload
 
 import numpy as np
 
+from clipfast.arguments import require_whole
 from clipfast.datasets.box_records import BoxLog, BoxSample, BoxSet, clean_boxes, known_classes
 from clipfast.datasets.fabricworld import COLOURS, SHAPES, Wishes, detection_samples
-from clipfast.datasets.fabricworld.checks import require_pictures, require_whole
+from clipfast.datasets.fabricworld.checks import require_pictures
 from clipfast.datasets.fabricworld.scene import SIZES
 from clipfast.errors import DataError
 

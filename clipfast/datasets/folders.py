@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipfast.arguments import require_path
 from clipfast.errors import DataError
 
 __all__ = [
@@ -100,7 +101,7 @@ def list_images(folder: str | os.PathLike[str]) -> tuple[list[Path], tuple[Ignor
     photos: list[Path] = []
     hidden: list[Ignored] = []
     unusable: list[Ignored] = []
-    for entry in _entries(Path(folder)):
+    for entry in _entries(require_path("folder", folder)):
         name = _shown(entry.name)
         if entry.name.startswith("."):
             hidden.append(Ignored(name, "hidden"))
@@ -120,7 +121,7 @@ def scan_fabrics(root: str | os.PathLike[str]) -> FabricFolder:
     Raises:
         DataError: `root` is not a folder.
     """
-    base = Path(root)
+    base = require_path("root", root)
     above = {base.resolve(), *base.resolve().parents}
     found: dict[str, list[Path]] = {}
     ignored: list[Ignored] = []

@@ -10,9 +10,10 @@ from typing import Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from clipfast.arguments import require_names, require_size_hw, require_type, require_whole
 from clipfast.datasets.fabricworld import FABRICS, Wishes, anomaly_samples, english_name
 from clipfast.datasets.fabricworld.samples import piece_seeds
-from clipfast.errors import DataError, ShapeError
+from clipfast.errors import DataError
 from clipfast.types import ImageSource, Pixels
 
 __all__ = ["GOOD", "InspectionClass", "InspectionSample", "fabricworld_classes", "mask_of", "scaled_mask", "whole_mask"]
@@ -91,8 +92,8 @@ def mask_of(
             bool, or a mask of another size than its image.
         ShapeError: `size_hw` is not positive.
     """
-    if min(size_hw) < 1:
-        raise ShapeError(f"size_hw must be positive; got {size_hw}.")
+    size_hw = require_size_hw("size_hw", size_hw)
+    require_type("sample", sample, InspectionSample, "one of read_inspection(...)")
     if sample.mask is None and not sample.is_anomalous:
         return np.zeros(size_hw, np.uint8)
     return scaled_mask(whole_mask(sample, exif=exif), size_hw)
@@ -142,10 +143,9 @@ def fabricworld_classes(
         DataError: An unknown fabric.
         ShapeError: A number is negative, or `train` is 0.
     """
-    if train < 1:
-        raise ShapeError(f"train must be 1 or more; got {train}.")
+    require_whole("train", train, 1)
     classes = {}
-    for fabric in fabrics:
+    for fabric in require_names("fabrics", fabrics):
         name = english_name(fabric)
         if name not in FABRICS:
             raise DataError(f"fabrics must be of {', '.join(FABRICS)}; got {fabric!r}.")

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
+from clipfast.arguments import require_known, require_names, require_path, require_type, require_whole
 from clipfast.datasets.fabricworld import FABRICS
 from clipfast.datasets.inspection import InspectionClass, fabricworld_classes
 from clipfast.datasets.kind_folders import read_kind_folders
@@ -35,6 +36,10 @@ class InspectionQuery:
         each: Damaged test images of a rendered class, of every kind.
         seed: Of rendered products.
         processes: That render classes side by side; a script needs `if __name__ == "__main__"` for more than 1.
+
+    Raises:
+        DataError: Classes are no list of names.
+        ShapeError: A number is not whole, or out of range.
     """
 
     classes: tuple[str, ...] | None = None
@@ -44,6 +49,15 @@ class InspectionQuery:
     each: int = 3
     seed: int = 0
     processes: int = 1
+
+    def __post_init__(self) -> None:
+        if self.classes is not None:
+            require_names("classes", self.classes)
+        if self.train is not None:
+            require_whole("train", self.train, 1)
+        for name in ("good", "each", "seed"):
+            require_whole(name, getattr(self, name), 0)
+        require_whole("processes", self.processes, 1)
 
 
 def read_inspection(
@@ -65,10 +79,11 @@ def read_inspection(
         DataError: An unknown format or class, or as the format's reader.
         ShapeError: A number is out of range.
     """
+    if query is not None:
+        require_type("query", query, InspectionQuery, "InspectionQuery(...)")
     query = query or InspectionQuery()
-    if format not in INSPECTION_FORMATS:
-        raise DataError(f"format must be one of {', '.join(INSPECTION_FORMATS)}; got {format!r}.")
-    found = INSPECTION_FORMATS[format](Path(root), query)
+    require_known("format", format, INSPECTION_FORMATS)
+    found = INSPECTION_FORMATS[format](require_path("root", root), query)
     if query.classes is None:
         return dict(sorted(found.items()))
     if unknown := [name for name in query.classes if name not in found]:

@@ -10,6 +10,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from clipfast.arguments import require_path
 from clipfast.datasets.folders import list_images
 from clipfast.datasets.inspection import GOOD, InspectionClass, InspectionSample
 from clipfast.errors import DataError
@@ -33,7 +34,7 @@ def read_kind_folders(root: str | os.PathLike[str], *, masks: bool = True) -> di
         DataError: No class there, fewer than two intact images in one, or missing masks; all are counted, the first is
             named.
     """
-    folder = Path(root)
+    folder = require_path("root", root)
     if (folder / GOOD).is_dir():
         return {folder.resolve().name: _read_class(folder, folder.resolve().name, masks=masks)}
     found = sorted(entry for entry in folder.iterdir() if (entry / GOOD).is_dir()) if folder.is_dir() else []

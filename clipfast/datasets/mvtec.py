@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from clipfast.arguments import require_path
 from clipfast.datasets.folders import list_images
 from clipfast.datasets.inspection import GOOD, InspectionClass, InspectionSample
 from clipfast.errors import DataError
@@ -31,7 +32,7 @@ def read_mvtec(root: str | os.PathLike[str], *, masks: bool = True) -> dict[str,
         DataError: No class there, a class without intact training images, or missing masks; all are counted, the first
             is named.
     """
-    folder = Path(root)
+    folder = require_path("root", root)
     if not folder.is_dir():
         raise DataError(f"No folder at {folder}. Expected layout: <class>/train/good/000.png.")
     if (folder / "train").is_dir():

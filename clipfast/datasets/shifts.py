@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from PIL import Image
 
+from clipfast.arguments import require_array, require_known, require_whole
 from clipfast.errors import ShapeError
 from clipfast.types import Pixels
 
@@ -29,20 +30,23 @@ def shifted(image: Pixels, shift: Shift, *, seed: int = 0) -> Pixels:
         seed: Of how far it is turned, and of noise.
 
     Raises:
-        ShapeError: The shift is unknown, or the image is none.
+        DataError: The shift is unknown.
+        ShapeError: The image is none, or the seed no whole number.
 
     >>> int(shifted(np.full((8, 8, 3), 100, np.uint8), "dark").max())
     45
     """
-    if shift not in SHIFTS:
-        raise ShapeError(f"shift must be one of {', '.join(get_args(Shift))}; got {shift!r}.")
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+    require_known("shift", shift, get_args(Shift))
+    require_whole("seed", seed, 0)
+    if require_array("image", image, "(h, w, 3) uint8").ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ShapeError(f"image must be (h, w, 3) uint8; got {image.dtype} {image.shape}.")
     return SHIFTS[shift](image, np.random.default_rng(seed))
 
 
 def replace_background(image: Pixels, mask: Pixels, background: Pixels) -> Pixels:
     """Keep what the mask covers, (h, w), and take the rest from another picture of the same size."""
+    for name, picture in (("image", image), ("mask", mask), ("background", background)):
+        require_array(name, picture, "(h, w) or (h, w, 3)")
     if image.shape != background.shape or mask.shape != image.shape[:2]:
         raise ShapeError(f"image, mask and background must fit; got {image.shape}, {mask.shape}, {background.shape}.")
     found: Pixels = np.where(mask[..., None] > 0, image, background)

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from clipfast.arguments import require_path, require_whole
 from clipfast.datasets.folders import list_images
 from clipfast.datasets.inspection import GOOD, InspectionClass, InspectionSample, mask_of
-from clipfast.errors import DataError, ShapeError
+from clipfast.errors import DataError
 
 __all__ = ["read_simulated_textiles", "read_tiles"]
 
@@ -36,9 +37,8 @@ def read_simulated_textiles(root: str | os.PathLike[str], *, train: int = 500) -
         DataError: A folder is missing, or fewer nominal images than asked for.
         ShapeError: `train` is less than 1.
     """
-    folder = Path(root)
-    if train < 1:
-        raise ShapeError(f"train must be 1 or more; got {train}.")
+    folder = require_path("root", root)
+    require_whole("train", train, 1)
     nominal = _listed(folder, _NOMINAL, GOOD)
     if len(nominal) <= train:
         raise DataError(
@@ -69,11 +69,11 @@ def read_tiles(
         DataError: A folder or a mask is missing, a mask does not fit, or no photo is left.
         ShapeError: `tile` is less than 8.
     """
-    if tile < 8:
-        raise ShapeError(f"tile must be 8 pixels or more; got {tile}.")
+    require_whole("tile", tile, 8)
+    beside = require_path("masks", masks)
     classes = {}
     for path in list_images(images)[0]:
-        mask = Path(masks) / f"{path.stem}.png"
+        mask = beside / f"{path.stem}.png"
         if not mask.is_file():
             raise DataError(f"No mask at {mask}. Every photo needs one of its name.")
         found = _tiles(path, mask, tile)

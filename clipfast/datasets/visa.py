@@ -10,6 +10,7 @@ import csv
 import os
 from pathlib import Path, PurePosixPath
 
+from clipfast.arguments import require_path
 from clipfast.datasets.inspection import GOOD, InspectionClass, InspectionSample
 from clipfast.errors import DataError
 
@@ -39,8 +40,8 @@ def read_visa(
         DataError: No such file, other columns, rows that cannot be meant, or files that are missing; all are counted,
             the first is named.
     """
-    folder = Path(root)
-    file = folder / split_csv
+    folder = require_path("root", root)
+    file = folder / require_path("split_csv", split_csv)
     if not file.is_file():
         raise DataError(f"No split file at {file}. VisA comes with split_csv/1cls.csv; name the folder that holds it.")
     if file.stat().st_size > _MOST_BYTES:

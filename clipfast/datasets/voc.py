@@ -7,9 +7,11 @@ left out and counted, though by VOC's letter xmax = xmin is one pixel wide.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 from xml.etree import ElementTree as ET  # documents with a DOCTYPE are refused before it sees them
 from xml.parsers import expat  # used to refuse DOCTYPE, and with it every entity
 
@@ -25,7 +27,10 @@ _LARGEST_XML = 16 << 20
 _LARGEST_LIST = 64 << 20
 _XML = frozenset({".xml"})
 _ANNOTATIONS = ("Annotations/Horizontal Bounding Boxes", "Annotations", "annotations")  # DIOR's first
+_PLAIN_NAME = re.compile(rb"<name>([ !-%'-;=-~\t\r\n]*)</name>")  # ASCII without & and <
 _SETS = ("ImageSets/Main", "ImageSets", "Main")
+
+_Said: TypeAlias = tuple[tuple[int, int], list[list[float]], list[str], list[bool]]  # of parse_voc
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,8 @@ def read_voc(
     Args:
         folder: The data set, or a folder above it: `Annotations` and `JPEGImages*` are looked for.
         split: Name of a list in `ImageSets/Main`, or of a folder with images and XML side by side; None takes all.
-        classes: Names of the classes to keep; None keeps all that occur in the split, beyond the limit too.
+        classes: Names of the classes to keep; None keeps all that occur in the split, beyond the limit too: every
+            annotation of the split is looked into, whatever the limit. With names, looking ends where all are found.
         limit: At most so many images, the first by id.
 
     Raises:
@@ -121,19 +127,23 @@ def _read(
     log = BoxLog()
     images, annotations = list_by_stem(layout.images, log=log), list_by_stem([layout.annotations], _XML)
     raw: list[BoxSample] = []
-    occurring: set[str] = set()
+    names = _ClassNames()
     for name in sorted(images.keys() | annotations.keys()) if ids is None else ids:
         if limit is not None and len(raw) >= limit:
             # VOC lists its classes nowhere; they must not depend on how many images are read.
-            occurring |= _class_names(annotations[name]) if name in images and name in annotations else set()
+            if classes is not None and names.seen.issuperset(classes):
+                break
+            if name in images and name in annotations:
+                names.look_into(annotations[name])
         elif name not in images:
             log.add("no_image", name)
         elif name not in annotations:
             log.add("no_annotation", name)
         else:
-            occurring |= _class_names(annotations[name])
+            document = parse_voc(read_bounded(annotations[name], _LARGEST_XML), annotations[name])
+            names.seen.update(document[2])
             try:
-                raw.append(_annotated(name, images[name], annotations[name], log))
+                raw.append(_annotated(name, images[name], document, log))
             except ImageError as error:
                 log.add("unreadable", f"{name}: {error}")
     if not raw:
@@ -141,18 +151,34 @@ def _read(
         raise DataError(
             f"{layout.root} must hold images with an XML of the same name; got none in split {split!r}.{said}"
         )
-    kept = known_classes(classes, sorted(occurring), layout.root)
+    kept = known_classes(classes, sorted(names.seen), layout.root)
     samples = [clean_boxes(sample, log, None if classes is None else frozenset(kept)) for sample in raw]
     return BoxSet("voc", split, kept, samples, log.report())
 
 
-def _class_names(annotation: Path) -> set[str]:
-    tree = _tree(read_bounded(annotation, _LARGEST_XML), annotation)
-    return {(item.findtext("name") or "").strip() for item in tree.findall("object")} - {""}
+class _ClassNames:
+    """The names of classes that annotations hold; those of images beyond the limit are read for nothing else."""
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+
+    def look_into(self, annotation: Path) -> None:
+        """Add the names of one document, which is parsed only if it may hold a new one.
+
+        Parsing takes most of the time, and few documents name what none before them did. Every `<name>` of the text is
+        looked at, those of parts too: if all are known, so are those of the objects.
+        """
+        data = read_bounded(annotation, _LARGEST_XML)
+        plain = _PLAIN_NAME.findall(data)
+        # What is written in another way (UTF-16, entities, attributes) is left to the parser.
+        if plain and len(plain) == data.count(b"<name") and {each.decode().strip() for each in plain} <= self.seen:
+            return
+        tree = _tree(data, annotation)
+        self.seen |= {(item.findtext("name") or "").strip() for item in tree.findall("object")} - {""}
 
 
-def _annotated(name: str, image: Path, annotation: Path, log: BoxLog) -> BoxSample:
-    said_hw, boxes, labels, difficult = parse_voc(read_bounded(annotation, _LARGEST_XML), annotation)
+def _annotated(name: str, image: Path, said: _Said, log: BoxLog) -> BoxSample:
+    said_hw, boxes, labels, difficult = said
     size_hw = image_size_hw(image)
     if said_hw not in (size_hw, (0, 0)):
         log.add("size_differs", f"{name}: {said_hw[1]} x {said_hw[0]}, file {size_hw[1]} x {size_hw[0]}")
@@ -164,7 +190,7 @@ def _annotated(name: str, image: Path, annotation: Path, log: BoxLog) -> BoxSamp
     return BoxSample(name, image, size_hw, half_open, tuple(labels), np.array(difficult, np.bool_))
 
 
-def parse_voc(data: bytes, source: Path) -> tuple[tuple[int, int], list[list[float]], list[str], list[bool]]:
+def parse_voc(data: bytes, source: Path) -> _Said:
     """Return image size (0, 0 if not said), boxes as written, names and `difficult` of one XML document.
 
     Raises:

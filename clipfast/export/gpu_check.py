@@ -167,8 +167,7 @@ def _trtexec_time(artifact: Artifact, batch: int) -> float | None:
         "--stronglyTyped",
         "--useCudaGraph",
     ]
-    # The program was found on the PATH, its arguments are our own.
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=3600)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=3600)  # noqa: S603  # found on the PATH, with arguments of our own
     return trtexec_milliseconds(done.stdout) if done.returncode == 0 else None
 
 

@@ -295,6 +295,6 @@ def _resized_positions(state: dict[str, Tensor], model: nn.Module) -> dict[str, 
 
 def _require_torch() -> None:
     try:
-        import open_clip  # noqa: F401
+        import open_clip  # noqa: F401  # only whether it is there
     except ImportError as error:
         raise MissingExtraError.of("open_clip", extra="export") from error

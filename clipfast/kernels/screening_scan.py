@@ -113,11 +113,8 @@ def screen(
     queries, measures = asked
     begin, end = span
     count = len(measures)
-    room = max(_FEWEST_KEPT, 4 * k)
-    counts = np.zeros(count, np.int64)
-    places = np.empty((count, room), np.int64)
-    highest = np.empty((count, room), np.float64)
-    floors = np.full((count, k), -np.inf)  # heaps: the smallest of the k best lowest possible products is first
+    counts, places, highest, floors = _nothing_kept(count, k)
+    room = places.shape[1]
     where = np.empty(_BLOCK, np.int64)
     known = np.empty((FACTS, _BLOCK), np.float64)
     products = np.zeros((len(queries), _BLOCK), np.int32)
@@ -151,8 +148,7 @@ def screen(
             counts[query] = _keep(
                 where, about, off, size, (places[query], highest[query], floors[query]), counts[query]
             )
-    for query in range(count):
-        counts[query] = _drop(places[query], highest[query], counts[query], floors[query, 0])
+    _drop_all(counts, places, highest, floors)
     return counts, places, highest, floors
 
 
@@ -163,11 +159,8 @@ def keep_products(products: Floats, first: int, gaps: NDArray[np.float64], k: in
     `gaps`, (q,), says how far a product of each query may be from the exact one.
     """
     count, rows = products.shape
-    room = max(_FEWEST_KEPT, 4 * k)
-    counts = np.zeros(count, np.int64)
-    places = np.empty((count, room), np.int64)
-    highest = np.empty((count, room), np.float64)
-    floors = np.full((count, k), -np.inf)
+    counts, places, highest, floors = _nothing_kept(count, k)
+    room = places.shape[1]
     where = np.empty(_BLOCK, np.int64)
     about = np.empty(_BLOCK, np.float64)
     off = np.empty(_BLOCK, np.float64)
@@ -189,8 +182,7 @@ def keep_products(products: Floats, first: int, gaps: NDArray[np.float64], k: in
             counts[query] = _keep(
                 where, about, off, size, (places[query], highest[query], floors[query]), counts[query]
             )
-    for query in range(count):
-        counts[query] = _drop(places[query], highest[query], counts[query], floors[query, 0])
+    _drop_all(counts, places, highest, floors)
     return counts, places, highest, floors
 
 
@@ -335,14 +327,32 @@ def _drop(places: Ints, highest: NDArray[np.float64], count: int, floor: float) 
 
 
 @njit(cache=True, nogil=True)
+def _drop_all(counts: Ints, places: Ints, highest: NDArray[np.float64], floors: NDArray[np.float64]) -> None:
+    """Do so for every query."""
+    for query in range(len(counts)):
+        counts[query] = _drop(places[query], highest[query], counts[query], floors[query, 0])
+
+
+@njit(cache=True, nogil=True)
+def _nothing_kept(count: int, k: int) -> Kept:
+    """Return room for what is kept of each query: how many, their places and highest products, and floors, (q, k).
+
+    Floors are heaps: the smallest of the k best lowest possible products is first.
+    """
+    room = max(_FEWEST_KEPT, 4 * k)
+    counts = np.zeros(count, np.int64)
+    places = np.empty((count, room), np.int64)
+    highest = np.empty((count, room), np.float64)
+    return counts, places, highest, np.full((count, k), -np.inf)
+
+
+@njit(cache=True, nogil=True)
 def _make_room(
     places: Ints, highest: NDArray[np.float64], counts: Ints, floors: NDArray[np.float64]
 ) -> tuple[Ints, NDArray[np.float64], int]:
     """Drop what has fallen below the floors since; where still more than half is full, give twice the room."""
-    fullest = 0
-    for query in range(len(counts)):
-        counts[query] = _drop(places[query], highest[query], counts[query], floors[query, 0])
-        fullest = max(fullest, counts[query])
+    _drop_all(counts, places, highest, floors)
+    fullest = counts.max()
     room = places.shape[1]
     if 2 * fullest <= room:
         return places, highest, room

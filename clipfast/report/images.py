@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +66,7 @@ def draw_boxes(pixels: Pixels, boxes: NDArray[np.float64], colour: tuple[int, in
 
 
 def contact_sheet(tiles: Sequence[Pixels], captions: Sequence[str], *, columns: int) -> Pixels:
-    """Lay images of equal height out in rows, each with a caption below."""
+    """Lay images of equal height out in rows, each with a caption below, which is cut where the widest image ends."""
     if not tiles or len(tiles) != len(captions):
         raise ShapeError(
             f"there must be as many captions as tiles, and one at least; got {len(captions)}, {len(tiles)}."
@@ -79,8 +79,22 @@ def contact_sheet(tiles: Sequence[Pixels], captions: Sequence[str], *, columns: 
     for i, (tile, caption) in enumerate(zip(tiles, captions, strict=True)):
         x, y = _MARGIN + (i % columns) * cell_w, _MARGIN + (i // columns) * cell_h
         sheet.paste(Image.fromarray(tile), (x, y))
-        draw.text((x + 2, y + h + 2), caption, fill="black", font=font)
+        draw.text((x + 2, y + h + 2), _fitted(caption, w - 2, lambda text: draw.textlength(text, font)), "black", font)
     return np.asarray(sheet)
+
+
+def _fitted(text: str, width: float, length: Callable[[str], float]) -> str:
+    """Return a text that is no longer than a width: cut, it ends in dots.
+
+    >>> _fitted("a photo of linen", 8, len), _fitted("linen", 8, len)
+    ('a photo…', 'linen')
+    """
+    if length(text) <= width:
+        return text
+    kept = len(text) - 1
+    while kept > 0 and length(f"{text[:kept].rstrip()}…") > width:
+        kept -= 1
+    return f"{text[:kept].rstrip()}…"
 
 
 def save_png(path: Path, pixels: Pixels) -> None:

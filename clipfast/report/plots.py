@@ -22,7 +22,6 @@ __all__ = ["Curve", "LocalisationPanel", "curve_figure", "localisation_figure", 
 
 Doubles = NDArray[np.float64]
 _TRUTH, _FOUND = "lime", "red"
-_WIDTHS = (1.0, 1.14, 1.0)  # the middle column has a colour bar
 _OPACITY = 0.5
 _COLUMN, _HEADING = 3.9, 0.3  # inches
 _FLATTEST, _TALLEST = 0.3, 1.6  # height of an image, in parts of its width
@@ -143,11 +142,11 @@ def localisation_figure(panels: Sequence[LocalisationPanel], *, dpi: int = 80) -
     encoded = io.BytesIO()
     with _fonts_for("".join(panel.title for panel in panels)):
         figure = Figure(figsize=(3 * _COLUMN + 0.9, sum(rows)), dpi=dpi)
-        axes = figure.subplots(len(panels), 3, squeeze=False, width_ratios=_WIDTHS, height_ratios=rows)
+        axes = figure.subplots(len(panels), 3, squeeze=False, height_ratios=rows)
         for row, panel in zip(axes, panels, strict=True):
             _draw(row, panel)
         top = 1 - _HEADING / sum(rows)
-        figure.subplots_adjust(left=0.01, right=0.99, top=top, bottom=0.01, wspace=0.12, hspace=_HEADING / max(rows))
+        figure.subplots_adjust(left=0.01, right=0.99, top=top, bottom=0.01, wspace=0.16, hspace=_HEADING / max(rows))
         canvas: Any = FigureCanvasAgg(figure)  # its print_png has no annotations
         canvas.print_png(encoded, metadata={"Software": "clipfast"})
     return encoded.getvalue()
@@ -180,11 +179,15 @@ def _draw(row: Sequence[Axes], panel: LocalisationPanel) -> None:
         axis.set_axis_off()
     _outline(row[0], panel.truths, _TRUTH, "solid")
     heat = row[1].imshow(panel.heat, extent=extent, cmap="jet", alpha=_OPACITY)
-    row[1].figure.colorbar(heat, ax=row[1], fraction=0.046, pad=0.02).ax.tick_params(labelsize=7)
+    scale = row[1].inset_axes((1.02, 0, 0.04, 1))  # beside the map, which stays as large as the images
+    row[1].figure.colorbar(heat, cax=scale).ax.tick_params(labelsize=7)
     _outline(row[2], panel.truths, _TRUTH, "solid")
     _outline(row[2], panel.found, _FOUND, "dashed")
     for box, score in zip(panel.found, panel.scores, strict=True):
-        row[2].text(box[0], box[1], f"{score:z.2f}", color=_FOUND, fontsize=6, va="bottom", clip_on=True)
+        row[2].text(
+            box[0], box[1], f"{score:z.2f}", color=_FOUND, fontsize=7, va="bottom", clip_on=True,
+            bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6},
+        )  # fmt: skip
 
 
 def _outline(axis: Any, boxes: Doubles, colour: str, style: str) -> None:

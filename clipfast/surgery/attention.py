@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from clipfast.arguments import require_array, require_size_hw, shown
 from clipfast.errors import ArtifactError, ShapeError
 from clipfast.types import DenseEncoder, Floats, Images
 
@@ -43,8 +44,8 @@ def attention_maps(attention: Floats, grid_hw: tuple[int, int]) -> Floats:
     Raises:
         ShapeError: If the grid does not fit.
     """
-    gh, gw = grid_hw
-    if attention.ndim != 3 or attention.shape[2] != 1 + gh * gw:
+    gh, gw = require_size_hw("grid_hw", grid_hw)
+    if require_array("attention", attention, "(n, heads, 1 + p)").ndim != 3 or attention.shape[2] != 1 + gh * gw:
         raise ShapeError(f"attention must be (n, heads, {1 + gh * gw}) for a grid of {grid_hw}; got {attention.shape}.")
     maps: Floats = attention[:, :, 1:].reshape(*attention.shape[:2], gh, gw)
     return maps
@@ -65,7 +66,10 @@ def attention_entropy(attention: Floats) -> NDArray[np.float64]:
     >>> attention_entropy(np.array([[1.0, 0.0], [0.5, 0.5]], np.float32)).round(4).tolist()
     [0.0, 0.6931]
     """
-    rows = np.asarray(attention, np.float64)
+    try:
+        rows = np.asarray(attention, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"attention must be rows of shares that sum to 1; got {shown(attention)}.") from error
     if rows.ndim < 1 or not rows.shape[-1] or not (rows >= 0).all() or np.abs(rows.sum(-1) - 1).max(initial=0) > 1e-3:
         raise ShapeError(f"attention must be rows of shares that sum to 1; got an array of {rows.shape} that is not.")
     entropy: NDArray[np.float64] = -(rows * np.log(np.where(rows > 0, rows, 1))).sum(axis=-1)

@@ -20,12 +20,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from clipfast.arguments import Span, require_known, require_number, require_numbers, require_type
 from clipfast.errors import ShapeError
 from clipfast.surgery.box_scores import Doubles, MapSums, require_map
 from clipfast.surgery.boxes import Boxes, rank_values
 from clipfast.types import Ints
 
-__all__ = ["FUSED_PERCENTILES", "FusionOptions", "Regions", "fused_boxes", "standing_out"]
+__all__ = ["FUSED_PERCENTILES", "MARGINS", "FusionOptions", "Regions", "checked_fusion", "fused_boxes", "standing_out"]
+
+MARGINS = Span(0, 10, above=True)  # in parts of a box
 
 # Half of the map, then each time 0.7 of the area before, down to one pixel in a hundred.
 FUSED_PERCENTILES = tuple(round(100 - 50 * 0.7**step, 3) for step in range(12))
@@ -43,7 +46,8 @@ class FusionOptions:
         connectivity: 4 joins pixels that share an edge, 8 also those that share a corner.
 
     Raises:
-        ShapeError: If a number is out of range.
+        DataError: If the connectivity is neither 4 nor 8.
+        ShapeError: If a number is of another type, or out of range.
     """
 
     percentiles: tuple[float, ...] = FUSED_PERCENTILES
@@ -53,14 +57,12 @@ class FusionOptions:
     connectivity: Literal[4, 8] = 8
 
     def __post_init__(self) -> None:
-        if not self.percentiles:
+        if not require_numbers("percentiles", self.percentiles, Span(0, 100)):
             raise ShapeError("percentiles must name one threshold or more; got none.")
-        if not 0 < self.margin <= 10:
-            raise ShapeError(f"margin must be above 0 and at most 10; got {self.margin}.")
-        if not 0 <= self.most_overlap <= 1:
-            raise ShapeError(f"most_overlap must lie from 0 to 1; got {self.most_overlap}.")
-        if len(self.min_size_hw) != 2 or min(self.min_size_hw) < 0:
-            raise ShapeError(f"min_size_hw must be two numbers from 0; got {self.min_size_hw}.")
+        require_number("margin", self.margin, MARGINS)
+        require_number("most_overlap", self.most_overlap, Span(0, 1))
+        require_numbers("min_size_hw", self.min_size_hw, Span(0), count=2)
+        require_known("connectivity", self.connectivity, (4, 8))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +95,7 @@ def fused_boxes(heatmap: ArrayLike, *, options: FusionOptions | None = None) -> 
         where two components stand out alike, leaves the boxes.
 
     Raises:
-        ShapeError: If the map is not (h, w) real and finite numbers, or a percentile lies outside 0 to 100.
+        ShapeError: If the map is not (h, w) real and finite numbers.
 
     >>> heat = np.zeros((60, 60))
     >>> heat[5:25, 30:50] = 1.0  # of two places, a percentile of 90 would mark one
@@ -103,13 +105,22 @@ def fused_boxes(heatmap: ArrayLike, *, options: FusionOptions | None = None) -> 
     """
     from clipfast.kernels import sweep_thresholds
 
-    chosen = options or FusionOptions()
+    chosen = checked_fusion(options)
     values = require_map(heatmap)
     levels = rank_values(values, chosen.percentiles)
     if values.min() == values.max():
         return Boxes.none()
     sweep = sweep_thresholds(values, np.unique(levels), chosen.connectivity)
     return standing_out(values, Regions(sweep.boxes, sweep.areas, sweep.sums), chosen)
+
+
+def checked_fusion(options: FusionOptions | None) -> FusionOptions:
+    """Return options, the usual ones if None.
+
+    Raises:
+        DataError: They are something else.
+    """
+    return FusionOptions() if options is None else require_type("options", options, FusionOptions, "FusionOptions(...)")
 
 
 def standing_out(values: NDArray[Any], regions: Regions, options: FusionOptions) -> Boxes:

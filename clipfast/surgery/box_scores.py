@@ -21,7 +21,10 @@ def require_map(heatmap: ArrayLike) -> NDArray[Any]:
     Raises:
         ShapeError: If it is not (h, w) with a pixel, real and finite.
     """
-    given = np.asarray(heatmap)
+    try:
+        given = np.asarray(heatmap)
+    except ValueError as error:
+        raise ShapeError("heatmap must be real numbers (h, w); got rows of different lengths.") from error
     if given.ndim != 2 or not given.size or given.dtype.kind not in "biuf":
         raise ShapeError(
             f"heatmap must be real numbers (h, w); got {given.dtype} {given.shape}. "

@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clipfast.errors import DataError, ShapeError
+from clipfast.arguments import Span, require_known, require_number, require_numbers, require_type
 from clipfast.surgery.box_scores import Doubles, MapSums, box_means, require_map
 from clipfast.types import Ints
 
@@ -44,6 +44,7 @@ IfNone: TypeAlias = Literal["nothing", "whole_mask"]
 
 PERCENTILES = (75.0, 80.0, 85.0, 90.0, 95.0)  # the owner's quality table
 
+_PERCENTILES, _FROM_0 = Span(0, 100), Span(0)
 _FEW = 32  # boxes whose means are taken one by one: a table of running sums costs more than they do
 
 _SCORES: dict[BoxScore, Callable[[MapSums, NDArray[Any]], Doubles]] = {
@@ -99,7 +100,7 @@ class BoxOptions:
 
     Raises:
         DataError: If a choice is not in its list.
-        ShapeError: If a size is negative.
+        ShapeError: If a size is negative, or no number.
     """
 
     morphology: Morphology = "close_open"
@@ -117,12 +118,9 @@ class BoxOptions:
             ("if_none", self.if_none, get_args(IfNone)),
         )
         for name, given, known in choices:
-            if given not in known:
-                raise DataError(f"{name} must be one of {', '.join(map(str, known))}; got {given!r}.")
-        if len(self.min_size_hw) != 2 or min(*self.min_size_hw, self.min_area) < 0:
-            raise ShapeError(
-                f"min_size_hw must be two numbers from 0 and min_area one; got {self.min_size_hw} and {self.min_area}."
-            )
+            require_known(name, given, known)
+        require_numbers("min_size_hw", self.min_size_hw, _FROM_0, count=2)
+        require_number("min_area", self.min_area, _FROM_0)
 
 
 def boxes(heatmap: ArrayLike, percentile: float = 90.0, *, options: BoxOptions | None = None) -> Boxes:
@@ -148,6 +146,7 @@ def boxes(heatmap: ArrayLike, percentile: float = 90.0, *, options: BoxOptions |
     >>> found.xyxy.tolist(), found.scores.tolist()
     ([[10.0, 8.0, 26.0, 20.0]], [1.0])
     """
+    require_number("percentile", percentile, _PERCENTILES)
     return boxes_at(heatmap, (percentile,), options=options)[0]
 
 
@@ -168,8 +167,9 @@ def boxes_at(
     >>> [found.xyxy.tolist() for found in boxes_at(heat, (95, 75))]
     [[[42.0, 42.0, 60.0, 60.0]], [[19.0, 19.0, 60.0, 60.0]]]
     """
+    chosen = BoxOptions() if options is None else require_type("options", options, BoxOptions, "BoxOptions(...)")
     values = require_map(heatmap)
-    return boxes_above(values, rank_values(values, percentiles), options or BoxOptions())
+    return boxes_above(values, rank_values(values, percentiles), chosen)
 
 
 def boxes_above(values: NDArray[Any], levels: Doubles, options: BoxOptions) -> tuple[Boxes, ...]:
@@ -206,11 +206,9 @@ def rank_values(values: NDArray[Any], percentiles: Sequence[float]) -> Doubles:
     >>> rank_values(np.array([[3.0, 1.0], [2.0, 5.0]]), [0, 50, 100]).tolist()
     [1.0, 3.0, 5.0]
     """
-    wanted = np.asarray(percentiles, np.float64)
-    if wanted.ndim != 1 or not ((wanted >= 0) & (wanted <= 100)).all():  # also refuses NaN
-        raise ShapeError(f"percentiles must be numbers from 0 to 100; got {list(percentiles)}.")
+    wanted = require_numbers("percentiles", percentiles, _PERCENTILES)
     # Multiplied first: the product is exact where the rank is whole, and so is the quotient.
-    ranks = [math.ceil(percentile * (values.size - 1) / 100) for percentile in wanted.tolist()]
+    ranks = [math.ceil(float(percentile) * (values.size - 1) / 100) for percentile in wanted]
     if not ranks:
         return np.empty(0)
     sorted_there = np.partition(values.ravel(), sorted(set(ranks)))

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from clipfast.arguments import require_type
 from clipfast.errors import DataError
 from clipfast.runtime.batching import batches
 from clipfast.runtime.reading import each_image
@@ -43,7 +44,7 @@ def depth_maps(
         ArtifactError: The artifact does not hold the sweep.
         DataError: As `heatmaps`; or options that have no place here.
     """
-    options = options if options is not None else MapOptions()
+    options = MapOptions() if options is None else require_type("options", options, MapOptions, "MapOptions(...)")
     if options.has_windows or options.geometry is not None or options.edge_aware is not None or options.depths:
         raise DataError("depth_maps takes no geometry, windows, scales, edges or depths. Resize its maps afterwards.")
     question = ask(clip, texts, (path,), replace(options, depths=(1,)))

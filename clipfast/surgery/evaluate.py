@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clipfast.arguments import require_type
 from clipfast.datasets.box_records import BoxLog, BoxSet
 from clipfast.errors import DataError, ImageError
 from clipfast.runtime.batching import batches
@@ -68,7 +69,10 @@ def evaluate_localisation(  # noqa: PLR0913  # one argument for each thing that 
         FingerprintError: A refiner was fitted for another model or another path.
         ImageError: No image can be read; a few that cannot are counted in `Records.unread` and left out.
     """
-    chosen = options or LocaliseOptions()
+    chosen = LocaliseOptions()
+    if options is not None:
+        chosen = require_type("options", options, LocaliseOptions, "LocaliseOptions(...)")
+    require_type("data", data, BoxSet, 'read_boxes("voc", folder)')
     if not data.classes:
         raise DataError("the data set must name a class to look for; it has none.")
     texts, known = chosen.texts(data.classes), refiners or {}

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from clipfast.arguments import Span, require_numbers, shown
 from clipfast.errors import ShapeError
 from clipfast.types import Floats
 
 __all__ = ["fuse_maps", "shares_of"]
+
+_POSITIVE = Span(0, above=True)
 
 
 def fuse_maps(maps: Sequence[Floats], weights: Sequence[float] | None = None) -> Floats:
@@ -31,15 +34,18 @@ def fuse_maps(maps: Sequence[Floats], weights: Sequence[float] | None = None) ->
     >>> fuse_maps([np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32)], weights=[1, 3]).tolist()
     [[0.75, 0.75]]
     """
-    if not maps or len({each.shape for each in maps}) > 1:
-        raise ShapeError(f"maps must be one or more of one shape; got {[each.shape for each in maps]}. Resize them.")
+    listed = isinstance(maps, Sequence | np.ndarray) and len(maps) > 0
+    if not listed or not all(isinstance(each, np.ndarray) for each in maps):
+        raise ShapeError(f"maps must be one or more arrays; got {shown(maps)}. Pass a list of maps.")
+    if len({each.shape for each in maps}) > 1:
+        raise ShapeError(f"maps must be of one shape; got {[each.shape for each in maps]}. Resize them.")
     fused = np.zeros(maps[0].shape, np.float32)
     for each, share in zip(maps, shares_of(weights, len(maps)), strict=True):
         fused += np.float32(share) * each
     return fused
 
 
-def shares_of(weights: Sequence[float] | None, count: int) -> list[float]:
+def shares_of(weights: Sequence[float] | None, count: int, name: str = "weights") -> list[float]:
     """Return weights divided by their sum; without any, equal shares.
 
     Raises:
@@ -48,7 +54,7 @@ def shares_of(weights: Sequence[float] | None, count: int) -> list[float]:
     >>> shares_of([1, 3], 2), shares_of(None, 2)
     ([0.25, 0.75], [0.5, 0.5])
     """
-    values = [1.0] * count if weights is None else [float(weight) for weight in weights]
-    if len(values) != count or not all(0 < value < float("inf") for value in values):
-        raise ShapeError(f"weights must be {count} positive numbers, one for each; got {values}.")
+    if weights is None:
+        return [1 / count] * count
+    values = [float(weight) for weight in require_numbers(name, weights, _POSITIVE, count=count)]
     return [value / sum(values) for value in values]

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from clipfast.arguments import require_array, require_known, require_size_hw
 from clipfast.artifact import ImageSpec
-from clipfast.errors import DataError, ShapeError
+from clipfast.errors import ShapeError
 from clipfast.runtime.preprocess import covering_window, preprocess
-from clipfast.surgery.sizes import require_size_hw
 from clipfast.surgery.upsample import sample_maps
 from clipfast.types import Floats, Pixels
 
@@ -138,9 +138,7 @@ class Geometry:
         Raises:
             ShapeError: If the size is not positive or the maps have no grid.
         """
-        height, width = size_hw if size_hw is not None else self.image_hw
-        if min(height, width) < 1:
-            raise ShapeError(f"size_hw must be positive; got {size_hw}.")
+        height, width = self.image_hw if size_hw is None else require_size_hw("size_hw", size_hw)
         y = (np.arange(height) + 0.5) * self.image_hw[0] / height
         x = (np.arange(width) + 0.5) * self.image_hw[1] / width
         return self.sample(maps, y, x, outside=outside)
@@ -149,7 +147,7 @@ class Geometry:
         self, maps: Floats, y: NDArray[np.float64], x: NDArray[np.float64], *, outside: float = float("nan")
     ) -> Floats:
         """Read maps of what the model took at rows `y` and columns `x` of the image; else as `maps_to_image`."""
-        if maps.ndim < 2:
+        if require_array("maps", maps, "(..., gh, gw)").ndim < 2:
             raise ShapeError(f"maps must be (..., gh, gw); got {maps.shape}.")
         rows, columns = self._along(0, y), self._along(1, x)
         found = sample_maps(maps, rows * maps.shape[-2], columns * maps.shape[-1])
@@ -223,8 +221,7 @@ def fit_geometry(name: GeometryName, image_hw: tuple[int, int], image: ImageSpec
         DataError: An unknown name.
         ShapeError: A size that is not positive.
     """
-    if name not in GEOMETRIES:
-        raise DataError(f"geometry must be one of {', '.join(GEOMETRIES)}; got {name!r}.")
+    require_known("geometry", name, GEOMETRIES)
     red, green, blue = (round(255 * min(max(mean, 0), 1)) for mean in image.mean)
     return GEOMETRIES[name](image_hw, image.size_hw, fill=(red, green, blue))
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from clipfast.arguments import require_array, require_size_hw, require_type
 from clipfast.errors import DataError
 from clipfast.runtime.reading import each_image
 from clipfast.surgery.evidence import Question, ask
 from clipfast.surgery.options import MapOptions
 from clipfast.surgery.paths import FROM_ONE_FORWARD, PATHS, Path
-from clipfast.surgery.sizes import require_size_hw
 from clipfast.surgery.upsample import resize_maps
 from clipfast.surgery.views import direct_maps, framed_maps, window_maps
 from clipfast.types import DenseEncoder, Floats, Images
@@ -82,9 +82,7 @@ def heatmaps_by_path(
         DataError: As for `heatmaps`.
         ArtifactError: As for `heatmaps`.
     """
-    options = options if options is not None else MapOptions()
-    if not isinstance(options, MapOptions):
-        raise DataError(f"options must be MapOptions; got {type(options).__name__}. Write MapOptions(geometry=...).")
+    options = MapOptions() if options is None else require_type("options", options, MapOptions, "MapOptions(...)")
     size_hw = None if size_hw is None else require_size_hw("size_hw", size_hw)
     if size_hw is None and (options.has_windows or options.edge_aware is not None):
         raise DataError(
@@ -113,6 +111,7 @@ def _nothing(question: Question, size_hw: tuple[int, int] | None) -> dict[Path, 
 
 def unit_range(maps: Floats) -> Floats:
     """Scale each map (..., h, w) to [0, 1]; a constant map becomes 0 everywhere, and NaN stays NaN."""
+    require_array("maps", maps, "(..., h, w)")
     low = np.fmin.reduce(maps, axis=(-2, -1), keepdims=True)
     span = np.fmax.reduce(maps, axis=(-2, -1), keepdims=True) - low
     scaled = (maps - low) / np.where(span > 0, span, 1)  # a flat map: 0 / 1

@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
+from clipfast.arguments import (
+    Span,
+    require_known,
+    require_names,
+    require_number,
+    require_numbers,
+    require_type,
+    require_whole,
+    shown,
+)
 from clipfast.errors import DataError, ShapeError
+from clipfast.metrics.intervals import require_confidence
 from clipfast.surgery.boxes import PERCENTILES, BoxOptions
 from clipfast.surgery.geometry import GeometryName
 from clipfast.surgery.options import MapOptions
@@ -17,6 +28,8 @@ __all__ = ["BoxSource", "ClassRivals", "LocaliseOptions", "ScoreScale", "phrase_
 BoxSource: TypeAlias = Literal["percentile", "multi", "proposals", "snapped"]
 ScoreScale: TypeAlias = Literal["raw", "unit"]
 ClassRivals: TypeAlias = Literal["dataset", "image"]
+
+_PERCENTILES = Span(0, 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +82,15 @@ class LocaliseOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.paths or len(set(self.paths)) < len(self.paths):
-            raise DataError(f"paths must be named, each once; got {', '.join(self.paths) or 'none'}.")
-        for name, given, known in (
-            ("box_source", self.box_source, get_args(BoxSource)),
-            ("scores", self.scores, get_args(ScoreScale)),
-            ("rivals", self.rivals, get_args(ClassRivals)),
-        ):
-            if given not in known:
-                raise DataError(f"{name} must be one of {', '.join(known)}; got {given!r}.")
-        if not self.iou_thresholds or not all(0 < t <= 1 for t in self.iou_thresholds):
-            raise ShapeError(f"iou_thresholds must be numbers with 0 < t <= 1; got {self.iou_thresholds}.")
-        if len(set(self.iou_thresholds)) < len(self.iou_thresholds):
-            raise ShapeError(f"iou_thresholds must be given once each; got {self.iou_thresholds}.")
-        levels = (self.percentile, *self.percentiles)
-        if not self.percentiles or not all(0 <= p <= 100 for p in levels):
-            raise ShapeError(f"percentiles must be numbers from 0 to 100; got {levels}.")
-        if len(set(self.percentiles)) < len(self.percentiles):
-            raise ShapeError(f"percentiles must be given once each; got {self.percentiles}.")
-        if self.tolerance < 0:
-            raise ShapeError(f"tolerance must be at least 0 pixels; got {self.tolerance}.")
+        if not require_names("paths", self.paths, once=True):
+            raise DataError("paths must be named, each once; got none.")
+        require_known("box_source", self.box_source, get_args(BoxSource))
+        require_known("scores", self.scores, get_args(ScoreScale))
+        require_known("rivals", self.rivals, get_args(ClassRivals))
+        require_type("boxes", self.boxes, BoxOptions, "BoxOptions(...)")
+        require_type("maps", self.maps, MapOptions, "MapOptions(...)")
+        self._check_numbers()
+        self._check_phrases()
         templates = self.maps.templates or ()
         if bad := [template for template in templates if "{}" not in template]:
             raise DataError(f"a prompt must have {{}} where the class goes; got {bad[0]!r}.")
@@ -115,6 +117,27 @@ class LocaliseOptions:
     def text_of(self, name: str) -> str:
         """Return what a class is called in the prompts."""
         return dict(self.phrases).get(name) or phrase_of(name)
+
+    def _check_numbers(self) -> None:
+        for name, given, span in (
+            ("iou_thresholds", self.iou_thresholds, Span(0, 1, above=True)),
+            ("percentiles", self.percentiles, _PERCENTILES),
+        ):
+            if not require_numbers(name, given, span, once=True):
+                raise ShapeError(f"{name} must name one or more; got none.")
+        require_number("percentile", self.percentile, _PERCENTILES)
+        require_number("tolerance", self.tolerance, Span(0))
+        require_whole("resamples", self.resamples, 100)
+        require_number("confidence", self.confidence, Span(0, 1))
+        require_confidence(self.confidence)
+        require_whole("seed", self.seed, 0)
+
+    def _check_phrases(self) -> None:
+        pairs = self.phrases if isinstance(self.phrases, tuple | list) else [None]
+        if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+            raise DataError(f"phrases must be pairs (class, words); got {shown(self.phrases)}. Write pairs in a tuple.")
+        for pair in pairs:
+            require_names("a phrase", pair)
 
     def _check_rivals(self) -> None:
         if self.all_classes:

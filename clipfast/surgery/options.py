@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from clipfast.errors import DataError, ShapeError
+from clipfast.arguments import (
+    Span,
+    require_known,
+    require_names,
+    require_number,
+    require_numbers,
+    require_type,
+    require_whole,
+)
+from clipfast.errors import DataError
 from clipfast.prompts import SURGERY
 from clipfast.surgery.fusion import shares_of
 from clipfast.surgery.geometry import GeometryName
@@ -17,12 +26,15 @@ __all__ = ["MapOptions", "Rivals"]
 
 Rivals: TypeAlias = Literal["texts", "labels"]
 
-_LARGEST_SCALE = 32.0
+_SHARE, _CLASS_SHARES = Span(0, 1), Span(-10, 10)
+_SCALES, _DEPTHS = Span(1, 32), Span(1, whole=True)
 
 
 @dataclass(frozen=True, slots=True)
 class MapOptions:
     """Options of `heatmaps`; each has its default, and what does not go together is refused.
+
+    Wrong names, texts and objects raise `DataError`, wrong numbers `ShapeError`.
 
     Attributes:
         templates: Strings with `{}` that each text is put into; the rows of one text are averaged. None takes the
@@ -64,22 +76,15 @@ class MapOptions:
     batch_size: int = 32
 
     def __post_init__(self) -> None:
-        if self.geometry is not None and self.geometry not in get_args(GeometryName):
-            raise DataError(f"geometry must be one of {', '.join(get_args(GeometryName))}; got {self.geometry!r}.")
-        if not 0 <= self.alpha <= 1 or not -10 <= self.class_share <= 10 or self.batch_size < 1:
-            raise ShapeError(
-                "alpha must be in [0, 1], class_share in [-10, 10] and batch_size 1 or more; "
-                f"got {self.alpha}, {self.class_share} and {self.batch_size}."
-            )
-        if self.redundant is not None and self.labels:
-            raise DataError("redundant and labels are two ways to say what a text is compared with: choose one.")
-        if isinstance(self.labels, str):
-            raise DataError(f"labels must be a sequence of texts; got {self.labels!r}.")
-        if self.rivals not in get_args(Rivals):
-            raise DataError(f"rivals must be one of {', '.join(get_args(Rivals))}; got {self.rivals!r}.")
-        if self.rivals == "labels" and not self.labels:
-            raise DataError("texts that are compared with labels only need labels; got none. Name some.")
-        self._check_depths()
+        if self.geometry is not None:
+            require_known("geometry", self.geometry, get_args(GeometryName))
+        require_number("alpha", self.alpha, _SHARE)
+        require_number("class_share", self.class_share, _CLASS_SHARES)
+        require_whole("batch_size", self.batch_size, 1)
+        self._check_texts()
+        require_numbers("depths", self.depths, _DEPTHS, once=True)
+        if self.depth_weights is not None:
+            shares_of(self.depth_weights, len(self.depths), "depth_weights")
         self._check_windows()
 
     @property
@@ -87,19 +92,26 @@ class MapOptions:
         """Whether images are looked at piece by piece."""
         return self.windows is not None or bool(self.scales)
 
-    def _check_depths(self) -> None:
-        if any(not isinstance(depth, int) or depth < 1 for depth in self.depths) or len(set(self.depths)) < len(
-            self.depths
-        ):
-            raise ShapeError(f"depths must be different whole numbers from 1; got {tuple(self.depths)}.")
-        if self.depth_weights is not None:
-            shares_of(self.depth_weights, len(self.depths))
+    def _check_texts(self) -> None:
+        if self.templates is not None:
+            require_names("templates", self.templates)
+        if self.redundant is not None:
+            require_type("redundant", self.redundant, str, 'redundant="a photo"')
+        require_names("labels", self.labels)
+        if self.redundant is not None and self.labels:
+            raise DataError("redundant and labels are two ways to say what a text is compared with: choose one.")
+        require_known("rivals", self.rivals, get_args(Rivals))
+        if self.rivals == "labels" and not self.labels:
+            raise DataError("texts that are compared with labels only need labels; got none. Name some.")
 
     def _check_windows(self) -> None:
-        if not all(1 <= scale <= _LARGEST_SCALE for scale in self.scales):
-            raise ShapeError(f"scales must be from 1 to {_LARGEST_SCALE:g}; got {tuple(self.scales)}.")
+        if self.windows is not None:
+            require_type("windows", self.windows, Windows, "Windows(side=224)")
+        if self.edge_aware is not None:
+            require_type("edge_aware", self.edge_aware, EdgeAware, "EdgeAware()")
+        require_numbers("scales", self.scales, _SCALES)
         if self.scale_weights is not None:
-            shares_of(self.scale_weights, len(self.scales))
+            shares_of(self.scale_weights, len(self.scales), "scale_weights")
         if self.scales and self.windows is not None and self.windows.side is not None:
             raise DataError("a side of windows and scales both say how large windows are: choose one.")
         if self.has_windows and self.geometry == "centre_crop":

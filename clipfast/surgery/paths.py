@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from clipfast.arguments import shown
 from clipfast.errors import DataError, ShapeError
 from clipfast.similarity import class_cosine, cosine_map, feature_surgery, surgery_against
 from clipfast.surgery.fusion import fuse_maps
@@ -117,6 +118,8 @@ def checked_paths(paths: Sequence[Path] | Path, options: MapOptions) -> tuple[Pa
     Raises:
         DataError: None, an unknown one, or options that none of them uses.
     """
+    if not isinstance(paths, Iterable):
+        raise DataError(f"paths must be names of {', '.join(PATHS)}; got {shown(paths)}. Write a list of them.")
     given = [paths] if isinstance(paths, str) else list(paths)
     if not given:
         raise DataError(f"there must be at least one path of {', '.join(PATHS)}; got none.")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from clipfast.errors import ShapeError
+from clipfast.arguments import Span, require_number
 from clipfast.surgery.box_scores import require_map
 from clipfast.surgery.boxes import Boxes
 
@@ -40,8 +40,7 @@ def peak_box(heatmap: ArrayLike, share: float = PEAK_SHARE) -> Boxes:
     """
     from clipfast.kernels import label_components
 
-    if not 0 < share <= 1:
-        raise ShapeError(f"share must be above 0 and at most 1; got {share}.")
+    require_number("share", share, Span(0, 1, above=True))
     values = require_map(heatmap)
     low, high = float(values.min()), float(values.max())
     if low == high:

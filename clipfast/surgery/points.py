@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clipfast.errors import ShapeError
+from clipfast.arguments import Span, require_number, require_size_hw, require_whole
 from clipfast.surgery.box_scores import Doubles, require_map
 from clipfast.surgery.heatmap import resize_maps
-from clipfast.surgery.sizes import require_size_hw
 from clipfast.types import Ints
 
 __all__ = ["Points", "points"]
@@ -65,10 +64,8 @@ def points(
     >>> found.xy.tolist()[:4], found.labels.tolist()
     ([[5, 5], [15, 15], [25, 25], [35, 35]], [1, 1, 1, 1, 0, 0, 0, 0])
     """
-    if not 0 < threshold <= 1:
-        raise ShapeError(f"threshold must be above 0 and at most 1; got {threshold}.")
-    if down_sample < 1:
-        raise ShapeError(f"down_sample must be 1 or more; got {down_sample}.")
+    require_number("threshold", threshold, Span(0, 1, above=True))
+    require_whole("down_sample", down_sample, 1)
     values = require_map(heatmap)
     height, width = values.shape if size_hw is None else require_size_hw("size_hw", size_hw)
     rows, columns = (max(side // down_sample, 1) for side in values.shape)

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from clipfast.arguments import Span, require_array, require_number, require_type, require_whole
 from clipfast.errors import MissingExtraError, ShapeError
-from clipfast.surgery.box_fusion import FusionOptions, Regions, standing_out
+from clipfast.surgery.box_fusion import MARGINS, FusionOptions, Regions, checked_fusion, standing_out
 from clipfast.surgery.box_scores import Doubles, MapSums, require_map
 from clipfast.surgery.boxes import Boxes
 from clipfast.types import Ints, Pixels
@@ -47,12 +48,9 @@ class ProposalOptions:
     smoothing: float = 2.0
 
     def __post_init__(self) -> None:
-        if not 2 <= self.superpixels <= 1000:
-            raise ShapeError(f"superpixels must be 2 to 1000; got {self.superpixels}.")
-        if not self.compactness > 0:
-            raise ShapeError(f"compactness must be above 0; got {self.compactness}.")
-        if not 0 <= self.smoothing <= 50:
-            raise ShapeError(f"smoothing must be 0 to 50 pixels; got {self.smoothing}.")
+        require_whole("superpixels", self.superpixels, 2, 1000)
+        require_number("compactness", self.compactness, Span(0, above=True))
+        require_number("smoothing", self.smoothing, Span(0, 50))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,11 +86,15 @@ def propose(image: Pixels, *, options: ProposalOptions | None = None) -> Proposa
         ShapeError: If the image is not RGB, or larger.
         MissingExtraError: scikit-image is not installed.
     """
+    require_array("image", image, "uint8 (h, w, 3) RGB")
+    chosen = ProposalOptions()
+    if options is not None:
+        chosen = require_type("options", options, ProposalOptions, "ProposalOptions(...)")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ShapeError(f"image must be uint8 (h, w, 3) RGB, not empty; got {image.dtype} {image.shape}.")
     if max(image.shape[:2]) > _MOST_SIDE:
         raise ShapeError(f"image may have {_MOST_SIDE} pixels a side; got {image.shape[:2]}. Scale it down.")
-    labels = _superpixels(image, options or ProposalOptions())
+    labels = _superpixels(image, chosen)
     count = int(labels.max()) + 1
     areas = np.bincount(labels.ravel(), minlength=count)
     tree = _Joining(_boxes(labels, count), areas, _histograms(image, labels, count), _neighbours(labels, count))
@@ -114,10 +116,10 @@ def score_proposals(heatmap: ArrayLike, proposals: Proposals, *, options: Fusion
     Raises:
         ShapeError: If the map is not real and finite numbers of the image's size.
     """
-    values = _checked_map(heatmap, proposals)
+    chosen, values = checked_fusion(options), _checked_map(heatmap, proposals)
     if values.min() == values.max():
         return Boxes.none()
-    return standing_out(values, _regions(values, proposals), options or FusionOptions())
+    return standing_out(values, _regions(values, proposals), chosen)
 
 
 def snap_boxes(
@@ -135,12 +137,13 @@ def snap_boxes(
         margin: Width of the frame that a proposal is compared with, in parts of its box.
 
     Raises:
-        ShapeError: As `score_proposals` does, or if `least_iou` is out of range.
+        ShapeError: As `score_proposals` does, or if `least_iou` or `margin` is out of range.
     """
     from clipfast.kernels import box_iou
 
-    if not 0 <= least_iou <= 1:
-        raise ShapeError(f"least_iou must lie from 0 to 1; got {least_iou}.")
+    require_type("found", found, Boxes, "boxes(heatmap)")
+    require_number("least_iou", least_iou, Span(0, 1))
+    require_number("margin", margin, MARGINS)
     values = _checked_map(heatmap, proposals)
     regions = _regions(values, proposals)
     contrasts = MapSums.of(values).region_contrasts(regions.boxes, regions.areas, regions.sums, margin)
@@ -153,6 +156,7 @@ def snap_boxes(
 
 
 def _checked_map(heatmap: ArrayLike, proposals: Proposals) -> NDArray[Any]:
+    require_type("proposals", proposals, Proposals, "propose(image)")
     values = require_map(heatmap)
     if values.shape != proposals.superpixels.shape:
         raise ShapeError(

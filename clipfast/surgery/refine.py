@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from clipfast.arguments import Span, require_number, require_numbers, require_type, require_whole
 from clipfast.artifact import require_fingerprint
 from clipfast.errors import ArtifactError, DataError, FingerprintError, ShapeError
 from clipfast.storage import load_sealed_npz, save_sealed_npz
@@ -69,16 +70,12 @@ class RefinerOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     folds: int = 5
 
     def __post_init__(self) -> None:
-        if not 2 <= self.cells <= 32:
-            raise ShapeError(f"cells must be 2 to 32; got {self.cells}.")
-        if not 1 <= self.reach <= 5:
-            raise ShapeError(f"reach must be 1 to 5; got {self.reach}.")
-        if not 0 < self.least_iou <= 1:
-            raise ShapeError(f"least_iou must be above 0 and at most 1; got {self.least_iou}.")
-        if not self.ridges or not all(0 < ridge < float("inf") for ridge in self.ridges):
-            raise ShapeError(f"ridges must be numbers above 0; got {self.ridges}.")
-        if self.folds < 2:
-            raise ShapeError(f"folds must be 2 or more; got {self.folds}.")
+        require_whole("cells", self.cells, 2, 32)
+        require_number("reach", self.reach, Span(1, 5))
+        require_number("least_iou", self.least_iou, Span(0, 1, above=True))
+        if not require_numbers("ridges", self.ridges, Span(0, above=True)):
+            raise ShapeError("ridges must name one strength or more; got none.")
+        require_whole("folds", self.folds, 2)
 
 
 class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -146,7 +143,8 @@ class BoxRefiner:
             DataError: If fewer than 50 boxes, or boxes of fewer than 20 maps, overlap a truth.
             ShapeError: If a map or boxes have wrong shapes.
         """
-        lessons = RefinerLessons(options or RefinerOptions())
+        require_type("fingerprint", fingerprint, str, 'clip.fingerprint("vv")')
+        lessons = RefinerLessons(RefinerOptions() if options is None else options)
         for sample in samples:
             lessons.add(sample)
         return lessons.fit(fingerprint=fingerprint, path=path)
@@ -181,6 +179,7 @@ class BoxRefiner:
             ShapeError: If the map is not (h, w) real and finite numbers.
         """
         values = require_map(heatmap)
+        require_type("found", found, Boxes, "boxes(heatmap)")
         if not len(found) or values.min() == values.max():
             return found
         seen = profiles(values, found.xyxy, self.options.cells, self.options.reach)
@@ -254,7 +253,7 @@ class RefinerLessons:
     """
 
     def __init__(self, options: RefinerOptions) -> None:
-        self.options = options
+        self.options = require_type("options", options, RefinerOptions, "RefinerOptions(...)")
         self.boxes = 0
         self._maps = 0
         cells = options.cells
@@ -271,6 +270,7 @@ class RefinerLessons:
         """
         from clipfast.kernels import box_iou
 
+        require_type("sample", sample, RefinerSample, "RefinerSample(heatmap, found, truths)")
         number, self._maps = self._maps, self._maps + 1
         values = require_map(sample.heatmap)
         found, there = (np.asarray(each, np.float64).reshape(-1, 4) for each in (sample.found, sample.truths))

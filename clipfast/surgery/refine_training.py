@@ -49,7 +49,7 @@ def fit_refiners(
     Raises:
         DataError: A path has fewer than 50 boxes that overlap a ground truth, or they lie on fewer than 20 maps.
     """
-    chosen = learning or RefinerOptions()
+    chosen = RefinerOptions() if learning is None else learning
     lessons: dict[str, RefinerLessons] = {path: RefinerLessons(chosen) for path in options.paths}
     unread: list[str] = []
 

@@ -10,11 +10,12 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clipfast.arguments import Span, require_known, require_names, require_numbers, require_type
 from clipfast.datasets.box_records import BoxSample, BoxSet
 from clipfast.errors import DataError, ImageError
 from clipfast.metrics.detection import voc_average_precision_score
@@ -39,13 +40,25 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
-    """What is tried; every combination is."""
+    """What is tried; every combination is.
+
+    Raises:
+        DataError: A geometry, morphology or box source is unknown.
+        ShapeError: A number is of another type, or out of range.
+    """
 
     percentiles: tuple[float, ...] = (70.0, 75.0, 80.0, 85.0, 90.0, 95.0, 97.0, 98.0, 99.0)
     geometries: tuple[GeometryName, ...] = ("squash", "letterbox")
     morphologies: tuple[Morphology, ...] = ("close_open", "none")
     min_sizes: tuple[int, ...] = (1, 6, 12)
     box_sources: tuple[BoxSource, ...] = ("percentile", "multi")
+
+    def __post_init__(self) -> None:
+        require_numbers("percentiles", self.percentiles, Span(0, 100))
+        require_numbers("min_sizes", self.min_sizes, Span(0))
+        for name, table in (("geometries", GeometryName), ("morphologies", Morphology), ("box_sources", BoxSource)):
+            for each in require_names(name, getattr(self, name)):
+                require_known(f"each of {name}", each, get_args(table))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +138,8 @@ def tune(
     Raises:
         DataError: No training image has a box that counts.
     """
-    tried = space or SearchSpace()
+    require_type("options", options, LocaliseOptions, "LocaliseOptions(...)")
+    tried = SearchSpace() if space is None else require_type("space", space, SearchSpace, "SearchSpace(...)")
     texts = options.texts(data.classes)
     default = _default_choices(options)
     found: dict[Choice, list[tuple[Doubles, Doubles, list[str]]]] = {}

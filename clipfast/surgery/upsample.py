@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clipfast.arguments import (
+    Span,
+    require_array,
+    require_known,
+    require_number,
+    require_size_hw,
+    require_type,
+    require_whole,
+)
 from clipfast.errors import ShapeError
-from clipfast.surgery.sizes import require_size_hw
 from clipfast.types import Floats, Pixels
 
 __all__ = ["EdgeAware", "edge_aware", "resize_maps", "sample_maps"]
+
+Guide: TypeAlias = Literal["colour", "luminance"]
+
+_FLATNESS = Span(1e-6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +36,28 @@ class EdgeAware:
         radius: Of the windows, in pixels of the map; None takes the side of a patch, the blur that is to be undone.
         eps: Variance of the guide, whose range is [0, 1], that still counts as flat: less follows fainter edges, and
             the grain of a fabric too.
+
+    Raises:
+        DataError: If the guide is not one of the two.
+        ShapeError: If a number is of another type, or out of range.
     """
 
-    guide: Literal["colour", "luminance"] = "colour"
+    guide: Guide = "colour"
     radius: int | None = None
     eps: float = 1e-3
 
     def __post_init__(self) -> None:
-        if self.guide not in ("colour", "luminance"):
-            raise ShapeError(f'guide must be "colour" or "luminance"; got {self.guide!r}.')
-        if (self.radius is not None and self.radius < 1) or not 1e-6 <= self.eps < np.inf:
-            raise ShapeError(f"radius must be 1 or more and eps 1e-6 or more; got {self.radius} and {self.eps}.")
+        require_known("guide", self.guide, get_args(Guide))
+        if self.radius is not None:
+            require_whole("radius", self.radius, 1)
+        require_number("eps", self.eps, _FLATNESS)
 
 
 def resize_maps(maps: Floats, size_hw: tuple[int, int]) -> Floats:
     """Resize maps (..., gh, gw) to (..., h, w), bilinear with half-pixel centres (align_corners=False)."""
     size_hw = require_size_hw("size_hw", size_hw)
-    if not isinstance(maps, np.ndarray) or maps.ndim < 2:
-        raise ShapeError(f"maps must be an array (..., gh, gw); got {getattr(maps, 'shape', type(maps).__name__)}.")
+    if require_array("maps", maps, "(..., gh, gw)").ndim < 2:
+        raise ShapeError(f"maps must be an array (..., gh, gw); got {maps.shape}.")
     at = [(np.arange(new) + 0.5) * old / new for old, new in zip(maps.shape[-2:], size_hw, strict=True)]
     return sample_maps(maps, at[0], at[1])
 
@@ -85,6 +101,9 @@ def edge_aware(maps: Floats, pixels: Pixels, options: EdgeAware, *, patch: float
     from clipfast.kernels.filters import luminance  # this loads Numba, which maps without edges do not need
     from clipfast.kernels.guided import guided_filter
 
+    require_array("maps", maps, "(..., h, w)")
+    require_array("pixels", pixels, "(h, w, 3)")
+    require_type("options", options, EdgeAware, "EdgeAware()")
     if pixels.shape != (*maps.shape[-2:], 3):
         raise ShapeError(f"pixels must be {(*maps.shape[-2:], 3)} for these maps; got {pixels.shape}. Resize them.")
     guide: Floats = (luminance(pixels) if options.guide == "luminance" else pixels.astype(np.float32)) / np.float32(255)

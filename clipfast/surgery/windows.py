@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from clipfast.arguments import Span, require_number, require_size_hw, require_whole
 from clipfast.errors import ShapeError
 from clipfast.surgery.geometry import Geometry
-from clipfast.surgery.sizes import require_size_hw
 from clipfast.types import Floats, Ints
 
 __all__ = ["Blend", "Windows", "window_boxes"]
 
 _MOST_WINDOWS = 10_000
+_OVERLAPS = Span(0, 0.9)
 _FLOOR = 1e-3  # of the weights: a pixel at a window's very edge still counts there if nowhere else
 
 
@@ -27,14 +28,18 @@ class Windows:
         side: Of a window, in pixels of the image; None takes the model's input size, so that no pixel is scaled. A
             side that the image does not reach is cut to the image's.
         overlap: At least this share of a window is seen by the next one too, 0 to 0.9.
+
+    Raises:
+        ShapeError: If a number is of another type, or out of range.
     """
 
     side: int | None = None
     overlap: float = 0.5
 
     def __post_init__(self) -> None:
-        if (self.side is not None and self.side < 1) or not 0 <= self.overlap <= 0.9:
-            raise ShapeError(f"side must be 1 or more and overlap 0 to 0.9; got {self.side} and {self.overlap}.")
+        if self.side is not None:
+            require_whole("side", self.side, 1)
+        require_number("overlap", self.overlap, _OVERLAPS)
 
 
 def window_boxes(image_hw: tuple[int, int], side_hw: tuple[int, int], overlap: float = 0.5) -> Ints:
@@ -55,8 +60,7 @@ def window_boxes(image_hw: tuple[int, int], side_hw: tuple[int, int], overlap: f
     [[0, 0, 100, 100], [50, 0, 150, 100], [100, 0, 200, 100], [150, 0, 250, 100]]
     """
     image_hw, side_hw = require_size_hw("image_hw", image_hw), require_size_hw("side_hw", side_hw)
-    if not 0 <= overlap <= 0.9:
-        raise ShapeError(f"overlap must be 0 to 0.9; got {overlap}.")
+    require_number("overlap", overlap, _OVERLAPS)
     height, width = (min(side, whole) for side, whole in zip(side_hw, image_hw, strict=True))
     rows, columns = _count(image_hw[0], height, overlap), _count(image_hw[1], width, overlap)
     if rows * columns > _MOST_WINDOWS:

@@ -21,7 +21,7 @@ BOX = [("cat", (2.0, 3.0, 20.0, 30.0))]
 
 def _run(folder: Path, **changes: object) -> LocalizeRun:
     plain = LocalizeRun(folder, "yolo", None, ("cat",), None, folder / "out", 0, None, 200, None)
-    return replace(plain, **changes)  # type: ignore[arg-type]
+    return replace(plain, **changes)  # type: ignore[arg-type]  # fields of LocalizeRun
 
 
 def _videos(root: Path) -> Path:

@@ -77,14 +77,14 @@ def test_what_is_no_whole_number_is_refused_before_anything_is_drawn(name: str, 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: render(0, size=32.5), "size must be a whole number from 32 to 4096; got 32.5"),  # type: ignore[arg-type]
-        (lambda: render(0, size="224"), "got '224'"),  # type: ignore[arg-type]
+        (lambda: render(0, size=32.5), "size must be a whole number from 32 to 4096; got 32.5"),  # type: ignore[arg-type]  # wrong on purpose
+        (lambda: render(0, size="224"), "got '224'"),  # type: ignore[arg-type]  # wrong on purpose
         (lambda: render(0, objects=10), "from 0 to 9; got 10"),
         (lambda: render(0, objects=["star"] * 10), "the number of objects must be a whole number from 0 to 9; got 10"),
         (lambda: render(0, defects=["hole"] * 5), "the number of defects must be a whole number from 0 to 4; got 5"),
         (lambda: write_folder(NOWHERE, fabrics=["felt"], per_fabric=1, seed=0, quality=200), "from 1 to 95; got 200"),
         (lambda: class_samples(0, per_fabric=10**12), "from 1 to 1000000"),  # before memory is taken
-        (lambda: render_relation(0, "on", objects=("star",) * 3), "of a relation must be a whole number from 2 to 2"),  # type: ignore[arg-type]
+        (lambda: render_relation(0, "on", objects=("star",) * 3), "of a relation must be a whole number from 2 to 2"),  # type: ignore[arg-type]  # wrong on purpose
     ],
 )
 def test_numbers_out_of_range(call: Callable[[], object], words: str) -> None:
@@ -104,17 +104,17 @@ def test_wishes_are_a_number_or_names(what: str, wish: Any) -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: render(0, objects=[3]), r"objects must be a list of names; got \[3\]"),  # type: ignore[list-item]
+        (lambda: render(0, objects=[3]), r"objects must be a list of names; got \[3\]"),  # type: ignore[list-item]  # wrong on purpose
         (lambda: render(0, objects="star"), r"got the text 'star'. Write \['star'\]"),
-        (lambda: render(0, defects=[None]), "defects must be a list of names"),  # type: ignore[list-item]
-        (lambda: render(0, fabric=3), "fabric must be one of denim, .*; got 3"),  # type: ignore[arg-type]
-        (lambda: render(0, camera=None), "camera must be one of plain, varied; got None"),  # type: ignore[arg-type]
-        (lambda: compose(0, {"size": 32}), "wishes must be Wishes; got dict"),  # type: ignore[arg-type]
+        (lambda: render(0, defects=[None]), "defects must be a list of names"),  # type: ignore[list-item]  # wrong on purpose
+        (lambda: render(0, fabric=3), "fabric must be one of denim, .*; got 3"),  # type: ignore[arg-type]  # wrong on purpose
+        (lambda: render(0, camera=None), "camera must be one of plain, varied; got None"),  # type: ignore[arg-type]  # wrong on purpose
+        (lambda: compose(0, {"size": 32}), "wishes must be Wishes; got dict"),  # type: ignore[arg-type]  # wrong on purpose
         (lambda: class_samples(0, per_fabric=1, fabrics=["felt", "lace", "felt"]), "got 'felt' twice"),
         (lambda: class_samples(0, per_fabric=1, fabrics="felt"), r"fabrics must be a list .*Write \['felt'\]"),
-        (lambda: class_samples(0, per_fabric=1, fabrics=3), "fabrics must be a list of names; got 3"),  # type: ignore[arg-type]
+        (lambda: class_samples(0, per_fabric=1, fabrics=3), "fabrics must be a list of names; got 3"),  # type: ignore[arg-type]  # wrong on purpose
         (lambda: write_mvtec(NOWHERE, fabrics=["felt", "felt"], seed=0), "got 'felt' twice"),
-        (lambda: write_mvtec(NOWHERE, fabrics=["felt"], seed=0, counts=[3]), r"counts must say how many.*got \[3\]"),  # type: ignore[arg-type]
+        (lambda: write_mvtec(NOWHERE, fabrics=["felt"], seed=0, counts=[3]), r"counts must say how many.*got \[3\]"),  # type: ignore[arg-type]  # wrong on purpose
         (lambda: anomaly_samples(0, good=1, each=1, wishes=Wishes(objects=2)), "objects cannot be wished for here"),
         (lambda: anomaly_samples(0, good=1, each=1, wishes=Wishes(defects=2)), "must be a list of kinds here; got 2"),
         (lambda: anomaly_samples(0, good=1, each=1, wishes=Wishes(defects=["hole"] * 2)), "got 'hole' twice"),
@@ -122,11 +122,11 @@ def test_wishes_are_a_number_or_names(what: str, wish: Any) -> None:
         (lambda: write_mvtec(NOWHERE, fabrics=["felt"], seed=0, wishes=Wishes(objects=1)), "cannot be wished for"),
         (lambda: render_relation(0, "on", wishes=Wishes(objects=2)), "a relation is between its own two objects"),
         (lambda: render_relation(0, "on", wishes=Wishes(defects=1)), "defects cannot be wished for here"),
-        (lambda: render_relation(0, "on", objects="ab"), "objects must be a list of names; got the text 'ab'"),  # type: ignore[arg-type]
-        (lambda: render_relation(0, ["on"]), r"relation must be one of left of, .*; got \['on'\]"),  # type: ignore[arg-type]
-        (lambda: english_name(None), "name must be one of .*; got None"),  # type: ignore[arg-type]
-        (lambda: english_name(["felt"]), "name must be one of"),  # type: ignore[arg-type]
-        (lambda: english_prompt(3), "text must be a phrase; got 3"),  # type: ignore[arg-type]
+        (lambda: render_relation(0, "on", objects="ab"), "objects must be a list of names; got the text 'ab'"),  # type: ignore[arg-type]  # wrong on purpose
+        (lambda: render_relation(0, ["on"]), r"relation must be one of left of, .*; got \['on'\]"),  # type: ignore[arg-type]  # wrong on purpose
+        (lambda: english_name(None), "name must be one of .*; got None"),  # type: ignore[arg-type]  # wrong on purpose
+        (lambda: english_name(["felt"]), "name must be one of"),  # type: ignore[arg-type]  # wrong on purpose
+        (lambda: english_prompt(3), "text must be a phrase; got 3"),  # type: ignore[arg-type]  # wrong on purpose
     ],
 )
 def test_names_and_wishes_that_cannot_be(call: Callable[[], object], words: str) -> None:
@@ -137,4 +137,4 @@ def test_names_and_wishes_that_cannot_be(call: Callable[[], object], words: str)
 
 def test_whole_numbers_of_numpy_are_some() -> None:
     """What a loop over an array passes."""
-    assert np.array_equal(render(np.int64(3), size=np.int32(40)).image, render(3, size=40).image)  # type: ignore[arg-type]
+    assert np.array_equal(render(np.int64(3), size=np.int32(40)).image, render(3, size=40).image)  # type: ignore[arg-type]  # taken where Python's are

@@ -107,7 +107,7 @@ def test_masks_of_another_size_and_files_that_are_none(mvtec: Path) -> None:
     Path(str(damaged.mask)).write_text("no")
     with pytest.raises(DataError, match="cannot be read as a mask"):
         mask_of(damaged, (48, 48))
-    with pytest.raises(ShapeError, match="must be positive"):
+    with pytest.raises(ShapeError, match="size_hw must be two whole numbers"):
         mask_of(damaged, (0, 4))
     with pytest.raises(DataError, match="its mask was not read"):
         mask_of(read_mvtec(mvtec, masks=False)["denim"].test[2], (48, 48))
@@ -128,7 +128,7 @@ def test_arrays_that_are_no_masks_of_their_image(mask: Any, message: str) -> Non
     with pytest.raises(DataError, match=message):
         mask_of(InspectionSample("a", image, "hole", mask), (18, 24))
     for good in (np.ones((36, 48), bool), np.full((36, 48), 256, np.int32)):
-        assert mask_of(InspectionSample("a", image, "hole", good), (18, 24)).all()  # type: ignore[arg-type]
+        assert mask_of(InspectionSample("a", image, "hole", good), (18, 24)).all()  # type: ignore[arg-type]  # taken too
 
 
 def test_a_turned_photo_has_an_upright_mask(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_cloth_is_rendered_as_classes() -> None:
         assert np.array_equal(np.asarray(one.image), np.asarray(other.image))
     with pytest.raises(DataError, match="fabrics must be of"):
         fabricworld_classes(["hole"], 3)
-    with pytest.raises(ShapeError, match="train must be 1"):
+    with pytest.raises(ShapeError, match="train must be a whole number of 1 or more"):
         fabricworld_classes(["denim"], 3, train=0)
 
 

@@ -73,7 +73,7 @@ def test_rendered_classes_do_not_depend_on_the_processes() -> None:
     """One after the other, or side by side."""
     asked = {"classes": ("felt", "denim"), "train": 1, "good": 1, "each": 0}
     one, two = (
-        read_inspection("fabricworld", "any", InspectionQuery(**asked, processes=count))  # type: ignore[arg-type]
+        read_inspection("fabricworld", "any", InspectionQuery(**asked, processes=count))  # type: ignore[arg-type]  # fields of InspectionQuery
         for count in (1, 2)
     )
 

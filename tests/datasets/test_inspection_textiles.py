@@ -43,7 +43,7 @@ def test_photos_that_cannot_be_tiled_are_named(photos: Path) -> None:
     """Tiles larger than the photo, a mask that is missing, and sides that make no sense."""
     with pytest.raises(DataError, match="two intact tiles"):
         read_tiles(photos / "images", photos / "masks", tile=60)
-    with pytest.raises(ShapeError, match="8 pixels or more"):
+    with pytest.raises(ShapeError, match="tile must be a whole number of 8 or more"):
         read_tiles(photos / "images", photos / "masks", tile=4)
     (photos / "masks/a.png").unlink()
     with pytest.raises(DataError, match="No mask at"):
@@ -62,7 +62,7 @@ def test_simulated_textiles_are_two_classes() -> None:
         assert not {sample.key for sample in found.train} & {sample.key for sample in found.test}
     with pytest.raises(DataError, match="Lower train"):
         read_simulated_textiles(data.textile_simulated_root(), train=1000)
-    with pytest.raises(ShapeError, match="train must be 1"):
+    with pytest.raises(ShapeError, match="train must be a whole number of 1 or more"):
         read_simulated_textiles(data.textile_simulated_root(), train=0)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clipfast.datasets.shifts import SHIFTS, Shift, replace_background, shifted
-from clipfast.errors import ShapeError
+from clipfast.errors import DataError, ShapeError
 from clipfast.types import Pixels
 
 
@@ -30,8 +30,8 @@ def test_backgrounds_are_replaced_outside_the_mask() -> None:
 
 def test_wrong_input_is_refused(photo: Pixels) -> None:
     """Unknown shifts, floats, masks that do not fit."""
-    with pytest.raises(ShapeError, match="shift must be one of dark"):
-        shifted(photo, "fog")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="shift must be one of dark"):
+        shifted(photo, "fog")  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(ShapeError, match="uint8"):
         shifted(photo[..., 0], "dark")
     with pytest.raises(ShapeError, match="must fit"):

@@ -8,34 +8,19 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from clipfast.errors import ShapeError, UndefinedMetricError
-from clipfast.metrics.delong import delong_covariance, delong_interval, delong_test
+from clipfast.metrics.delong import delong_interval, delong_test
 from clipfast.metrics.intervals import BootstrapOptions, bootstrap_interval, wilson_interval
 from clipfast.metrics.paired import paired_bootstrap, paired_t_test, permutation_test
-from clipfast.metrics.ranking import auroc_score
 from clipfast.metrics.resampling import bootstrap_ends
-from reference import naive_calibration as naive
-
-VALUES = np.random.default_rng(0).gamma(2.0, 1.0, 60)
-LABELS = np.arange(60) % 3 == 0
-SCORES = VALUES + 2.0 * LABELS
+from reference.scored_labels import LABELS, SCORES, VALUES, auroc
 
 
 def slow_mean(values: NDArray[Any]) -> float:
     """A statistic without `axis`."""
     return float(values.mean())
-
-
-def auroc(labels: NDArray[Any], scores: NDArray[Any]) -> float:
-    """A statistic that does not exist for one class only."""
-    if labels.all() or not labels.any():
-        raise UndefinedMetricError("one class only")
-    return float(roc_auc_score(labels, scores))
 
 
 # --- bootstrap -----------------------------------------------------------------------------------------------------
@@ -146,34 +131,6 @@ def test_bca_refuses_a_statistic_at_its_bound() -> None:
     bootstrap_interval(lowered, values, seed=0, options=BootstrapOptions(method="percentile"))
 
 
-def test_paired_bootstrap_sees_what_unpaired_intervals_hide() -> None:
-    """A small but constant gain over noisy images is found; identical systems do not differ."""
-    better = VALUES + 0.05 + 0.01 * np.sin(np.arange(60))
-
-    found = paired_bootstrap(np.mean, better, VALUES, seed=0)
-    same = paired_bootstrap(np.mean, VALUES, VALUES, seed=0)
-
-    assert found.difference == pytest.approx(float((better - VALUES).mean()))
-    assert found.interval is not None
-    assert 0 < found.interval.low < found.difference < found.interval.high
-    assert found.p_value == 1 / 2001
-    assert bootstrap_interval(np.mean, better, seed=0).low < VALUES.mean()
-    assert (same.difference, same.p_value) == (0.0, 1.0)
-    assert same.interval is not None
-    assert (same.interval.low, same.interval.high) == (0.0, 0.0)
-
-
-def test_paired_bootstrap_takes_the_library_s_own_scores() -> None:
-    """Truth goes first into the statistic, so predictions of 0 and 1 cannot be taken for it."""
-    first, second = (np.median(SCORES) < SCORES).astype(np.uint8), (np.quantile(SCORES, 0.8) < SCORES).astype(np.uint8)
-    labels = LABELS.astype(np.uint8)
-
-    found = paired_bootstrap(auroc_score, labels, first, second, seed=0, options=BootstrapOptions(resamples=100))
-
-    assert found.difference == auroc_score(labels, first) - auroc_score(labels, second)
-    assert found.difference != auroc_score(first, labels) - auroc_score(second, labels)
-
-
 @pytest.mark.parametrize("strata", [np.array([np.nan] * 30 + [1.0] * 30), np.array([None] * 60), np.zeros(60)])
 def test_strata_that_are_no_names_are_refused(strata: NDArray[Any]) -> None:
     """NaN is equal to nothing: such rows would silently be left out."""
@@ -189,151 +146,7 @@ def test_wilson_takes_integers_of_any_width() -> None:
         wilson_interval(2.5, 10)  # type: ignore[arg-type]  # that is the point
 
 
-def test_paired_bootstrap_shares_labels_and_strata() -> None:
-    """A statistic of scores and labels; the interval is that of the plain bootstrap of the difference."""
-    other = SCORES[::-1].copy()
-    options = BootstrapOptions(resamples=200)
-
-    found = paired_bootstrap(auroc, LABELS, SCORES, other, seed=1, strata=LABELS, options=options)
-    plain = bootstrap_interval(
-        lambda one, two, labels: auroc(labels, one) - auroc(labels, two),
-        *(SCORES, other, LABELS),
-        seed=1,
-        strata=LABELS,
-        options=options,
-    )
-
-    assert found.interval is not None
-    assert (found.interval.low, found.interval.high) == pytest.approx((plain.low, plain.high), rel=1e-12)
-
-
 # --- DeLong --------------------------------------------------------------------------------------------------------
-
-some = st.lists(st.integers(0, 6), min_size=2, max_size=10)
-
-
-@settings(max_examples=80, deadline=None)
-@given(positives=some, negatives=some)
-def test_delong_equals_the_naive_twin(positives: list[int], negatives: list[int]) -> None:
-    """AUROC and variance pair by pair, with many ties."""
-    scores = np.array(positives + negatives)[None]
-    labels = np.arange(scores.size) < len(positives)
-
-    found, covariance = delong_covariance(labels, scores)
-
-    assert found[0] == pytest.approx(naive.auroc(positives, negatives), abs=1e-12)
-    assert covariance[0, 0] == pytest.approx(naive.delong_variance(positives, negatives), abs=1e-12)
-
-
-def test_delong_interval_and_scikit_learn() -> None:
-    """The estimate is scikit-learn's; the ends are estimate ± z times the square root of the variance."""
-    found = delong_interval(LABELS, SCORES, confidence=0.9)
-    error = naive.delong_variance(SCORES[LABELS].tolist(), SCORES[~LABELS].tolist()) ** 0.5
-
-    assert found.estimate == pytest.approx(roc_auc_score(LABELS, SCORES), abs=1e-12)
-    assert found.low == pytest.approx(found.estimate - 1.6448536269514722 * error, rel=1e-9)
-    assert found.high == pytest.approx(min(1.0, found.estimate + 1.6448536269514722 * error), rel=1e-9)
-    assert delong_interval(LABELS[::-1].astype(int), SCORES.astype(np.float32)[::-1]).confidence == 0.95
-
-
-def test_delong_variance_is_that_of_many_samples() -> None:
-    """The mean estimated error over 200 draws is the spread of their AUROCs, within 10 %."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(150) < 50
-    drawn = [delong_covariance(labels, rng.normal(labels, 1.0)[None]) for _ in range(200)]
-
-    spread = np.std([float(value[0]) for value, _ in drawn])
-
-    assert np.mean([float(covariance[0, 0]) for _, covariance in drawn]) ** 0.5 == pytest.approx(spread, rel=0.1)
-
-
-def test_delong_test_uses_the_covariance() -> None:
-    """z is the difference over the root of var + var - 2 cov, by loops over sums of the two scores' components."""
-    noise = np.random.default_rng(1).normal(0, 1, 60)
-    auc, covariance = delong_covariance(LABELS, np.stack([SCORES, SCORES + noise]))
-
-    found = delong_test(LABELS, SCORES, SCORES + noise)
-
-    z = (auc[0] - auc[1]) / (covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]) ** 0.5
-    assert found.difference == pytest.approx(auc[0] - auc[1], abs=1e-12)
-    assert found.p_value == pytest.approx(2 * scipy.stats.norm.sf(abs(z)), rel=1e-9)
-    assert found.interval is not None
-    assert found.interval.low < found.difference < found.interval.high
-
-
-def test_delong_of_systems_that_rank_alike() -> None:
-    """A monotone transform does not differ: p = 1, no width; separating systems too."""
-    for first in (SCORES, LABELS.astype(float)):
-        found = delong_test(LABELS, first, np.exp(first))
-        assert (found.difference, found.p_value) == (0.0, 1.0)
-        assert found.interval is not None
-        assert (found.interval.low, found.interval.high) == (0.0, 0.0)
-
-
-def test_delong_without_variance_is_undefined() -> None:
-    """Scores that separate the classes: no interval of no width; perfect against reversed: no test."""
-    with pytest.raises(UndefinedMetricError, match="AUROC is 1 and the variance 0"):
-        delong_interval(LABELS, LABELS.astype(float))
-    with pytest.raises(UndefinedMetricError, match="the difference is 1 and its variance 0"):
-        delong_test(LABELS, LABELS, ~LABELS)
-
-
-# --- paired tests --------------------------------------------------------------------------------------------------
-
-
-def test_paired_t_equals_scipy() -> None:
-    """p-value and interval of five seeds."""
-    first, second = np.array([0.91, 0.93, 0.90, 0.95, 0.94]), np.array([0.90, 0.91, 0.91, 0.93, 0.92])
-    theirs = scipy.stats.ttest_rel(first, second)
-
-    found = paired_t_test(first, second, confidence=0.9)
-
-    assert found.p_value == pytest.approx(theirs.pvalue, rel=1e-9)
-    assert found.interval is not None
-    assert (found.interval.low, found.interval.high) == pytest.approx(tuple(theirs.confidence_interval(0.9)), rel=1e-9)
-
-
-@settings(max_examples=40, deadline=None)
-@given(pairs=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=8))
-def test_exact_permutation_equals_the_naive_twin(pairs: list[tuple[int, int]]) -> None:
-    """All sign patterns; differences of 0 do not matter."""
-    first, second = np.array(pairs, float).T
-
-    found = permutation_test(first, second, seed=0)
-
-    assert found.p_value == pytest.approx(naive.sign_flips((first - second).tolist()), abs=1e-12)
-    assert found.method == "permutation, exact"
-
-
-def test_random_permutation_is_near_scipy_and_never_zero() -> None:
-    """40 pairs: near scipy's random test; a difference no swap reaches has p = 1 / (1 + resamples)."""
-    rng = np.random.default_rng(0)
-    first = rng.normal(0, 1, 40)
-    second = first + rng.normal(0.2, 1, 40)
-    theirs = scipy.stats.permutation_test(
-        (first, second),
-        lambda one, other, axis: (one - other).mean(axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        rng=np.random.default_rng(1),
-    )
-
-    found = permutation_test(first, second, seed=0)
-
-    assert found.p_value == pytest.approx(theirs.pvalue, abs=0.02)
-    assert found == permutation_test(first, second, seed=0)
-    assert found.method == "permutation, random"
-    assert permutation_test(first + 100, second, seed=0, resamples=999).p_value == 1 / 1000
-
-
-def test_p_values_are_never_zero() -> None:
-    """However large the difference."""
-    first, labels = np.arange(2000) % 2 + 1e-9 * np.arange(2000), np.arange(2000) % 2
-
-    assert paired_t_test(first + 1e9, first + np.sin(np.arange(2000)) * 1e-5).p_value > 0
-    assert delong_test(labels, first, -first + np.arange(2000) % 97 * 0.05).p_value > 0
-    assert permutation_test(np.ones(3), np.zeros(3), seed=0).p_value == 0.25
-    assert permutation_test(np.ones(3), np.ones(3), seed=0).p_value == 1.0
 
 
 # --- Wilson --------------------------------------------------------------------------------------------------------

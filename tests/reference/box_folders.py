@@ -5,11 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 Boxes = Sequence[tuple[str, tuple[float, float, float, float]]]
+
+# xyxy, half-open; VOC writes x1 + 1 and y1 + 1.
+SCENES: dict[str, Boxes] = {
+    "a": [("cat", (2, 3, 20, 30)), ("dog", (30, 5, 50, 25))],
+    "b": [("cat", (0, 0, 60, 40))],
+    "c": [],
+}
+AS_VOC: dict[str, Boxes] = {
+    image: [(name, (box[0] + 1, box[1] + 1, box[2], box[3])) for name, box in objects]
+    for image, objects in SCENES.items()
+}
 
 
 def write_image(path: Path, size_hw: tuple[int, int] = (40, 60), level: int = 90) -> Path:
@@ -77,6 +89,25 @@ def write_yolo(
         ]
         _write(root / places[1] / f"{image}.txt", "".join(lines))
     return root
+
+
+def box_folder(format_: str, root: Path) -> Path:
+    """The scenes in a format."""
+    if format_ == "voc":
+        return write_voc(root, AS_VOC)
+    if format_ == "coco":
+        return write_coco(root, SCENES)
+    write_yolo(root, SCENES, ["cat", "dog"])
+    (root / "classes.txt").write_text("cat\ndog\n")
+    return root
+
+
+def plain_boxes(found: Any) -> dict[str, Boxes]:
+    """Boxes and labels by image."""
+    return {
+        sample.id: [(label, tuple(box)) for label, box in zip(sample.labels, sample.boxes.tolist(), strict=True)]
+        for sample in found
+    }
 
 
 def _write(path: Path, text: str) -> None:

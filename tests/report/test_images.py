@@ -50,3 +50,13 @@ def test_shapes_that_do_not_fit_are_told() -> None:
         colourise(np.zeros((1, 2, 2), np.float32))
     with pytest.raises(ShapeError, match="captions"):
         contact_sheet([], [], columns=1)
+
+
+def test_captions_stay_under_their_image() -> None:
+    """One that is wider is cut and ends in dots; it does not run into the next."""
+    tile = np.zeros((20, 80, 3), np.uint8)
+    sheet = contact_sheet([tile, tile], ["a photo of white linen with a red button", ""], columns=2)
+    below = sheet[6 + 20 :]
+
+    assert (below[:, : 6 + 80] < 128).any()
+    assert (below[:, 6 + 80 :] == 255).all()

@@ -109,7 +109,7 @@ def test_close_drops_what_has_not_started() -> None:
     threading.Timer(0.2, gate.set).start()
     assert next(results) == 0
     assert isinstance(results, Iterator)
-    results.close()  # type: ignore[attr-defined]
+    results.close()  # type: ignore[attr-defined]  # a generator, which has it
     assert len(started) <= 3
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("clipfast-prefetch")]
 

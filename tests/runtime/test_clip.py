@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
-import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,8 @@ import pytest
 from PIL import Image
 
 from clipfast.artifact import Artifact
-from clipfast.errors import ArtifactError, DataError, ImageError, ShapeError
-from clipfast.prompts import IMAGENET, PLAIN
+from clipfast.errors import ArtifactError, ImageError, ShapeError
 from clipfast.runtime.clip import Clip, ImageOptions, embedded_models
-from clipfast.runtime.preprocess import preprocess
 from clipfast.types import DenseEncoder, ImageEncoder, Pixels, TextEncoder
 
 
@@ -90,58 +86,6 @@ def test_alpha_must_be_a_share(mini: Clip, photo: Pixels, alpha: float) -> None:
         mini.encode_dense(photo, alpha=alpha)
 
 
-def test_an_ensemble_is_the_normalised_mean_of_normalised_prompts(mini: Clip) -> None:
-    """encode_texts with templates equals doing it by hand."""
-    prompts = mini.encode_texts([t.replace("{}", "denim") for t in IMAGENET[:5]])
-    mean = prompts.mean(axis=0)
-
-    assert np.abs(mini.encode_texts(["denim"], IMAGENET[:5])[0] - mean / np.linalg.norm(mean)).max() < 1e-6
-
-
-def test_a_single_string_is_one_text(mini: Clip) -> None:
-    """A string is not taken letter by letter."""
-    assert (mini.encode_texts("denim") == mini.encode_texts(["denim"])).all()
-
-
-def test_repeated_texts_keep_their_places(mini: Clip) -> None:
-    """Duplicates are embedded once and returned each time."""
-    rows = mini.encode_texts(["denim", "linen", "denim"])
-
-    assert (rows[0] == rows[2]).all()
-    assert np.abs(rows[0] - rows[1]).max() > 1e-3
-
-
-def test_ensembles_are_cached_on_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A second process reads the row instead of opening the text graph; a damaged file is computed again."""
-    monkeypatch.setenv("CLIPFAST_CACHE", str(tmp_path))
-    first = Clip.load("mini", threads=1).encode_texts(["denim"], PLAIN)
-    (file,) = (tmp_path / "texts").rglob("*.npy")
-    again = Clip.load("mini", threads=1)
-    monkeypatch.setattr(again._opened, "session", lambda name: pytest.fail(f"opened {name}"))
-
-    assert (again.encode_texts(["denim"], PLAIN) == first).all()
-    file.write_bytes(b"broken")
-    assert np.abs(Clip.load("mini", threads=1).encode_texts(["denim"], PLAIN) - first).max() < 1e-6
-
-
-def test_an_unwritable_cache_costs_only_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A cache folder that cannot be made does not fail an encode."""
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("CLIPFAST_CACHE", str(tmp_path / "file" / "below"))
-
-    assert Clip.load("mini", threads=1).encode_texts(["denim"], PLAIN).shape == (1, 192)
-
-
-def test_mostly_unknown_words_are_warned_of(mini: Clip, caplog: pytest.LogCaptureFixture) -> None:
-    """The small model says when a prompt means little to it, and keeps quiet otherwise."""
-    with caplog.at_level(logging.WARNING):
-        mini.encode_texts(["a photo of blue denim fabric, please", "blue denim fabric"])
-        assert caplog.messages == []
-        mini.encode_texts(["quantum chromodynamics lecture"])
-
-    assert "'quantum chromodynamics lecture'" in caplog.text
-
-
 def test_no_model_named_falls_back_with_one_line(caplog: pytest.LogCaptureFixture) -> None:
     """The fallback to the demo model is said; naming it is not commented on."""
     with caplog.at_level(logging.WARNING):
@@ -188,175 +132,6 @@ def test_what_is_no_image_is_told(mini: Clip, images: object, message: str) -> N
     """Expected and got are in the message."""
     with pytest.raises(ShapeError, match=message):
         mini.encode_images(images)  # type: ignore[arg-type]  # what must be refused
-
-
-def test_bad_templates_are_told(mini: Clip) -> None:
-    """A template must have one place for the name."""
-    with pytest.raises(DataError, match=r"exactly once"):
-        mini.encode_texts(["denim"], ["a photo"])
-    with pytest.raises(DataError, match="at least one"):
-        mini.encode_texts(["denim"], [])
-    with pytest.raises(ShapeError, match="texts must be a string or a list of strings; got NoneType"):
-        mini.encode_texts(None)  # type: ignore[arg-type]  # what the test is about
-    with pytest.raises(ShapeError, match="texts must be strings; got int"):
-        mini.encode_texts([3])  # type: ignore[list-item]
-
-
-def test_many_threads_get_what_one_gets(photo: Pixels) -> None:
-    """Eight threads on a model that nobody has opened yet: one set of sessions, equal answers."""
-    clip = Clip.load("mini", threads=1)
-    images = [np.roll(photo, i, axis=0) for i in range(8)]
-    expected = Clip.load("mini", threads=1).encode_images(images)
-    rows = np.zeros_like(expected)
-
-    def work(i: int) -> None:
-        rows[i] = clip.encode_images(images[i])[0]
-        clip.encode_texts([f"denim {i}"])
-
-    workers = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-
-    assert np.abs(rows - expected).max() < 1e-6
-    assert set(clip._opened.graphs) == {"embed", "text"}
-
-
-def test_a_fork_opens_its_own_sessions(photo: Pixels) -> None:
-    """After a fork the parent's worker threads are gone; the child must not wait for them."""
-    clip = Clip.load("mini", threads=2)
-    expected = clip.encode_images(photo)
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:  # in the child: nothing of pytest must run on
-        try:
-            os.write(write, clip.encode_images(photo).tobytes())
-        finally:
-            os._exit(0)
-    os.close(write)
-    with os.fdopen(read, "rb") as pipe:
-        got = np.frombuffer(pipe.read(), np.float32)
-    os.waitpid(child, 0)
-
-    assert np.abs(got - expected[0]).max() < 1e-6
-
-
-def test_a_fork_in_the_middle_of_calls_is_harmless(photo: Pixels) -> None:
-    """Threads decode, encode and fill the text cache while the process forks; the child answers as if it were new."""
-    clip = Clip.load("mini", threads=2)
-    data = io.BytesIO()
-    Image.fromarray(photo).save(data, "PNG")
-    expected = clip.encode_images(data.getvalue())
-    asked = [threading.Event() for _ in range(3)]
-    done = threading.Event()
-
-    def ask(number: int) -> None:
-        turn = 0
-        while not done.is_set():
-            clip.encode_images(data.getvalue())
-            clip.encode_texts([f"denim {number} {turn}"])
-            turn += 1
-            asked[number].set()
-
-    workers = [threading.Thread(target=ask, args=(number,)) for number in range(len(asked))]
-    for worker in workers:
-        worker.start()
-    for event in asked:
-        event.wait()
-    answers = []
-    for _ in range(3):
-        read, write = os.pipe()
-        child = os.fork()
-        if child == 0:  # in the child: nothing of pytest must run on
-            try:
-                signal.alarm(60)  # a child that hangs is a failure, not a test that never ends
-                os.write(write, clip.encode_images(data.getvalue()).tobytes() + clip.encode_texts(["linen"]).tobytes())
-            finally:
-                os._exit(0)
-        os.close(write)
-        with os.fdopen(read, "rb") as pipe:
-            answers.append(np.frombuffer(pipe.read(), np.float32))
-        os.waitpid(child, 0)
-    done.set()
-    for worker in workers:
-        worker.join()
-
-    wanted = np.concatenate([expected[0], clip.encode_texts(["linen"])[0]])
-    assert [answer.shape for answer in answers] == [wanted.shape] * 3
-    assert max(np.abs(answer - wanted).max() for answer in answers) < 1e-6
-
-
-@pytest.fixture
-def decoding(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
-    """The threads that scaled an image, in order."""
-    threads = []
-
-    def recorded(*args: Any) -> Pixels:
-        threads.append(threading.current_thread())
-        return preprocess(*args)
-
-    monkeypatch.setattr("clipfast.runtime.clip.preprocess", recorded)
-    return threads
-
-
-def test_few_threads_decode_for_all_callers(photo: Pixels, decoding: list[threading.Thread]) -> None:
-    """Eight callers with one photo each share two threads, so memory does not grow with callers; `close` ends them."""
-    clip = Clip.load("mini", threads=1, images=ImageOptions(decoders=2))
-    callers = [threading.Thread(target=clip.encode_images, args=(photo,)) for _ in range(8)]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
-    clip.close()
-    for thread in decoding:
-        thread.join(timeout=30)
-
-    assert len(decoding) == 8
-    assert len(set(decoding)) <= 2
-    assert not set(decoding) & {threading.current_thread(), *callers}
-    assert not any(thread.is_alive() for thread in decoding)
-
-
-def test_without_decoders_the_caller_decodes(photo: Pixels, decoding: list[threading.Thread]) -> None:
-    """`decoders=0` starts no thread, for one image or for many."""
-    clip = Clip.load("mini", threads=1, images=ImageOptions(decoders=0))
-    clip.encode_images(photo)
-    clip.encode_images([photo, photo])
-
-    assert decoding == [threading.current_thread()] * 3
-
-
-def test_closing_during_calls_is_harmless(photo: Pixels) -> None:
-    """Another thread may close the model while texts are encoded; nothing fails and answers stay equal."""
-    clip = Clip.load("mini", threads=1)
-    expected = clip.encode_texts(["denim"])
-    failures: list[Exception] = []
-
-    def work(number: int) -> None:
-        try:
-            for turn in range(6):
-                clip.encode_texts([f"linen {number} {turn}"])
-                assert np.abs(clip.encode_texts(["denim"]) - expected).max() < 1e-6
-        except Exception as error:  # noqa: BLE001  (whatever it is, the test reports it)
-            failures.append(error)
-
-    workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for worker in workers:
-        worker.start()
-    while any(worker.is_alive() for worker in workers):
-        clip.close()
-    assert failures == []
-
-
-def test_closing_lets_go_and_opens_again(photo: Pixels) -> None:
-    """`close` frees the graphs; the next call opens them again."""
-    with Clip.load("mini", threads=1) as clip:
-        clip.warm_up()
-        assert set(clip._opened.graphs) == set(clip.manifest.graphs)
-        clip.close()
-        assert clip._opened.graphs == ()
-        assert clip.encode_images(photo).shape == (1, 192)
 
 
 def test_clip_is_every_encoder_of_the_protocols(mini: Clip) -> None:

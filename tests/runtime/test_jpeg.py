@@ -206,4 +206,4 @@ def test_an_unknown_way_to_decode_is_refused() -> None:
     from clipfast.runtime.reading import ImageOptions
 
     with pytest.raises(ShapeError, match='"exact" or "fast"'):
-        ImageOptions(decode="draft")  # type: ignore[arg-type]
+        ImageOptions(decode="draft")  # type: ignore[arg-type]  # wrong on purpose

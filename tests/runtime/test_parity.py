@@ -38,7 +38,7 @@ def test_a_graph_that_answers_otherwise_is_refused(monkeypatch: pytest.MonkeyPat
             self.inner = inner
 
         def run(self, feeds: object) -> dict[str, np.ndarray]:
-            outputs: dict[str, np.ndarray] = self.inner.run(feeds)  # type: ignore[attr-defined]
+            outputs: dict[str, np.ndarray] = self.inner.run(feeds)  # type: ignore[attr-defined]  # the session inside is a stand-in
             return {name: value[..., ::-1] for name, value in outputs.items()}
 
     monkeypatch.setattr(parity, "open_session", lambda *a, **o: Wrong(whole(*a, **o)))

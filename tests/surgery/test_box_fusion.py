@@ -127,8 +127,8 @@ def test_many_thresholds_beat_any_single_one_on_rendered_objects(mini: Clip, pat
     ("wrong", "message"),
     [
         ({"percentiles": ()}, "percentiles must name"),
-        ({"margin": 0.0}, "margin must be above 0"),
-        ({"most_overlap": 1.5}, "most_overlap must lie from 0 to 1"),
+        ({"margin": 0.0}, "margin must be a number above 0"),
+        ({"most_overlap": 1.5}, "most_overlap must be a number from 0 to 1"),
         ({"min_size_hw": (3, -1)}, "min_size_hw must be"),
     ],
 )
@@ -139,6 +139,6 @@ def test_wrong_options_are_told(wrong: dict[str, Any], message: str) -> None:
 
 
 def test_wrong_percentiles_are_told() -> None:
-    """They are checked where they meet a map."""
+    """Before a map is seen."""
     with pytest.raises(ShapeError, match="from 0 to 100"):
-        fused_boxes(np.eye(9), options=FusionOptions((50, 120)))
+        FusionOptions((50, 120))

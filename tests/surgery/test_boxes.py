@@ -235,7 +235,7 @@ def test_wrong_maps_are_told(heatmap: NDArray[Any], message: str) -> None:
 @pytest.mark.parametrize("percentile", [-0.1, 100.5, np.nan])
 def test_wrong_percentiles_are_told(percentile: float) -> None:
     """0 to 100, and a number."""
-    with pytest.raises(ShapeError, match="percentiles must be numbers from 0 to 100"):
+    with pytest.raises(ShapeError, match="percentile must be a number from 0 to 100"):
         boxes(np.eye(4), percentile)
 
 

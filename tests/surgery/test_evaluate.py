@@ -276,22 +276,22 @@ def test_digests_tell_pixels_boxes_and_classes_apart() -> None:
     ("wrong", "message"),
     [
         ({"paths": ()}, "paths must be named"),
-        ({"paths": ("standard", "standard")}, "each once"),
-        ({"iou_thresholds": (0.0,)}, "0 < t <= 1"),
-        ({"iou_thresholds": (0.5, 0.5)}, "once each"),
-        ({"percentiles": ()}, "0 to 100"),
-        ({"percentiles": (90, 90.0)}, "percentiles must be given once each"),
+        ({"paths": ("standard", "standard")}, "named once each"),
+        ({"iou_thresholds": (0.0,)}, "above 0 and at most 1"),
+        ({"iou_thresholds": (0.5, 0.5)}, "different numbers"),
+        ({"percentiles": ()}, "must name one or more"),
+        ({"percentiles": (90, 90.0)}, "percentiles must be different numbers"),
         ({"percentile": 101.0}, "0 to 100"),
         ({"box_source": "magic"}, "percentile, multi, proposals, snapped; got 'magic'"),
         ({"scores": "log"}, "raw, unit; got 'log'"),
-        ({"tolerance": -1.0}, "at least 0 pixels"),
+        ({"tolerance": -1.0}, "tolerance must be a number of 0 or more"),
         ({"maps": MapOptions(templates=("a photo",))}, "must have {}"),
     ],
 )
 def test_options_that_mean_nothing(wrong: dict[str, object], message: str) -> None:
     """Are refused before anything is read."""
     with pytest.raises(ValueError, match=message):
-        LocaliseOptions(**wrong)  # type: ignore[arg-type]
+        LocaliseOptions(**wrong)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_what_classes_are_called() -> None:
@@ -307,4 +307,4 @@ def test_what_classes_are_called() -> None:
 def test_an_unknown_path_is_told_before_images_are_read(mini: Clip, fabrics: BoxSet) -> None:
     """By the table of paths."""
     with pytest.raises(DataError, match="got 'vv'"):
-        evaluate_localisation(mini, fabrics, LocaliseOptions(paths=("vv",)))  # type: ignore[arg-type]
+        evaluate_localisation(mini, fabrics, LocaliseOptions(paths=("vv",)))  # type: ignore[arg-type]  # wrong on purpose

@@ -188,7 +188,7 @@ def test_boxes_are_cut_off_at_the_images_border() -> None:
     [
         (lambda: squash((0, 4), (8, 8)), ShapeError, r"positive; got \(0, 4\)"),
         (lambda: letterbox((4, 4), (8, 0)), ShapeError, "positive"),
-        (lambda: fit_geometry("fit", (4, 4), SPEC), DataError, "squash, centre_crop, letterbox; got 'fit'"),  # type: ignore[arg-type]
+        (lambda: fit_geometry("fit", (4, 4), SPEC), DataError, "squash, centre_crop, letterbox; got 'fit'"),  # type: ignore[arg-type]  # wrong on purpose
         (lambda: squash((4, 6), (8, 8)).apply(noise(6, 4)), ShapeError, r"\(4, 6\) .*; got \(6, 4\)"),
         (lambda: squash((4, 6), (8, 8)).to_model([1, 2, 3]), ShapeError, r"\(\.\.\., 4\)"),
         (lambda: squash((4, 6), (8, 8)).to_original([[1, 2, 3, 4], [1]]), ShapeError, "ragged"),

@@ -214,14 +214,14 @@ def test_a_model_that_gives_surgery_tokens_only(mini: Clip, photo: Pixels) -> No
         ({"labels": ("a",)}, "vv_vv", DataError, "labels are compared by the path standard"),
         ({"depths": (1,)}, "vv_qk", DataError, "depths belong to standard and vv_vv"),
         ({"labels": ("a",), "redundant": "b"}, "standard", DataError, "choose one"),
-        ({"labels": "linen"}, "standard", DataError, "sequence of texts"),
+        ({"labels": "linen"}, "standard", DataError, "labels must be a list of names; got the text 'linen'"),
         ({"alpha": 1.5}, "standard", ShapeError, "alpha must be"),
         ({"class_share": float("nan")}, "standard", ShapeError, "class_share"),
         ({"batch_size": 0}, "standard", ShapeError, "batch_size"),
-        ({"depths": (0,)}, "vv_vv", ShapeError, "from 1"),
+        ({"depths": (0,)}, "vv_vv", ShapeError, "whole numbers of 1 or more"),
         ({"depths": (2, 2)}, "vv_vv", ShapeError, "different"),
         ({"depths": (1.5,)}, "vv_vv", ShapeError, "whole numbers"),
-        ({"depths": (1, 2), "depth_weights": (1,)}, "vv_vv", ShapeError, "2 positive numbers"),
+        ({"depths": (1, 2), "depth_weights": (1,)}, "vv_vv", ShapeError, "depth_weights must be 2 numbers above 0"),
         ({"geometry": "fit"}, "vv_vv", DataError, "squash, centre_crop, letterbox; got 'fit'"),
     ],
 )
@@ -259,7 +259,7 @@ def test_fused_maps_are_weighted_means() -> None:
         fuse_maps([maps[0], maps[1][:, :1]])
     with pytest.raises(ShapeError, match="one or more"):
         fuse_maps([])
-    with pytest.raises(ShapeError, match="3 positive numbers"):
+    with pytest.raises(ShapeError, match="3 numbers above 0"):
         fuse_maps(maps, [1, 2])
 
 

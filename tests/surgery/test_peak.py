@@ -42,7 +42,7 @@ def test_a_constant_map_has_none(value: float) -> None:
 def test_what_is_no_map_or_share_is_refused() -> None:
     """As for other boxes."""
     for share in (0.0, 1.1, float("nan")):
-        with pytest.raises(ShapeError, match="share must be above 0"):
+        with pytest.raises(ShapeError, match="share must be a number above 0"):
             peak_box(np.eye(3), share)
     with pytest.raises(ShapeError, match="finite"):
         peak_box(np.full((3, 3), np.nan))

@@ -95,9 +95,9 @@ def test_maps_without_a_choice_give_no_points(grid: NDArray[Any]) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"threshold": 0.0}, "threshold must be above 0"),
-        ({"threshold": 1.1}, "threshold must be above 0"),
-        ({"down_sample": 0}, "down_sample must be 1 or more"),
+        ({"threshold": 0.0}, "threshold must be a number above 0"),
+        ({"threshold": 1.1}, "threshold must be a number above 0"),
+        ({"down_sample": 0}, "down_sample must be a whole number of 1 or more"),
         ({"size_hw": (0, 5)}, "size_hw must be two whole numbers"),
     ],
 )

@@ -133,7 +133,7 @@ def test_wrong_maps_are_told() -> None:
     regions = propose(picture(size=64), options=FEW)
     with pytest.raises(ShapeError, match="the image's size"):
         score_proposals(np.eye(32), regions)
-    with pytest.raises(ShapeError, match="least_iou must lie"):
+    with pytest.raises(ShapeError, match="least_iou must be a number from 0 to 1"):
         snap_boxes(Boxes.none(), np.eye(64), regions, least_iou=2)
 
 

@@ -106,9 +106,9 @@ def test_sampling_between_cells() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: EdgeAware(guide="grey"), ShapeError, "luminance"),  # type: ignore[arg-type]
-        (lambda: EdgeAware(radius=0), ShapeError, "radius must be 1"),
-        (lambda: EdgeAware(eps=0), ShapeError, "eps 1e-6"),
+        (lambda: EdgeAware(guide="grey"), DataError, "luminance"),  # type: ignore[arg-type]  # wrong on purpose
+        (lambda: EdgeAware(radius=0), ShapeError, "radius must be a whole number of 1 or more"),
+        (lambda: EdgeAware(eps=0), ShapeError, "eps must be a number of 1e-06 or more"),
         (lambda: edge_aware(MAPS, IMAGE[:9], EdgeAware()), ShapeError, r"\(20, 30, 3\) for these maps"),
         (lambda: sample_maps(np.zeros((0, 4), np.float32), np.zeros(1), np.zeros(1)), ShapeError, "not empty"),
     ],

@@ -181,16 +181,16 @@ def test_a_pixel_without_a_window_is_told() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: Windows(side=0), ShapeError, "side must be 1 or more"),
-        (lambda: Windows(overlap=0.95), ShapeError, "overlap 0 to 0.9"),
+        (lambda: Windows(side=0), ShapeError, "side must be a whole number of 1 or more; got 0"),
+        (lambda: Windows(overlap=0.95), ShapeError, "overlap must be a number from 0 to 0.9; got 0.95"),
         (lambda: window_boxes((0, 4), (2, 2)), ShapeError, "positive"),
         (lambda: window_boxes((4000, 4000), (2, 2)), ShapeError, "at most 10,000"),
         (lambda: Blend((4, 4), 1, (0, 4)), ShapeError, "positive"),
         (lambda: MapOptions(windows=Windows(side=9), scales=(1,)), DataError, "choose one"),
         (lambda: MapOptions(windows=Windows(), geometry="centre_crop"), DataError, "not centre_crop"),
-        (lambda: MapOptions(scales=(0.5,)), ShapeError, "scales must be from 1"),
-        (lambda: MapOptions(scales=(1, 2), scale_weights=(1,)), ShapeError, "2 positive numbers"),
-        (lambda: MapOptions(scales=(1, 2), scale_weights=(1, -1)), ShapeError, "positive"),
+        (lambda: MapOptions(scales=(0.5,)), ShapeError, "scales must be a list of numbers from 1 to 32"),
+        (lambda: MapOptions(scales=(1, 2), scale_weights=(1,)), ShapeError, "scale_weights must be 2 numbers above 0"),
+        (lambda: MapOptions(scales=(1, 2), scale_weights=(1, -1)), ShapeError, "2 numbers above 0"),
     ],
 )
 def test_what_makes_no_windows_is_refused(call: Any, error: type[Exception], message: str) -> None:

@@ -7,8 +7,9 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
+from clipfast.arguments import require_known, require_names, require_whole
 from clipfast.datasets.fabricworld.captions import NUMBERS, with_article
-from clipfast.datasets.fabricworld.checks import require_known, require_names, require_seed, require_whole
+from clipfast.datasets.fabricworld.checks import require_seed
 from clipfast.datasets.fabricworld.noise import FRAME
 from clipfast.datasets.fabricworld.objects import Place, draw_object, place_in
 from clipfast.datasets.fabricworld.scene import Scene, Wishes, require_wishes, split_object

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clipfast.datasets.fabricworld.checks import require_names, require_pictures, require_seed
+from clipfast.arguments import require_names
+from clipfast.datasets.fabricworld.checks import require_pictures, require_seed
 from clipfast.datasets.fabricworld.colours import COLOURS
 from clipfast.datasets.fabricworld.defects import DEFECTS
 from clipfast.datasets.fabricworld.fabrics import FABRICS

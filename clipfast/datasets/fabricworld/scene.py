@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+from clipfast.arguments import require_known, require_names, require_whole
 from clipfast.datasets.fabricworld.camera import Camera
-from clipfast.datasets.fabricworld.checks import require_known, require_names, require_seed, require_whole
+from clipfast.datasets.fabricworld.checks import require_seed
 from clipfast.datasets.fabricworld.colours import COLOURS
 from clipfast.datasets.fabricworld.defects import DEFECTS, SceneDefect
 from clipfast.datasets.fabricworld.fabrics import FABRICS

@@ -8,13 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from clipfast.datasets.fabricworld.checks import (
-    require_known,
-    require_names,
-    require_pictures,
-    require_seed,
-    require_whole,
-)
+from clipfast.arguments import require_known, require_names, require_whole
+from clipfast.datasets.fabricworld.checks import require_pictures, require_seed
 from clipfast.datasets.fabricworld.fabrics import FABRICS
 from clipfast.datasets.fabricworld.samples import anomaly_samples, class_samples, piece_seeds
 from clipfast.datasets.fabricworld.scene import Wishes, require_wishes
