@@ -55,6 +55,12 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "shift": lambda value: shifted(IMAGE, value),
     "background": lambda value: replace_background(IMAGE, IMAGE[..., 0], value),
 }  # fmt: skip
+
+
+def _query(name: str) -> Callable[[Any], Any]:
+    return lambda value: InspectionQuery(**{name: value})
+
+
 # 5 is a seed, and whole numbers are what these take: what is wrong for them is another list.
 NUMBERS: dict[str, Callable[[Any], Any]] = {
     "train": lambda value: fabricworld_classes(["felt"], 0, train=value),
@@ -62,8 +68,7 @@ NUMBERS: dict[str, Callable[[Any], Any]] = {
     "tile": lambda value: read_tiles(HERE, HERE, tile=value),
     "seed of a split": CALLS.pop("seed of a split"),
     "seed of a shift": lambda value: shifted(IMAGE, "noise", seed=value),
-    **{f"{name} of a query": (lambda value, name=name: InspectionQuery(**{name: value}))
-       for name in ("good", "each", "seed", "processes")},
+    **{f"{name} of a query": _query(name) for name in ("good", "each", "seed", "processes")},
 }  # fmt: skip
 
 
