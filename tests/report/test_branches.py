@@ -6,16 +6,17 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import msgspec
 import pytest
 
-from clipfast.anomaly.grid.records import GridResults
+from clipfast.anomaly.grid.records import GridResults, LevelResult
 from clipfast.errors import ArtifactError, DataError
 from clipfast.report.branch_rows import branch_rows, weak_shares
 from clipfast.report.branch_sentences import mode_sentences
 from clipfast.report.branch_sentences import test_sentence as sentence
 from clipfast.report.branch_tests import class_tests, mode_tests
 from clipfast.report.branches import write_branch_report
-from reference.branch_cases import LABELS, level, results
+from reference.branch_cases import LABELS, figures, level, results
 
 
 def _grid(
@@ -94,6 +95,25 @@ def test_what_no_outcome_could_show_is_said(classes: int) -> None:
     modes = " ".join(mode_sentences(mode_tests([grid], seed=0)))
     assert "On images the same as the memory alone: auto." in modes
     assert (f"{classes} classes cannot show a difference" in modes) == (4 * 2.0 ** (1 - classes) > 0.05)
+
+
+def test_the_oracle_costs_the_other_modes_nothing() -> None:
+    """It is above both branches by construction: beside it the others' adjusted values are as without it."""
+    plain = _grid()
+
+    def bounded(found: LevelResult) -> LevelResult:
+        return msgspec.structs.replace(found, modes=found.modes | {"oracle": figures(0.999)})
+
+    both = [(cell.image, cell.pixel) for cell in plain.cells]
+    keys = [(cell.class_name, cell.shots, cell.seed) for cell in plain.cells]
+    pairs = {key: (bounded(image), bounded(pixel)) for key, (image, pixel) in zip(keys, both, strict=True)}  # type: ignore[arg-type]
+    with_oracle = {(each.task, each.mode): each.test for each in mode_tests([results(pairs)], seed=0)}
+    without = {(each.task, each.mode): each.test for each in mode_tests([plain], seed=0)}
+
+    assert set(with_oracle) - set(without) == {("cls", "oracle"), ("seg", "oracle")}
+    assert all(with_oracle[key] == test for key, test in without.items())
+    assert with_oracle["cls", "oracle"].p_holm is None
+    assert with_oracle["cls", "oracle"].difference > 0
 
 
 def test_the_report_writes_what_it_found(tmp_path: Path) -> None:
