@@ -49,7 +49,7 @@ def test_names_without_a_font_are_numbered(monkeypatch: pytest.MonkeyPatch) -> N
     sheet.chart(chart)
 
     assert "#1 棉布; #2 丝绸. No font with Chinese glyphs was found" in sheet.text()
-    assert [each.text for each in chart.iter("text")][0] == "棉布"
+    assert next(each.text for each in chart.iter("text")) == "棉布"
 
 
 def test_a_report_shows_its_own_plots_only(tmp_path: Path) -> None:
