@@ -74,11 +74,8 @@ def answer_groups(found: Diagnosis) -> Said:
         return _open(found, "domain", "question_type", "template")
     worst = max(tables, key=lambda table: table.share_in_worse)
     if worst.share_in_worse == 0:
-        few = found.judged < _FEW
-        return (
-            "open" if few else "no",
-            f"No group of {', '.join(table.column for table in tables)} is worse than the others.",
-        )
+        columns = ", ".join(table.column for table in tables)
+        return "open" if found.judged < _FEW else "no", f"No group of {columns} is clearly worse than the others."
     names = ", ".join(_named(worst))
     return (
         "yes",

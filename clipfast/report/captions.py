@@ -54,10 +54,10 @@ def save_caption_report(
         sheet.heading("Worst pairs")
         sheet.table(_HEADINGS, rows)
     page.save(folder / "pairs.html")
-    written = text.save(folder / "pairs.md")
+    text.save(folder / "pairs.md")
     with atomic_write(folder / "pairs.json") as temporary:
         temporary.write_bytes(msgspec.json.encode(msgspec.to_builtins(found) | {"keywords": keywords}))
-    return [folder / "pairs.html", written[0], folder / "pairs.json", *written[1:]]
+    return [folder / f"pairs.{kind}" for kind in ("html", "md", "json")]
 
 
 def _write(sheet: Sheet, sentences: Sequence[str], found: CaptionDiagnosis, keywords: KeywordFindings | None) -> None:

@@ -46,8 +46,8 @@ class DiagnosisReport:
         """Write the report, each file atomically.
 
         Returns:
-            Paths of diagnosis.html, diagnosis.md, diagnosis.json, wrong.jsonl, of influence.jsonl where influences are
-            known, and of the folder of plots that diagnosis.md shows.
+            Paths of diagnosis.html, diagnosis.md, diagnosis.json, wrong.jsonl, and of influence.jsonl where influences
+            are known. The plots that diagnosis.md shows are in the folder diagnosis_plots.
         """
         parts = DiagnosisParts(self.found, self.predictions, self.image_root, self.study)
         page, text = Page(self.title), MarkdownSheet(self.title, "diagnosis_plots")
@@ -55,15 +55,18 @@ class DiagnosisReport:
             parts.write(sheet)
         paths = [folder / name for name in ("diagnosis.html", "diagnosis.md", "diagnosis.json", "wrong.jsonl")]
         page.save(paths[0])
-        plots = text.save(paths[1])[1:]
+        text.save(paths[1])
         contents = {paths[2]: self.json(), paths[3]: b"".join(self.wrong_lines())}
+        lines = folder / "influence.jsonl"
         if self.found.influences is not None:
-            paths.append(folder / "influence.jsonl")
-            contents[paths[4]] = b"".join(self.influence_lines())
+            paths.append(lines)
+            contents[lines] = b"".join(self.influence_lines())
+        else:
+            lines.unlink(missing_ok=True)  # of an earlier diagnosis
         for path, content in contents.items():
             with atomic_write(path) as temporary:
                 temporary.write_bytes(content)
-        return [*paths, *plots]
+        return paths
 
     def page(self) -> Page:
         """Return the report as a page."""

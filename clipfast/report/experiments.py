@@ -68,16 +68,16 @@ def _ends(arm: Arm, arms: Sequence[Arm]) -> tuple[float, float] | None:
 
 
 def save_study(folder: Path, study: Study) -> list[Path]:
-    """Write experiments.html, experiments.md with its plots, and experiments.json, each atomically."""
+    """Write experiments.html, experiments.md with its folder of plots, and experiments.json, each atomically."""
     title = f"Experiments on {study.data}"
     page, text = Page(title), MarkdownSheet(title, "experiments_plots")
     for sheet in (page, text):
         add_study(sheet, study)
     page.save(folder / "experiments.html")
-    written = text.save(folder / "experiments.md")
+    text.save(folder / "experiments.md")
     with atomic_write(folder / "experiments.json") as temporary:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(study_builtins(study)), indent=1) + b"\n")
-    return [folder / "experiments.html", *written, folder / "experiments.json"]
+    return [folder / f"experiments.{kind}" for kind in ("html", "md", "json")]
 
 
 def study_builtins(study: Study) -> dict[str, object]:

@@ -11,8 +11,8 @@ from clipfast.storage import atomic_write
 __all__ = ["Page"]
 
 _STYLE = """
-body { font: 16px/1.5 system-ui, "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", sans-serif;
-  margin: 2rem auto; max-width: 66rem; padding: 0 1rem; color: #222; }
+body { font: 16px/1.5 system-ui, "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", sans-serif; color: #222; }
+body { margin: 2rem auto; max-width: 66rem; padding: 0 1rem; }
 h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 2px solid #ddd; }
 table { border-collapse: collapse; margin: 1rem 0; }
 th, td { border: 1px solid #ccc; padding: .25rem .6rem; text-align: left; vertical-align: top; }
