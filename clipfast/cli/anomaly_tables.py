@@ -35,7 +35,7 @@ def class_table(results: GridResults, task: Task) -> Table:
     level, shots = LEVELS[task], max(results.shots, default=0)
     table = Table(title=f"{task.upper()}: AUROC by class at {shots} shots, %")
     table.add_column("class", no_wrap=True)
-    for mode in (*_MODES, "best"):
+    for mode in (*_MODES, "best, in hindsight"):
         table.add_column(mode, justify="right", no_wrap=True)
     for each in results.classes:
         rows = {

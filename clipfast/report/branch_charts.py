@@ -45,14 +45,19 @@ def _branches(rows: Sequence[BranchRow]) -> ET.Element:
     several = len({row.dataset for row in shown}) > 1
     names = [f"{row.dataset} {row.class_name}" if several else row.class_name for row in shown]
     points = [((row.semantic or row.memory).mean, row.memory.mean, row.fused.mean) for row in shown]
-    return dumbbell_chart(names, points, ("text branch", "memory", "fused"))
+    title = f"AUROC of {_what(rows[0].task)}, {shots} {'shot' if shots == 1 else 'shots'}"
+    return dumbbell_chart(names, points, ("text branch", "memory", "fused"), title)
 
 
 def _modes(tests: Sequence[ModeTest]) -> ET.Element:
     """Each mode's mean beside the memory's."""
     names = [each.mode for each in tests]
     points = [(each.test.first_mean, each.test.second_mean) for each in tests]
-    return dumbbell_chart(names, points, ("mode", "memory alone"))
+    return dumbbell_chart(names, points, ("mode", "memory alone"), f"mean AUROC of {_what(tests[0].task)}")
+
+
+def _what(task: Task) -> str:
+    return "images" if task == "cls" else "pixels"
 
 
 def _shares(shares: Sequence[WeakShare]) -> ET.Element:

@@ -12,6 +12,7 @@ from clipfast.storage import atomic_write
 __all__ = ["bar_chart", "dumbbell_chart", "histogram", "reliability_diagram", "save_svg", "share_chart"]
 
 _WIDTH, _ROW, _LABEL = 640, 24, 220
+_LETTER = 7.5  # width of one, at the size of a chart's text
 _PLOT = 260
 _COLOURS = ("#2f6db3", "#d98324", "#7a7a7a")
 _DOTS = ("#d98324", "#2f6db3")
@@ -86,7 +87,9 @@ def reliability_diagram(
     return chart
 
 
-def dumbbell_chart(names: Sequence[str], points: Sequence[Sequence[float]], legend: Sequence[str]) -> ET.Element:
+def dumbbell_chart(
+    names: Sequence[str], points: Sequence[Sequence[float]], legend: Sequence[str], title: str = ""
+) -> ET.Element:
     """Draw two or three shares in [0, 1] a row as dots on a line, the half marked: chance for an AUROC.
 
     The line begins at the half where nothing lies below it, else at 0. That of a row joins the first two; names and
@@ -94,7 +97,8 @@ def dumbbell_chart(names: Sequence[str], points: Sequence[Sequence[float]], lege
     """
     head, height = 30, 30 + _ROW * len(names) + 28
     start = 0.5 if min((value for row in points for value in row), default=0.0) >= 0.5 else 0.0
-    chart = _chart(_WIDTH, height, f"{', '.join(legend)} by row")
+    chart = _chart(_WIDTH, height, f"{title or 'shares'}: {', '.join(legend)} by row")
+    _text(chart, _LABEL - 12, 17, title, anchor="end")
     scale, bottom = _WIDTH - _LABEL - 30, head + _ROW * len(names)
 
     def across(value: float) -> float:
@@ -143,13 +147,14 @@ def save_svg(path: Path, chart: ET.Element) -> None:
 
 
 def _legend(chart: ET.Element, names: Sequence[str], *, dots: bool) -> None:
+    x = float(_LABEL)
     for at, name in enumerate(names):
-        x = _LABEL + 135 * at
         if dots:
             _dot(chart, (x + 5, 12), at)
         else:
             _rect(chart, (x, 7, 10, 10), _PARTS[at])
         _text(chart, x + 16, 17, name)
+        x += 40 + _LETTER * len(name)
 
 
 def _dot(chart: ET.Element, centre: tuple[float, float], place: int) -> ET.Element:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -133,7 +134,11 @@ def test_the_report_writes_what_it_found(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert [path.read_bytes() for path in files] == [path.read_bytes() for path in again]
     for path in files[2:]:
-        assert ET.parse(path).getroot().tag.endswith("svg")  # noqa: S314  (our own file)
+        chart = ET.parse(path).getroot()  # noqa: S314  (our own file)
+        assert chart.tag.endswith("svg")
+        head = [one for one in chart if one.get("y") == "17.0" and one.get("text-anchor") == "start"]
+        starts = sorted((float(one.get("x", 0)), len(one.text or "")) for one in head)
+        assert all(x + 7 * letters < right for (x, letters), (right, _) in pairwise(starts))  # no word on another
     report = files[0].read_text(encoding="utf-8")
     for wanted in ("| SEG | 20/20 (100.0 %) |", "## The 10 largest gaps", "i_roc_semantic", "The approximation is off"):
         assert wanted in report
