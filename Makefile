@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check bench bench-save bench-compare bench-kernels bench-engine bench-quick bench-history real-check gpu-check gpu-options clean
+.PHONY: demo test check bench bench-own bench-save bench-compare bench-kernels bench-quick bench-once bench-history real-check gpu-check gpu-options clean
 demo: .venv/.cpu
 	$(BIN)/clipfast demo
 
@@ -16,8 +16,23 @@ check: .venv/.test .venv/.lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/.test
+# ours beside PyTorch, ONNX Runtime, OpenVINO, FAISS, anomalib and others, each in its best setting: waits for a quiet
+# machine, refuses to store what was measured on a loaded one, about an hour and a half; writes benchmarks/results/*.json,
+# the documents' tables and the plot
+bench: .venv/.bench
+	$(BIN)/python -W ignore -m benchmarks.engine --keep .bench
+	$(BIN)/python -W ignore -m benchmarks.search
+	$(BIN)/python -W ignore -m benchmarks.kernels
+	$(BIN)/python benchmarks/render.py
+
+# figures of this machine alone, without peers
+bench-own: .venv/.test
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=min,median,iqr,rounds
+
+# every benchmark once, for its answers and not for time: what CI runs
+bench-once: .venv/.test
+	$(BIN)/python -m pytest -q benchmarks --benchmark-disable
+	$(BIN)/python -W ignore -m benchmarks.search --tiny
 
 bench-save: .venv/.test
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-autosave
@@ -28,11 +43,6 @@ bench-compare: .venv/.test
 # ours beside the libraries people use; writes benchmarks/results/kernels.json and benchmarks/README.md
 bench-kernels: .venv/.bench
 	$(BIN)/python -W ignore -m benchmarks.kernels
-
-# the engine and the search beside PyTorch, ONNX Runtime, OpenVINO, FAISS; waits for a quiet machine, about an hour
-bench-engine: .venv/.bench
-	$(BIN)/python -W ignore -m benchmarks.engine --keep .bench
-	$(BIN)/python -W ignore -m benchmarks.search
 
 # the same for the smallest models and sizes, whatever the load, in less than five minutes; saves nothing
 bench-quick: .venv/.bench

@@ -1,7 +1,7 @@
-"""Keep what matters of a pytest-benchmark run, and write the README's table from it.
+"""Write the README's tables and its plot from `benchmarks/results/*.json`; keep what matters of a pytest-benchmark run.
 
 python -m pytest benchmarks --benchmark-only --benchmark-json=run.json
-python benchmarks/render.py run.json     # writes results/foundation.json and the README's table
+python benchmarks/render.py run.json     # writes results/foundation.json, then renders
 python benchmarks/render.py              # only renders the stored results again
 """
 
@@ -14,7 +14,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "foundation.json"
+README, PLOT = ROOT / "README.md", ROOT / "docs" / "performance.svg"
 BEGIN, END = "<!-- measured: written by benchmarks/render.py -->", "<!-- /measured -->"
+BESIDE = "<!-- beside: written by benchmarks/render.py -->", "<!-- /beside -->"
 
 # test name: what a reader calls it
 ROWS = {
@@ -86,12 +88,25 @@ def main() -> None:
     if len(sys.argv) == 2:
         kept = keep(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
         RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    rendered = table(json.loads(RESULTS.read_text(encoding="utf-8")))
-    readme.write_text(f"{before}{BEGIN}\n\n{rendered}\n\n{END}{after}", encoding="utf-8")
+    render()
+
+
+def render() -> None:
+    """Write both tables and the plot from what is stored."""
+    sys.path.insert(0, str(ROOT))  # this file is also run by its path
+    from benchmarks import headlines
+
+    found = headlines.headlines()
+    text = README.read_text(encoding="utf-8")
+    text = _between(text, (BEGIN, END), table(json.loads(RESULTS.read_text(encoding="utf-8"))))
+    text = _between(text, BESIDE, headlines.table(found))
+    README.write_text(text, encoding="utf-8")
+    PLOT.write_text(headlines.plot(found), encoding="utf-8")
+
+
+def _between(text: str, marks: tuple[str, str], body: str) -> str:
+    before, rest = text.split(marks[0])
+    return f"{before}{marks[0]}\n\n{body}\n\n{marks[1]}{rest.split(marks[1])[1]}"
 
 
 if __name__ == "__main__":

@@ -184,7 +184,7 @@ class Int8Report(_Spec, frozen=True):
     """What became of int8: whether its graphs are in the artifact, or why they were refused.
 
     `kept_fp32` names the products that stay fp32 because they are sensitive; `int8_share` is the rest's share of the
-    weights.
+    weights. `figures` were measured on ONNX Runtime, `figures_openvino` on OpenVINO, if that was installed; both count.
     """
 
     passed: bool
@@ -194,6 +194,7 @@ class Int8Report(_Spec, frozen=True):
     kept_fp32: tuple[str, ...]
     int8_share: float
     figures: Int8Figures
+    figures_openvino: Int8Figures | None = None
 
 
 class Manifest(_Spec, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -65,3 +66,37 @@ def test_other_machines_are_not_compared(history: ModuleType, tmp_path: Path) ->
 
     assert history.compare(history.read(path)["case"], limit=1.1).word == "first"
     assert history.read(tmp_path / "none.jsonl") == {}
+
+
+@pytest.fixture(scope="module")
+def headlines() -> ModuleType:
+    """What the README compares."""
+    sys.path.insert(0, str(ROOT))
+    try:
+        return importlib.import_module("benchmarks.headlines")
+    finally:
+        sys.path.remove(str(ROOT))
+
+
+def test_the_best_peer_counts_and_a_miss_is_said(headlines: ModuleType, tmp_path: Path) -> None:
+    """Of several settings of a peer the fastest is shown; an interval below the goal is a miss."""
+    line = next(line for line in headlines.LINES if len(line[2]) > 1)
+    ratios = {
+        name: {"ratio": 3.0 - at, "low": 2.9 - at, "high": 3.1 - at, "must": 2.5} for at, name in enumerate(line[2][:2])
+    }
+    times = {name: {"median_ms": ms} for name, ms in zip(("clipfast", *line[2]), (10.0, 30.0, 20.0), strict=False)}
+    (tmp_path / f"{line[0]}.json").write_text(json.dumps({"cases": {line[1]: {"contenders": times, "ratios": ratios}}}))
+
+    (found,) = [one for one in headlines.headlines(tmp_path) if one.peer == line[4]]
+
+    assert (found.ours_ms, found.peer_ms, found.ratio) == (10.0, 20.0, 2.0)
+    assert "2.5, missed" in headlines.table([found])
+    assert "<svg" in headlines.plot([found])
+
+
+def test_the_readme_compares_with_what_is_stored(headlines: ModuleType) -> None:
+    """Table and plot are what the script makes of the stored races."""
+    found = headlines.headlines()
+
+    assert headlines.table(found) in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert headlines.plot(found) == (ROOT / "docs" / "performance.svg").read_text(encoding="utf-8")

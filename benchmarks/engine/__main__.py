@@ -16,7 +16,7 @@ from pathlib import Path
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "2"  # before any library reads it
 
-from benchmarks import history  # noqa: E402
+from benchmarks import history, render  # noqa: E402
 from benchmarks.kernels import report  # noqa: E402
 from benchmarks.quiet import LIMIT, Watch, others_share, wait_until_quiet  # noqa: E402
 from benchmarks.race import Case, machine, race  # noqa: E402
@@ -109,6 +109,7 @@ def _measure(case: Case, *, trial: bool, patience: float) -> None:
 def _render() -> None:
     if RESULTS.is_file():
         report.render(RESULTS, page=PAGE, marks=MARKS)
+        render.render()
 
 
 main()

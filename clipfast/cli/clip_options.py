@@ -27,8 +27,14 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {  # name: (annotation, default)
         None,
     ),
     "provider": (
-        Annotated[str, typer.Option("--provider", help="Execution provider: cpu, openvino, cuda, tensorrt.")],
-        "cpu",
+        Annotated[
+            str | None,
+            typer.Option(
+                "--provider",
+                help="cpu, openvino, cuda, tensorrt; default cpu, but openvino for bf16, and for int8 where installed.",
+            ),
+        ],
+        None,
     ),
     "precision": (
         Annotated[str, typer.Option("--precision", help="Precision: fp32, int8, bf16 (openvino), fp16 (GPUs).")],
@@ -47,13 +53,13 @@ class ClipOptions:
 
     Attributes:
         model: Artifact folder or embedded name; None is `CLIPFAST_MODEL`, else the embedded demo model.
-        provider: Where the graphs run.
+        provider: Where the graphs run; None is the choice by precision of `Clip.load`.
         precision: Of the graphs.
         threads: Of one forward; None is as many as the process may use.
     """
 
     model: str | None = None
-    provider: str = "cpu"
+    provider: str | None = None
     precision: str = "fp32"
     threads: int | None = None
 

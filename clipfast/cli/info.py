@@ -42,7 +42,10 @@ def info(
     manifest = clip.manifest
     megabytes = _memory_by_graph(clip) if memory else None
     if json:
-        print_json({"fingerprint": manifest.fingerprint(), "memory_mb": megabytes, **_plain(manifest)})
+        runs_on = {"provider": clip.provider, "precision": clip.precision, "threads": clip.threads}
+        print_json(
+            {"fingerprint": manifest.fingerprint(), "runs_on": runs_on, "memory_mb": megabytes} | _plain(manifest)
+        )
         return
     model, source = manifest.model, manifest.source
     out.print(f"{manifest.name}  {source.checkpoint or 'seeded RANDOM weights'}", style="bold")
@@ -59,6 +62,7 @@ def info(
     size = sum(file.bytes for file in manifest.files.values())
     graphs = ", ".join(f"{name} ({graph.precision})" for name, graph in manifest.graphs.items())
     out.print(f"graphs       {graphs}; {size / 1e6:.1f} MB in {len(manifest.files)} files")
+    out.print(f"runs on      {clip.provider}, {clip.precision}, {clip.threads} threads")
     if megabytes:
         out.print(f"memory       {', '.join(f'{name} {value:.0f} MB' for name, value in megabytes.items())}")
     if manifest.int8 is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clipfast.artifact import Int8Report
+from clipfast.artifact import Int8Figures, Int8Report
 
 __all__ = ["int8_lines"]
 
@@ -17,13 +17,20 @@ _FIGURES = {
 
 def int8_lines(report: Int8Report) -> list[str]:
     """Say whether int8 was kept, with the gate's figures, and why not if it was not."""
-    figures = [
-        f"{what} {value:.4f}" for name, what in _FIGURES.items() if (value := getattr(report.figures, name)) is not None
-    ]
     kept = f", {len(report.kept_fp32)} products kept in fp32" if report.kept_fp32 else ""
     head = (
         f"int8: gate passed, {report.int8_share:.0%} of the weights in int8{kept}"
         if report.passed
         else f"int8 REFUSED, everything else was made: {'; '.join(report.reasons)}"
     )
-    return [f"{head}.", f"int8 on {report.figures.images} images ({report.calibration}): {', '.join(figures)}."]
+    judged = {"ONNX Runtime": report.figures} | ({"OpenVINO": on} if (on := report.figures_openvino) else {})
+    return [f"{head}."] + [
+        f"int8 on {engine}, {figures.images} images ({report.calibration}): {_in_words(figures)}."
+        for engine, figures in judged.items()
+    ]
+
+
+def _in_words(figures: Int8Figures) -> str:
+    return ", ".join(
+        f"{what} {value:.4f}" for name, what in _FIGURES.items() if (value := getattr(figures, name)) is not None
+    )

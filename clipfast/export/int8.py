@@ -17,6 +17,7 @@ from clipfast.export.int8_gate import judge, reasons_against
 from clipfast.export.int8_graphs import PATCHES, Recipe, make_recipe, products, quantized_graph
 from clipfast.export.int8_images import ImageSets, image_sets, labelled_scenes
 from clipfast.export.observed import observe
+from clipfast.runtime.choice import has_openvino
 from clipfast.runtime.clip import Clip
 from clipfast.runtime.reading import ImageOptions
 from clipfast.runtime.session import available_cores, open_packaged
@@ -61,6 +62,10 @@ def add_int8(artifact: Artifact, *, calibration: Path | None = None, progress: T
     _write(artifact, recipe, kept)
     figures = judge(_clip(artifact, "fp32"), _clip(artifact, "int8"), sets.judged, scenes)
     reasons = reasons_against(figures)
+    elsewhere = None
+    if not reasons and has_openvino():  # where users of int8 run it, if they can
+        elsewhere = judge(_clip(artifact, "fp32"), _clip(artifact, "int8", "openvino"), sets.judged, scenes)
+        reasons = tuple(f"on OpenVINO the {reason}" for reason in reasons_against(elsewhere))
     report = Int8Report(
         passed=not reasons,
         reasons=reasons,
@@ -69,6 +74,7 @@ def add_int8(artifact: Artifact, *, calibration: Path | None = None, progress: T
         kept_fp32=tuple(sorted(kept)),
         int8_share=1 - sum(costs[place] for place in kept) / sum(costs.values()),
         figures=figures,
+        figures_openvino=elsewhere,
     )
     if reasons:
         _remove(artifact)
@@ -190,10 +196,10 @@ def _remove(artifact: Artifact) -> None:
     artifact.manifest = msgspec.structs.replace(artifact.manifest, graphs=graphs, files=files)
 
 
-def _clip(artifact: Artifact, precision: str) -> Clip:
+def _clip(artifact: Artifact, precision: str, provider: str = "cpu") -> Clip:
     copy = Artifact(artifact.path, artifact.manifest)  # a Clip keeps the manifest as it is now
     images = ImageOptions(batch_size=_BATCH)
-    return Clip(copy, provider="cpu", precision=precision, threads=available_cores(), images=images)
+    return Clip(copy, provider=provider, precision=precision, threads=available_cores(), images=images)
 
 
 class _temporary:  # noqa: N801  # used like a function

@@ -17,6 +17,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from clipfast.errors import ParityError
+from clipfast.export.attention_bias import unfold_attention_bias
 from clipfast.export.int8_numbers import ActivationScale, choose_activation, quantize_weight, smoothing
 from clipfast.export.observed import Observed, merged
 from clipfast.types import Floats
@@ -122,6 +123,7 @@ def quantized_graph(path: Path, key: str, recipe: Recipe, *, kept: frozenset[str
         kept: Places that stay fp32.
     """
     model = ir.load(path)
+    unfold_attention_bias(model)  # int8 runs on OpenVINO, if it can
     graph = model.graph
     smoothed: set[str] = set()
     for product in products(graph):
@@ -135,9 +137,11 @@ def quantized_graph(path: Path, key: str, recipe: Recipe, *, kept: frozenset[str
             _fold_into_norm(graph, product, factors, smoothed)
         name = product.input_name
         scale = recipe.scales[key][name]
-        rounded = _quantize_input(graph, product.node, scale)
-        product.node.replace_input_with(0, rounded)
-        product.node.replace_input_with(1, _int8_weight(graph, product, product.weight * factors[:, None]))
+        weight = _int8_weight(graph, product, product.weight * factors[:, None])
+        for node in _parts(graph, product.node):
+            node.replace_input_with(0, _quantize_input(graph, node, scale))
+            node.replace_input_with(1, weight)
+    _unpack_weights(graph)
     _drop_unused(graph)
     return model
 
@@ -205,6 +209,28 @@ def _fold_into_norm(graph: ir.Graph, product: Product, factors: Floats, done: se
         norm.replace_input_with(at, _initializer(graph, f"{value.name}.smoothed", value.const_value.numpy() / factors))
 
 
+def _parts(graph: ir.Graph, node: ir.Node) -> list[ir.Node]:
+    """Return the product itself, or products of the parts where its rows are put together from several.
+
+    OpenVINO moves the rounding of rows that are put together to before that, and then cannot read what it made
+    (2026.4.1: "Input shape dimension equal ... cannot be broadcasted"). The weight, in int8, is small enough to be read
+    twice.
+    """
+    rows = node.inputs[0].producer() if node.inputs[0] is not None else None
+    if rows is None or rows.op_type != "Concat":
+        return [node]
+    made = [ir.node("MatMul", [part, node.inputs[1]]) for part in rows.inputs]
+    for one, part in zip(made, rows.inputs, strict=True):
+        one.outputs[0].name = f"{node.outputs[0].name}.{part.name if part is not None else ''}"
+    together = ir.node("Concat", [one.outputs[0] for one in made], rows.attributes)
+    old, new = node.outputs[0], together.outputs[0]
+    new.type, new.shape = old.type, old.shape
+    graph.insert_before(node, [*made, together])
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+    graph.remove(node, safe=True)
+    return made
+
+
 def _quantize_input(graph: ir.Graph, node: ir.Node, scale: ActivationScale) -> ir.Value:
     value = node.inputs[0]
     name = str(node.outputs[0].name)
@@ -253,6 +279,20 @@ def _initializer(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:
     value.type, value.shape = ir.TensorType(ir.DataType.from_numpy(array.dtype)), ir.Shape(array.shape)
     graph.register_initializer(value)
     return value
+
+
+def _unpack_weights(graph: ir.Graph) -> None:
+    """Store weights that stay fp32 as fp32, which compact storage had as int8 levels and scales.
+
+    OpenVINO would take them for weights to multiply in int8 where there is one row: embeddings had a cosine of .9975.
+    """
+    for node in list(graph):
+        weight = node.inputs[1] if node.op_type == "MatMul" else None
+        if weight is None or weight.const_value is not None:
+            continue
+        source = _constant(weight)
+        if source is not None:
+            node.replace_input_with(1, _initializer(graph, f"{weight.name}.fp32", source[1]))
 
 
 def _drop_unused(graph: ir.Graph) -> None:

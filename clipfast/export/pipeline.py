@@ -31,6 +31,7 @@ from clipfast.artifact import (
 )
 from clipfast.errors import ArtifactError
 from clipfast.export import parity
+from clipfast.export.attention_bias import fold_attention_bias
 from clipfast.export.compact import compact_graph, snap_to_int8
 from clipfast.export.convert import to_graph, write_graphs
 from clipfast.export.device_graphs import plan_device_graphs
@@ -120,6 +121,7 @@ def _convert(
     for step, (name, plan) in enumerate(plans.items(), start=1):
         tell(f"converting {name}", step, total)
         models[name] = _to_graph(plan)
+        fold_attention_bias(models[name])
         if options.compact:
             compact_graph(models[name])
     kinds = {"fp32": models}

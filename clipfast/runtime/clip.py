@@ -15,6 +15,7 @@ from clipfast.artifact import Artifact, Manifest
 from clipfast.errors import ArtifactError, ShapeError
 from clipfast.prompts import expand
 from clipfast.runtime.batching import batches, prefetch
+from clipfast.runtime.choice import choose_provider, openvino_hint
 from clipfast.runtime.cpu import int8_shortcoming
 from clipfast.runtime.images import load_pixels
 from clipfast.runtime.models import DEFAULT_MODEL, embedded_models, find_model
@@ -72,7 +73,7 @@ class Clip:
         cls,
         model: str | os.PathLike[str] | None = None,
         *,
-        provider: str | ProviderOptions = "cpu",
+        provider: str | ProviderOptions | None = None,
         precision: str = "fp32",
         threads: int | None = None,
         images: ImageOptions | None = None,
@@ -83,7 +84,8 @@ class Clip:
             model: An artifact folder, or the name of an embedded model ("mini"). None takes `CLIPFAST_MODEL`, and
                 without it the embedded demo model, saying so in the log.
             provider: "cpu", "openvino", "cuda" or "tensorrt", or `CudaOptions` or `TensorRtOptions`; what cannot run
-                here is an error, never a fallback.
+                here is an error, never a fallback. None takes "cpu" for fp32, "openvino" for bf16, and for int8
+                "openvino" where it is installed and "cpu" elsewhere, with a log warning; `Clip.provider` is what runs.
             precision: Of the graphs; the artifact must hold it, but "bf16", in which OpenVINO runs the fp32 graphs.
                 With "int8" and "bf16" texts, which are remembered, are computed in fp32.
             threads: Of one forward; None takes the cores that this process may use. More are taken, with a warning.
@@ -95,7 +97,8 @@ class Clip:
             ProviderError: An unknown provider; one that cannot run here is told when the first graph is opened.
         """
         threads = threads if threads is not None else available_cores()
-        check_request(provider, threads, precision)
+        options = choose_provider(provider, precision)
+        check_request(options, threads, precision)
         if threads > available_cores():
             log.warning(
                 "%d threads for %d cores that this process may use: every forward will be slower. Leave threads out.",
@@ -108,11 +111,13 @@ class Clip:
             require_int8(artifact)
             if shortcoming := int8_shortcoming():
                 log.warning(shortcoming)
+            elif hint := openvino_hint(provider, precision):
+                log.warning(hint)
         if chosen is None and artifact.manifest.notice:
             log.warning(artifact.manifest.notice)
         return cls(
             artifact,
-            provider=provider,
+            provider=options,
             precision=precision,
             threads=threads,
             images=images or ImageOptions(),

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
-__all__ = ["int8_shortcoming"]
+__all__ = ["has_int8_products", "int8_shortcoming"]
 
 _CPUINFO = Path("/proc/cpuinfo")
 _DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "avx512vnni", "asimddp", "i8mm"}  # x86's names and Arm's
 _WIDE = {"avx512f"}
+
+
+@functools.cache
+def has_int8_products() -> bool | None:
+    """Whether this CPU multiplies int8 by instructions of its own; None where nobody says so."""
+    flags, _ = _flags(_read())
+    return bool(flags & _DOT_PRODUCTS) if flags else None
 
 
 def int8_shortcoming(cpuinfo: str | None = None) -> str | None:
@@ -22,18 +30,25 @@ def int8_shortcoming(cpuinfo: str | None = None) -> str | None:
     >>> print(int8_shortcoming("flags : avx2"))
     This CPU has neither VNNI nor AVX-512: int8 works, with the same answers, but gains little or nothing over fp32.
     """
-    if cpuinfo is None:
-        try:
-            cpuinfo = _CPUINFO.read_text(encoding="utf-8")
-        except OSError:
-            return None
-    lines = [line for line in cpuinfo.splitlines() if line.lower().startswith(("flags", "features"))]
-    if not lines:
-        return None
-    flags = set(lines[0].partition(":")[2].split())
-    if flags & _DOT_PRODUCTS:
+    flags, is_arm = _flags(_read() if cpuinfo is None else cpuinfo)
+    if not flags or flags & _DOT_PRODUCTS:
         return None
     lacking = "no VNNI" if flags & _WIDE else "neither VNNI nor AVX-512"
-    if lines[0].lower().startswith("features"):
+    if is_arm:
         lacking = "no int8 dot products (asimddp, i8mm)"
     return f"This CPU has {lacking}: int8 works, with the same answers, but gains little or nothing over fp32."
+
+
+def _read() -> str:
+    try:
+        return _CPUINFO.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def _flags(cpuinfo: str) -> tuple[set[str], bool]:
+    """What the first core can, and whether it is one of Arm's, which call it features."""
+    lines = [line for line in cpuinfo.splitlines() if line.lower().startswith(("flags", "features"))]
+    if not lines:
+        return set(), False
+    return set(lines[0].partition(":")[2].split()), lines[0].lower().startswith("features")

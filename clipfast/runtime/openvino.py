@@ -10,7 +10,7 @@ always set, and read back after compiling.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +27,18 @@ _DEVICE = "CPU"
 _CAPABILITY = {"bf16": "BF16"}
 
 
-class OpenVinoSession:
-    """One graph on OpenVINO. Safe to call from many threads at once; they wait for one another."""
+class _Compiled:
+    """One form of a graph, and the requests that nobody is using."""
 
-    def __init__(self, compiled: Any, outputs: Sequence[str]) -> None:
-        self._compiled = compiled
+    def __init__(self, model: Any, outputs: Sequence[str]) -> None:
+        self._model = model
         self._outputs = list(outputs)
         self._idle: list[Any] = []
         self._lock = threading.Lock()
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Return every output by name."""
         with self._lock:
-            request = self._idle.pop() if self._idle else self._compiled.create_infer_request()
+            request = self._idle.pop() if self._idle else self._model.create_infer_request()
         try:
             request.infer(dict(feeds), share_inputs=True)
             return {
@@ -50,8 +49,34 @@ class OpenVinoSession:
                 self._idle.append(request)
 
 
+class OpenVinoSession:
+    """One graph on OpenVINO. Safe to call from many threads at once; they wait for one another.
+
+    It is compiled for one row, where nothing is left to decide while it runs, when it is opened, and for any number of
+    rows when a batch comes for the first time.
+    """
+
+    def __init__(self, compile_for: Callable[[int | None], Any], outputs: Sequence[str]) -> None:
+        self._compile_for = compile_for
+        self._outputs = list(outputs)
+        self._one = _Compiled(compile_for(1), outputs)
+        self._many: _Compiled | None = None
+        self._lock = threading.Lock()
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return every output by name."""
+        rows = max((len(value) for value in feeds.values() if value.ndim), default=1)
+        return (self._one if rows == 1 else self._for_many()).run(feeds)
+
+    def _for_many(self) -> _Compiled:
+        with self._lock:
+            if self._many is None:
+                self._many = _Compiled(self._compile_for(None), self._outputs)
+            return self._many
+
+
 def open_openvino(path: Path, outputs: Sequence[str], *, precision: str, threads: int) -> OpenVinoSession:
-    """Compile a graph for this CPU.
+    """Open a graph for this CPU.
 
     Args:
         path: The ONNX file.
@@ -67,10 +92,17 @@ def open_openvino(path: Path, outputs: Sequence[str], *, precision: str, threads
     openvino = _require_openvino()
     core = openvino.Core()
     require_precision(precision, _capabilities(core))
+    return OpenVinoSession(lambda rows: _compile(core, path, precision, threads, rows), outputs)
+
+
+def _compile(core: Any, path: Path, precision: str, threads: int, rows: int | None) -> Any:
+    """Compile for this many rows, or for any number, and see that the precision is the one asked for."""
     try:
         model = core.read_model(str(path))
         if precision != "int8":
             _unpack(model)
+        if rows is not None:
+            _fix_rows(model, rows)
     except Exception as error:
         raise ArtifactError(f"OpenVINO {openvino_version()} cannot read {path}: {_first_line(error)}") from error
     wanted = {
@@ -79,6 +111,7 @@ def open_openvino(path: Path, outputs: Sequence[str], *, precision: str, threads
         "INFERENCE_NUM_THREADS": str(threads),
         "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
         "EXECUTION_MODE_HINT": "ACCURACY" if precision == "fp32" else "PERFORMANCE",
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",  # or weights in compact storage would be multiplied in int8
         "ENABLE_HYPER_THREADING": "YES",  # the caller has counted the threads
         "ENABLE_CPU_PINNING": "NO",  # other libraries of this process use the same cores
     }
@@ -95,7 +128,7 @@ def open_openvino(path: Path, outputs: Sequence[str], *, precision: str, threads
             f"{path.name} was to run in {PRECISIONS[precision]}; OpenVINO {openvino_version()} runs it in {runs_in}. "
             "Use provider='cpu'."
         )
-    return OpenVinoSession(compiled, outputs)
+    return compiled
 
 
 def require_precision(precision: str, capabilities: Sequence[str]) -> None:
@@ -147,6 +180,17 @@ def _require_openvino() -> Any:
             raise ProviderError(f"openvino is installed but does not import ({error}). Install it again.") from error
         raise MissingExtraError.of("openvino", extra="openvino") from error
     return openvino
+
+
+def _fix_rows(model: Any, rows: int) -> None:
+    """Say how many rows every input has; texts keep any length."""
+    shapes = {}
+    for value in model.inputs:
+        shape = value.get_partial_shape()
+        if len(shape):
+            shape[0] = rows
+        shapes[value.get_any_name()] = shape
+    model.reshape(shapes)
 
 
 def _unpack(model: Any) -> None:

@@ -81,23 +81,42 @@ def test_trained_weights_pass_the_gate(quantized: Artifact) -> None:
 
 
 def test_a_loaded_int8_model_is_int8_and_near_fp32(quantized: Artifact) -> None:
-    """Answers differ from fp32, but little; texts are the same."""
-    exact, rounded = (Clip.load(quantized.path, precision=p, threads=1) for p in ("fp32", "int8"))
+    """Answers differ from fp32, but little, on either engine; texts are those of fp32."""
+    exact, rounded = (Clip.load(quantized.path, provider="cpu", precision=p, threads=1) for p in ("fp32", "int8"))
+    chosen = Clip.load(quantized.path, precision="int8", threads=1)  # OpenVINO where it is installed
     pixels = sample_pixels((224, 224), 3, seed=5)
     a, b = exact.encode_images(pixels), rounded.encode_images(pixels)
 
     assert 1e-4 < np.abs(a - b).max() < 0.05
-    assert np.array_equal(exact.encode_texts(["red denim fabric"]), rounded.encode_texts(["red denim fabric"]))
+    texts = exact.encode_texts(["red denim fabric"])
+    assert np.array_equal(texts, rounded.encode_texts(["red denim fabric"]))
+    assert (chosen.encode_images(pixels) * b).sum(axis=1).min() > 0.99  # noise, which no scale was chosen for
+    assert np.abs(chosen.encode_texts(["red denim fabric"]) - texts).max() < 1e-6
     assert rounded.encode_dense(pixels).vv.shape == exact.encode_dense(pixels).vv.shape
 
 
 def test_an_embedding_does_not_depend_on_its_batch(quantized: Artifact) -> None:
     """Scales are constants: alone or beside a glaring picture, an image gives the same row."""
-    clip = Clip.load(quantized.path, precision="int8", threads=1)
+    clip = Clip.load(quantized.path, provider="cpu", precision="int8", threads=1)
     pixels = sample_pixels((224, 224), 4, seed=6)
     pixels[1:3], pixels[3] = 255, 0
 
     assert np.abs(clip.encode_images(pixels)[0] - clip.encode_images(pixels[:1])[0]).max() < 1e-6
+
+
+def test_one_image_on_openvino_is_rounded_as_in_a_batch(quantized: Artifact) -> None:
+    """The form for one image sums in another order than that for batches; in a batch, mates change nothing."""
+    pytest.importorskip("openvino", reason="needs openvino: pip install 'clipfast[openvino]'")
+    clip = Clip.load(quantized.path, provider="openvino", precision="int8", threads=1)
+    pixels = int8_images.image_sets(quantized.manifest.image, None).judged[:6]
+    exact = Clip.load(quantized.path, threads=1).encode_images(pixels)
+    alone = np.concatenate([clip.encode_images(pixels[i : i + 1]) for i in range(6)])
+    together = clip.encode_images(pixels)
+    others = clip.encode_images(np.concatenate([pixels[:1], np.full_like(pixels[1:3], 255)]))
+
+    assert np.abs(together[0] - others[0]).max() < 1e-6
+    assert (alone * together).sum(axis=1).min() > 0.9995
+    assert (alone * exact).sum(axis=1).min() > 0.999
 
 
 def test_every_product_is_int8_with_one_weight_for_all_heads(quantized: Artifact) -> None:

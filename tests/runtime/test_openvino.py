@@ -30,10 +30,10 @@ def _fake(monkeypatch: pytest.MonkeyPatch, *, offers: list[str], hint: str = "bf
             assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
             return offers
 
-        def read_model(self, path: str) -> str:
-            return path
+        def read_model(self, path: str) -> Any:
+            return types.SimpleNamespace(inputs=[], reshape=lambda shapes: None)
 
-        def compile_model(self, model: str, device: str, wanted: dict[str, str]) -> Any:
+        def compile_model(self, model: Any, device: str, wanted: dict[str, str]) -> Any:
             if reason:
                 raise RuntimeError(f"Exception from src/somewhere.cpp:1\n{reason}\n")
             return types.SimpleNamespace(get_property=lambda name: hint)

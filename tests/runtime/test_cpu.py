@@ -1,0 +1,51 @@
+"""A CPU without int8 instructions works, is told what it lacks, and takes the exact path; others take the quick one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from clipfast.runtime import cpu
+from clipfast.runtime.cpu import has_int8_products, int8_shortcoming
+from clipfast.runtime.session import _options
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("flags : avx2", "neither VNNI nor AVX-512"),
+        ("flags : avx2 avx512f avx512bw", "no VNNI"),
+        ("Features : fp asimd", "no int8 dot products"),
+        ("flags : avx2 avx_vnni", None),
+        ("Features : asimd asimddp", None),
+        ("processor : 0", None),  # nobody says what it can
+    ],
+)
+def test_what_a_cpu_lacks_is_named(flags: str, said: str | None) -> None:
+    """And that int8 works all the same."""
+    found = int8_shortcoming(f"processor : 0\n{flags}\n")
+
+    assert (found is None) == (said is None)
+    if said is not None and found is not None:
+        assert said in found
+        assert "int8 works, with the same answers" in found
+
+
+@pytest.mark.parametrize(("flags", "exact"), [("flags : avx512_vnni", False), ("flags : avx2", True), ("", True)])
+def test_the_exact_path_is_asked_for_only_where_products_could_saturate(
+    flags: str, exact: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With VNNI it would cost half as much time again; where nothing is known, exactness goes first."""
+    (tmp_path / "cpuinfo").write_text(flags)
+    monkeypatch.setattr(cpu, "_CPUINFO", tmp_path / "cpuinfo")
+    has_int8_products.cache_clear()
+    entries: dict[str, str] = {}
+    ort = SimpleNamespace(SessionOptions=lambda: SimpleNamespace(add_session_config_entry=entries.__setitem__))
+    try:
+        _options(ort, 1, "cpu")
+    finally:
+        has_int8_products.cache_clear()
+
+    assert ("session.x64quantprecision" in entries) == exact
