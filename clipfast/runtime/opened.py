@@ -78,7 +78,8 @@ class OpenedModel:
         state = self._current()
         with state.lock:
             if state.tokenizer is None:
-                from clipfast.runtime.tokenizer import Tokenizer  # not needed, and 10 ms, where only images are embedded
+                # Not needed, and 10 ms, where only images are embedded.
+                from clipfast.runtime.tokenizer import Tokenizer
 
                 spec = self._artifact.manifest.tokenizer
                 (path,) = self._artifact.verified([spec.file])
