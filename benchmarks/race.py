@@ -17,9 +17,7 @@ import numpy as np
 __all__ = ["Case", "machine", "race"]
 
 OURS = "clipfast"
-_PAUSE = (
-    0.1  # s: threads of OpenBLAS, OpenMP and ONNX Runtime spin for a while after a call, on the core of who comes next
-)
+_PAUSE = 0.1  # s: until then threads of OpenBLAS, OpenMP and ONNX Runtime wait awake, on the core of who comes next
 
 
 @dataclass(frozen=True)

@@ -55,3 +55,15 @@ def test_export_without_torch_says_what_to_install() -> None:
     assert done.returncode == 2
     assert "pip install 'clipfast[cpu,export]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_first_embedding_loads_only_what_it_needs() -> None:
+    """One image is embedded without compiler, tokenizer or the reader of package metadata: a start waits for them."""
+    script = (
+        "import sys, numpy, clipfast\n"
+        "clipfast.Clip.load('mini', threads=1).encode_images(numpy.zeros((8, 8, 3), numpy.uint8))\n"
+        "print([m for m in ('numba', 'tokenizers', 'regex', 'importlib.metadata', 'faiss') if m in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"

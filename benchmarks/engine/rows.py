@@ -195,7 +195,9 @@ def jpeg(width: int, height: int, *, fast: bool, must: float | None = None) -> C
         return {"mean grey levels apart": float(apart.mean()), "largest": float(apart.max())}
 
     contenders: dict[str, Callable[[], Array]] = {
-        "clipfast": lambda: preprocess(load_pixels(data, wanted_hw=spec.size_hw if fast else None), spec),
+        "clipfast": lambda: preprocess(
+            load_pixels(data, wanted_hw=spec.size_hw if fast else None), spec, threads=models.THREADS
+        ),
         "open_clip": peer,
     }
     if fast:
@@ -241,7 +243,7 @@ def query(model: str) -> Case:
         return lambda: [int(at) for at in index.search(encode(), 10).ids[0]]
 
     def small_row() -> Array:
-        return small.run({"pixels": preprocess(load_pixels(data), spec)[None]})["embedding"]
+        return small.run({"pixels": preprocess(load_pixels(data), spec, threads=models.THREADS)[None]})["embedding"]
 
     def agree(answers: Mapping[str, Any]) -> dict[str, float]:
         same = len(set(answers["clipfast"]) & set(answers["open_clip, Pillow, FAISS"]))

@@ -17,6 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from clipfast.errors import ShapeError
+from clipfast.kernels.stripes import share_out, threads_to_use
 from clipfast.types import Ints, Pixels
 
 __all__ = ["resize_bicubic"]
@@ -34,6 +35,7 @@ def resize_bicubic(
     *,
     crop: tuple[int, int, int, int] | None = None,
     vertical_first: bool = False,
+    threads: int = 1,
 ) -> Pixels:
     """Scale an RGB image as Pillow's `resize` does with `BICUBIC`, and return a window of the result.
 
@@ -43,12 +45,13 @@ def resize_bicubic(
         crop: The window to compute, (top, left, height, width) in the scaled image; None is all of it.
         vertical_first: Whether rows are weighed before columns. Each pass rounds, so the order shows in the last bit.
             Pillow begins with the horizontal pass, unless its release has an exception for tall images.
+        threads: Share the horizontal pass, which is most of the work; the pixels do not depend on it.
 
     Returns:
         RGB, (height, width, 3) uint8, a new array.
 
     Raises:
-        ShapeError: If `pixels` is not RGB, a size is not positive, or the window leaves the scaled image.
+        ShapeError: If `pixels` is not RGB, a size or `threads` is not positive, or the window leaves the scaled image.
 
     >>> resize_bicubic(np.full((480, 640, 3), 7, np.uint8), (224, 298), crop=(0, 37, 224, 224)).shape
     (224, 224, 3)
@@ -68,12 +71,29 @@ def resize_bicubic(
         )
     rows, down = _used(_taps(pixels.shape[0], size_hw[0], top, height))
     columns, across = _used(_taps(pixels.shape[1], size_hw[1], left, width))
-    source = np.ascontiguousarray(pixels[rows, columns]).reshape(rows.stop - rows.start, -1)
     if vertical_first:
-        resized = _resize_columns(_frozen(_resize_rows(_frozen(source), *down)), *across)
-    else:
-        resized = _resize_rows(_frozen(_resize_columns(_frozen(source), *across)), *down)
+        source = np.ascontiguousarray(pixels[rows, columns]).reshape(rows.stop - rows.start, -1)
+        resized = _horizontal(_resize_rows(_frozen(source), *down), 0, across, threads)
+    else:  # a copy of the columns that count would take as long as turning them
+        source = np.ascontiguousarray(pixels[rows]).reshape(rows.stop - rows.start, -1)
+        resized = _resize_rows(_frozen(_horizontal(source, columns.start, across, threads)), *down)
     return resized.reshape(height, width, 3)
+
+
+def _horizontal(source: Pixels, left: int, taps: _Taps, threads: int) -> Pixels:
+    """Return the horizontal pass over rows of RGB bytes, whose taps count from pixel `left`: (h, 3 * outputs)."""
+    height, source = len(source), _frozen(source)
+    out = np.empty((height, 3 * len(taps[0])), dtype=np.uint8)
+    workers = threads_to_use(threads, height // (2 * _TURNED))
+    step = -(-height // (workers * _TURNED)) * _TURNED  # whole tiles for all but the last
+
+    def stripe(number: int) -> None:
+        part = slice(number * step, (number + 1) * step)
+        _resize_columns(source[part], left, *taps, out[part])
+
+    with share_out(workers) as for_each:
+        for_each(stripe, -(-height // step))
+    return out
 
 
 def _used(taps: _Taps) -> tuple[slice, _Taps]:
@@ -166,18 +186,20 @@ def _resize_rows(source: Pixels, firsts: Ints, counts: Ints, weights: NDArray[np
 
 
 @njit(cache=True, nogil=True)
-def _resize_columns(source: Pixels, firsts: Ints, counts: Ints, weights: NDArray[np.int32]) -> Pixels:
-    """Return the horizontal pass over rows of RGB bytes, (h, 3 * len(firsts)) uint8."""
-    height, width, new_w = source.shape[0], source.shape[1] // 3, len(firsts)
+def _resize_columns(
+    source: Pixels, left: int, firsts: Ints, counts: Ints, weights: NDArray[np.int32], out: Pixels
+) -> None:
+    """Write the horizontal pass over rows of RGB bytes to `out`, (h, 3 * len(firsts)); taps count from pixel `left`."""
+    height, new_w = source.shape[0], len(firsts)
+    width = firsts[-1] + counts[-1]
     side = min(_TURNED, height)
     turned = np.zeros((width, 3 * side), dtype=np.uint8)
     turned_out = np.empty((new_w, 3 * side), dtype=np.uint8)
     sums = np.empty(3 * side, dtype=np.int32)
-    out = np.empty((height, 3 * new_w), dtype=np.uint8)
     for top in range(0, height, side):
         rows = min(side, height - top)  # the last tile keeps rows of the one before it below its own
         for y in range(rows):
-            row = source[top + y]
+            row = source[top + y, 3 * left : 3 * (left + width)]
             for x in range(width):
                 red, green, blue = row[3 * x], row[3 * x + 1], row[3 * x + 2]
                 turned[x, 3 * y], turned[x, 3 * y + 1], turned[x, 3 * y + 2] = red, green, blue
@@ -187,4 +209,3 @@ def _resize_columns(source: Pixels, firsts: Ints, counts: Ints, weights: NDArray
             for x in range(new_w):
                 red, green, blue = turned_out[x, 3 * y], turned_out[x, 3 * y + 1], turned_out[x, 3 * y + 2]
                 row_out[3 * x], row_out[3 * x + 1], row_out[3 * x + 2] = red, green, blue
-    return out

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,10 @@ from clipfast.runtime.preprocess import load_kernel, preprocess
 from clipfast.runtime.provider_options import ProviderOptions, provider_options, smallest_batch
 from clipfast.runtime.reading import ImageOptions, each_image
 from clipfast.runtime.session import available_cores, check_request, require_int8
-from clipfast.runtime.tokenizer import Tokenizer
 from clipfast.types import DenseTokens, Floats, Images, ImageSource, JointFeatures, PatchFeatures, Pixels
+
+if TYPE_CHECKING:
+    from clipfast.runtime.tokenizer import Tokenizer
 
 __all__ = ["Clip", "ImageOptions", "embedded_models"]
 
@@ -292,8 +294,9 @@ class Clip:
 
     def _run(self, graph: str, images: Images, **inputs: NDArray[Any]) -> dict[str, Floats]:
         """Run a vision graph over images in bounded batches; every output by name."""
+        batched = self._pixel_batches(images)  # a single image is decoded while its graph is opened
         session = self._opened.session(graph)
-        parts = [session.run({"pixels": pixels, **inputs}) for pixels in self._pixel_batches(images)]
+        parts = [session.run({"pixels": pixels, **inputs}) for pixels in batched]
         if not parts:  # no image: the right shapes, without rows
             return {name: value[:0] for name, value in session.run(self._blank_inputs(graph)).items()}
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -302,18 +305,18 @@ class Clip:
         options = self._images
         sources = each_image(images)
         if isinstance(sources, list) and len(sources) == 1 and options.decoders:
-            decoded = self._opened.decoders(options.decoders).submit(self._pixels, sources[0])
-            return iter([decoded.result()[None]])
+            decoded = self._opened.decoders(options.decoders).submit(self._pixels, sources[0], self.threads)
+            return (future.result()[None] for future in (decoded,))
         if not isinstance(sources, list) or len(sources) >= _MANY:
             load_kernel()
         ahead = prefetch(self._pixels, sources, workers=options.decoders, ahead=2 * options.batch_size)
         return (np.stack(group) for group in batches(ahead, options.batch_size))
 
-    def _pixels(self, source: ImageSource) -> Pixels:
+    def _pixels(self, source: ImageSource, threads: int = 1) -> Pixels:
         options, spec = self._images, self.manifest.image
         wanted_hw = spec.size_hw if options.decode == "fast" else None
         image = load_pixels(source, max_pixels=options.max_pixels, exif=options.exif, wanted_hw=wanted_hw)
-        return preprocess(image, spec)
+        return preprocess(image, spec, threads=threads)
 
     def _embed_texts(self, texts: list[str], templates: tuple[str, ...] | None) -> Floats:
         prompts = texts if templates is None else expand(texts, templates)

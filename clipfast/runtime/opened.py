@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from clipfast.artifact import Artifact
 from clipfast.runtime.provider_options import ProviderOptions
 from clipfast.runtime.session import Session, open_session
 from clipfast.runtime.text_cache import TextCache
-from clipfast.runtime.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from clipfast.runtime.tokenizer import Tokenizer
 
 __all__ = ["OpenedModel"]
 
@@ -75,6 +78,9 @@ class OpenedModel:
         state = self._current()
         with state.lock:
             if state.tokenizer is None:
+                # Not needed, and 10 ms, where only images are embedded.
+                from clipfast.runtime.tokenizer import Tokenizer
+
                 spec = self._artifact.manifest.tokenizer
                 (path,) = self._artifact.verified([spec.file])
                 state.tokenizer = Tokenizer.load(path, spec)

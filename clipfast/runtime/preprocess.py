@@ -29,7 +29,7 @@ def load_kernel() -> None:
     importlib.import_module(_KERNEL).resize_bicubic(np.zeros((2, 2, 3), np.uint8), (1, 1))
 
 
-def preprocess(image: Image.Image | Pixels, spec: ImageSpec) -> Pixels:
+def preprocess(image: Image.Image | Pixels, spec: ImageSpec, *, threads: int = 1) -> Pixels:
     """Resize, crop and convert an image as the model's training did.
 
     The rule: the pixels of the same Pillow operations in the same order as open_clip. That is bicubic on the
@@ -43,6 +43,7 @@ def preprocess(image: Image.Image | Pixels, spec: ImageSpec) -> Pixels:
     Args:
         image: The decoded image, or RGB (h, w, 3) uint8.
         spec: Size and resize rule, from the manifest.
+        threads: Share the scaling of a large image, once the kernel is loaded; the pixels do not depend on it.
 
     Returns:
         RGB, (h, w, 3) uint8, read-only.
@@ -65,7 +66,7 @@ def preprocess(image: Image.Image | Pixels, spec: ImageSpec) -> Pixels:
             f"computed to keep {width} x {height}. Crop it to the part that matters."
         )
     if _KERNEL in sys.modules and _is_kernels(image, size_hw, (new_h, new_w)):
-        return _resized(np.asarray(image), (new_h, new_w), (top, left, height, width))
+        return _resized(np.asarray(image), (new_h, new_w), (top, left, height, width), threads)
     if isinstance(image, np.ndarray):
         image = Image.fromarray(image)
     image = image.resize((new_w, new_h), Image.Resampling.BICUBIC)
@@ -84,7 +85,7 @@ def _is_kernels(image: Image.Image | Pixels, size_hw: tuple[int, int], new_hw: t
     return rgb and size_hw != new_hw and (_PILLOW >= 13 or size_hw[0] <= 100 * size_hw[1])
 
 
-def _resized(pixels: Pixels, size_hw: tuple[int, int], crop: tuple[int, int, int, int]) -> Pixels:
+def _resized(pixels: Pixels, size_hw: tuple[int, int], crop: tuple[int, int, int, int], threads: int) -> Pixels:
     """Return the window of the scaled image, as Pillow computes it and several times faster."""
     from clipfast.kernels.resize import resize_bicubic
 
@@ -92,7 +93,7 @@ def _resized(pixels: Pixels, size_hw: tuple[int, int], crop: tuple[int, int, int
     # columns begin with the vertical one.
     lost_h, lost_w = pixels.shape[0] - size_hw[0], pixels.shape[1] - size_hw[1]
     vertical_first = _PILLOW >= 13 and lost_h > max(0, 2 * lost_w)
-    window = resize_bicubic(pixels, size_hw, crop=crop, vertical_first=vertical_first)
+    window = resize_bicubic(pixels, size_hw, crop=crop, vertical_first=vertical_first, threads=threads)
     window.flags.writeable = False
     return window
 

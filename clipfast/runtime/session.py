@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -105,6 +104,8 @@ def installed_wheels() -> dict[str, str]:
 
     `onnxruntime` and `onnxruntime-gpu` write the same folder, and so do the faiss wheels: two of a kind clash.
     """
+    from importlib import metadata  # 10 ms that a start need not pay
+
     found = {}
     for name in itertools.chain(*RIVALS):
         try:

@@ -99,6 +99,19 @@ def test_crop_is_a_window_of_the_whole(crop: tuple[int, int, int, int], new: Siz
     assert np.array_equal(expected, resize_bicubic(pixels, new, crop=crop))
 
 
+@pytest.mark.parametrize("vertical_first", [False, True])
+@pytest.mark.parametrize("height", [1, 63, 64, 127, 128, 200, 321])
+def test_threads_share_the_rows(height: int, vertical_first: bool) -> None:
+    """Stripes of any number of threads, of images with fewer rows too, meet without a seam."""
+    pixels, crop = noise(height, 90, extremes=True), (1, 20, 29, 41)
+
+    expected = by_pillow(pixels, (31, 70), vertical_first=vertical_first)[1:30, 20:61]
+
+    for threads in (1, 2, 3, 7):
+        actual = resize_bicubic(pixels, (31, 70), crop=crop, vertical_first=vertical_first, threads=threads)
+        assert np.array_equal(expected, actual), threads
+
+
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), vertical_first=st.booleans(), extremes=st.booleans())
 def test_any_small_window_equals_pillow(data: st.DataObject, vertical_first: bool, extremes: bool) -> None:

@@ -107,9 +107,9 @@ def decoding(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
     """The threads that scaled an image, in order."""
     threads = []
 
-    def recorded(*args: Any) -> Pixels:
+    def recorded(*args: Any, **options: Any) -> Pixels:
         threads.append(threading.current_thread())
-        return preprocess(*args)
+        return preprocess(*args, **options)
 
     monkeypatch.setattr("clipfast.runtime.clip.preprocess", recorded)
     return threads
