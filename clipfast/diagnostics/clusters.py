@@ -18,7 +18,8 @@ __all__ = ["Agreement", "ErrorCluster", "cluster_agreement", "error_clusters", "
 
 _ROUNDS = 50
 _MOST_ROWS = 20_000
-_WORD = re.compile(r"\w+")
+_HAN = "\u3400-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{_HAN}]+|[^\W{_HAN}]+")
 
 
 def k_means(rows: Floats, count: int, *, seed: int) -> tuple[Ints, Floats]:
@@ -118,12 +119,14 @@ def error_clusters(predictions: Predictions, *, seed: int = 0, most: int = 8) ->
 def typical_words(texts: Sequence[str], others: Sequence[str], *, most: int = 6) -> tuple[str, ...]:
     """Return the words that texts use more often than others do, by their log odds with one half added.
 
-    Words are counted once a text; Chinese and other scripts without spaces count whole runs as one word.
+    Words are counted once a text. Chinese has no spaces: each two signs that stand together count as a word.
 
     >>> typical_words(["a red star", "a red dot"], ["a blue star", "a blue dot"])
     ('red',)
+    >>> typical_words(["红色的星", "红色的点"], ["蓝色的星", "蓝色的点"])
+    ('红色',)
     """
-    ours, theirs = (Counter(w for text in group for w in set(_WORD.findall(text.lower()))) for group in (texts, others))
+    ours, theirs = (Counter(w for text in group for w in _words_of(text)) for group in (texts, others))
     odds = {
         word: np.log((count + 0.5) / (len(texts) - count + 0.5))
         - np.log((theirs[word] + 0.5) / (len(others) - theirs[word] + 0.5))
@@ -132,6 +135,14 @@ def typical_words(texts: Sequence[str], others: Sequence[str], *, most: int = 6)
     }
     ranked = sorted((-value, word) for word, value in odds.items() if value > 0.7)
     return tuple(word for _, word in ranked[:most])
+
+
+def _words_of(text: str) -> set[str]:
+    found: set[str] = set()
+    for run in _WORD.findall(text.lower()):
+        pairs = len(run) > 1 and re.match(f"[{_HAN}]", run)
+        found.update(run[at : at + 2] for at in range(len(run) - 1)) if pairs else found.add(run)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
