@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from clipfast.datasets import voc
+from clipfast.datasets.box_files import read_bounded
 from clipfast.datasets.box_samples import BoxFormat, read_boxes
 from clipfast.errors import DataError
 from conftest import SHARED
@@ -200,10 +201,20 @@ def test_beyond_the_limit_no_more_is_parsed_than_may_hold_a_new_class(
     """A split of thousands costs reading, not parsing; with classes asked for, only until they are found."""
     images = {f"{at:03}": AS_VOC["a"] for at in range(40)} | {"099": [("zebra", (1, 1, 5, 5))]}
     root = write_voc(tmp_path, images)
-    read, parsed = [], []
-    whole, tree = voc.read_bounded, voc._tree
-    monkeypatch.setattr(voc, "read_bounded", lambda path, most: read.append(path) or whole(path, most))
-    monkeypatch.setattr(voc, "_tree", lambda data, source: parsed.append(source.stem) or tree(data, source))
+    read: list[Path] = []
+    parsed: list[str] = []
+    tree = voc._tree
+
+    def reading(path: Path, most: int) -> bytes:
+        read.append(path)
+        return read_bounded(path, most)
+
+    def parsing(data: bytes, source: Path) -> Any:
+        parsed.append(source.stem)
+        return tree(data, source)
+
+    monkeypatch.setattr(voc, "read_bounded", reading)
+    monkeypatch.setattr(voc, "_tree", parsing)
 
     assert read_boxes("voc", root, limit=2).classes == ("cat", "dog", "zebra")
     assert parsed == ["000", "001", "099"]

@@ -62,8 +62,10 @@ NUMBERS: dict[str, Callable[[Any], Any]] = {
     "tile": lambda value: read_tiles(HERE, HERE, tile=value),
     "seed of a split": CALLS.pop("seed of a split"),
     "seed of a shift": lambda value: shifted(IMAGE, "noise", seed=value),
-    **{f"{name} of a query": (lambda value, name=name: InspectionQuery(**{name: value}))
-       for name in ("good", "each", "seed", "processes")},
+    "good of a query": lambda value: InspectionQuery(good=value),
+    "each of a query": lambda value: InspectionQuery(each=value),
+    "seed of a query": lambda value: InspectionQuery(seed=value),
+    "processes of a query": lambda value: InspectionQuery(processes=value),
 }  # fmt: skip
 
 
