@@ -205,16 +205,16 @@ def test_beyond_the_limit_no_more_is_parsed_than_may_hold_a_new_class(
     parsed: list[str] = []
     tree = voc._tree
 
-    def read_one(path: Path, most: int) -> bytes:
+    def reading(path: Path, most: int) -> bytes:
         read.append(path)
         return read_bounded(path, most)
 
-    def parse_one(data: bytes, source: Path) -> Any:
+    def parsing(data: bytes, source: Path) -> Any:
         parsed.append(source.stem)
         return tree(data, source)
 
-    monkeypatch.setattr(voc, "read_bounded", read_one)
-    monkeypatch.setattr(voc, "_tree", parse_one)
+    monkeypatch.setattr(voc, "read_bounded", reading)
+    monkeypatch.setattr(voc, "_tree", parsing)
 
     assert read_boxes("voc", root, limit=2).classes == ("cat", "dog", "zebra")
     assert parsed == ["000", "001", "099"]

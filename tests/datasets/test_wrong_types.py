@@ -55,12 +55,6 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "shift": lambda value: shifted(IMAGE, value),
     "background": lambda value: replace_background(IMAGE, IMAGE[..., 0], value),
 }  # fmt: skip
-
-
-def _query(name: str) -> Callable[[Any], Any]:
-    return lambda value: InspectionQuery(**{name: value})
-
-
 # 5 is a seed, and whole numbers are what these take: what is wrong for them is another list.
 NUMBERS: dict[str, Callable[[Any], Any]] = {
     "train": lambda value: fabricworld_classes(["felt"], 0, train=value),
@@ -68,7 +62,10 @@ NUMBERS: dict[str, Callable[[Any], Any]] = {
     "tile": lambda value: read_tiles(HERE, HERE, tile=value),
     "seed of a split": CALLS.pop("seed of a split"),
     "seed of a shift": lambda value: shifted(IMAGE, "noise", seed=value),
-    **{f"{name} of a query": _query(name) for name in ("good", "each", "seed", "processes")},
+    "good of a query": lambda value: InspectionQuery(good=value),
+    "each of a query": lambda value: InspectionQuery(each=value),
+    "seed of a query": lambda value: InspectionQuery(seed=value),
+    "processes of a query": lambda value: InspectionQuery(processes=value),
 }  # fmt: skip
 
 
