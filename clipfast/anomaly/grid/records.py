@@ -41,7 +41,7 @@ __all__ = [
     "write_results",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 RESULTS_NAME = "grid_results.json"
 
 Task = Literal["cls", "seg"]
