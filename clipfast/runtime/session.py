@@ -339,6 +339,8 @@ def _options(ort: Any, threads: int, provider: str) -> Any:
     # Workers spin for 3 ms, which bridges the gaps between nodes and the decoding of the next photo, and then sleep for
     # the others. Without spinning a small model takes half as long again; with the default, idle sessions burn a core.
     options.add_session_config_entry("session.intra_op.spin_duration_us", "3000")
+    # Packing weights for the registers is most of opening a model; all threads share it.
+    options.add_session_config_entry("session.prepack.enable_parallel", "1")
     if provider != "cpu":
         forbid_cpu(options)
     elif not has_int8_products():
