@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from clipfast.anomaly.options import MemoryOptions, Metric, RowKind, Search
 from clipfast.anomaly.semantic import unit_rows
+from clipfast.errors import ShapeError
 from clipfast.flat_faiss import exact_by_faiss
 from clipfast.runtime.nearest import NearestRows
 from clipfast.runtime.provider_options import CudaOptions, ProviderOptions, provider_options
@@ -98,6 +99,8 @@ class RowSearch:
             found = self._product.search(queries, barred)
             places, distances = found.places, found.distances
         else:
+            if not np.isfinite(queries).all():
+                raise ShapeError("patch features must be finite; got NaN or infinity. Is the model's output sound?")
             places = self._by_faiss(queries)
             apart = queries - rows[places]
             distances = np.sqrt(np.einsum("qc,qc->q", apart, apart))

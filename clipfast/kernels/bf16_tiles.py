@@ -15,8 +15,8 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils as untyped
-from numba.core import codegen as untyped_codegen
 from numba.core import config as untyped_config
+from numba.core.registry import cpu_target as untyped_target
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -28,7 +28,7 @@ ROWS, QUERIES, HALF = 32, 14, 7
 Words: TypeAlias = NDArray[np.int32]
 
 cgutils: Any = untyped
-_codegen: Any = untyped_codegen
+_target: Any = untyped_target
 _config: Any = untyped_config
 _I32, _I64, _F32 = ir.IntType(32), ir.IntType(64), ir.FloatType()
 _LANES = 16
@@ -53,7 +53,10 @@ _PAIRS = ir.VectorType(_BFloat(), 2 * _LANES)
 
 def available() -> bool:
     """Whether Numba compiles for a CPU that multiplies bfloat16; elsewhere nothing here may be called."""
-    return not _config.DISABLE_JIT and "+avx512bf16" in _codegen.get_host_cpu_features()
+    if _config.DISABLE_JIT:
+        return False
+    _, _, features = _target.target_context.codegen().magic_tuple()  # what Numba compiles for, not what the host is
+    return "+avx512bf16" in features.split(",")
 
 
 @njit(cache=True, nogil=True)

@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from clipfast.kernels.bf16_tiles import HALF, QUERIES, ROWS, Words, half_tile, tile
 from clipfast.types import Floats, Ints
 
-__all__ = ["Kept", "keep", "settle"]
+__all__ = ["GIVEN_UP", "Kept", "keep", "settle"]
+
+GIVEN_UP = -1
+"""Stands for a count or a place: so many rows are alike that bfloat16 does not tell them apart."""
 
 Kept: TypeAlias = tuple[Ints, Ints, Floats, Floats]
 """Of each query: how many rows were kept (q,), their places and values (q, room), and what none may be below (q,)."""
 
 _PANELS = 8  # that one tile of queries meets while it lies in the first cache
-_ROOM = 4 * ROWS  # places that a query has at first
+_ROOM = 8 * ROWS  # places that a query has: to look at more costs as much as a product in single precision
 _LANES = 8
 
 
@@ -53,13 +56,15 @@ def keep(panels: Words, offsets: Floats, tiles: Words, gaps: NDArray[np.float64]
                 for query in range(first, min(first + QUERIES, count)):
                     found = values[query - first]
                     best = found.max()
-                    if best < floors[query]:
+                    if best < floors[query] or counts[query] == GIVEN_UP:
                         continue
                     floors[query] = max(floors[query], np.float32(best - 2 * gaps[query]))
-                    if counts[query] + ROWS > places.shape[1]:
+                    if counts[query] + ROWS > _ROOM:
                         counts[query] = _drop(places[query], about[query], counts[query], floors[query])
-                        if 2 * (counts[query] + ROWS) > places.shape[1]:
-                            places, about = _doubled(places), _doubled(about)
+                        if counts[query] + ROWS > _ROOM:
+                            counts[query] = GIVEN_UP
+                            floors[query] = np.inf
+                            continue
                     counts[query] = _add(
                         found, panel * ROWS, floors[query], (places[query], about[query]), counts[query]
                     )
@@ -73,9 +78,16 @@ def settle(
     """Fill the nearest row of each query, (q,), and how many were looked at exactly, (q,), from what was kept.
 
     Squared distances are summed in double precision; of equal ones the lowest row is taken. `barred`, (m,) or empty,
-    holds rows that are not looked at.
+    holds rows that are not looked at. A query that a part gave up on gets GIVEN_UP and 0.
     """
     for query in range(len(queries)):
+        given_up = False
+        for part in kept:
+            given_up |= part[0][query] == GIVEN_UP
+        if given_up:
+            nearest[0][query] = GIVEN_UP
+            nearest[1][query] = 0
+            continue
         floor = kept[0][3][query]
         for part in kept:
             floor = max(floor, part[3][query])
@@ -131,10 +143,3 @@ def _drop(places: Ints, about: Floats, count: int, floor: np.float32) -> int:
             about[left] = about[i]
             left += 1
     return left
-
-
-@njit(cache=True, nogil=True)
-def _doubled(array):  # type: ignore[no-untyped-def]  # of any number
-    wider = np.empty((array.shape[0], 2 * array.shape[1]), array.dtype)
-    wider[:, : array.shape[1]] = array
-    return wider

@@ -4,7 +4,8 @@ Rows and queries are moved by the rows' mean, which changes no distance. Then th
 largest <q, y> - |y|^2 / 2. The products are taken from numbers rounded to bfloat16, `y'` and `q'`, and are off by at
 most |q| |y - y'| + |q - q'| |y'| (Cauchy-Schwarz) and the rounding of sums in single precision. A row that is behind
 the best by more than twice that cannot be the nearest; the few that remain, one or two of 20,000 patches, are compared
-in double precision. So the answer is that of a full search, whatever the rows are: only the time depends on them.
+in double precision. So the answer is that of a full search. Where so many rows are alike that hundreds remain, or
+numbers are so large that products leave single precision, the search gives up on the query and says so.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.kernels.bf16_tiles import QUERIES, ROWS, available, pack
-from clipfast.kernels.nearest_scan import Kept, keep, settle
+from clipfast.kernels.nearest_scan import GIVEN_UP, Kept, keep, settle
 from clipfast.kernels.stripes import share_out, threads_to_use
 from clipfast.types import Floats, Ints
 
-__all__ = ["NearestPlaces", "PackedRows", "available"]
+__all__ = ["GIVEN_UP", "NearestPlaces", "PackedRows", "available"]
 
 _QUERIES_PER_SCAN = 28 * QUERIES  # whose words stay in a second cache
 _TILES_PER_STRIPE = 1 << 6
 _WHOLE = np.empty(0, np.bool_)
+_LONGEST = 1e15  # length of a row from their mean, of which half the square is still far from the end of float32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +35,7 @@ class NearestPlaces:
     """The nearest row of each query.
 
     Attributes:
-        places: Numbers of the rows, of equally near ones the lowest, (q,) int64.
+        places: Numbers of the rows, of equally near ones the lowest, (q,) int64; GIVEN_UP where they are not known.
         looked_at: How many rows had to be looked at exactly, (q,) int64.
     """
 
@@ -64,7 +66,7 @@ class PackedRows:
         _share(work, panels, threads_to_use(threads, panels // _TILES_PER_STRIPE))
         self._rest, self._kept, self._whole = (float(each) for each in facts.max(axis=0))
         offsets = np.full(panels * ROWS, -np.inf, np.float32)
-        with np.errstate(over="ignore"):  # of rows so long that the bounds below leave all of them
+        with np.errstate(over="ignore"):  # of rows so long that they are not searched here
             offsets[: len(rows)] = facts[: len(rows), 2] ** 2 * -0.5
         self._offsets: Floats = offsets.reshape(panels, ROWS)
 
@@ -79,7 +81,9 @@ class PackedRows:
         if barred is not None:
             offsets = offsets.copy()
             np.put(offsets, np.flatnonzero(barred), -np.inf)
-        places, looked_at = np.empty(len(queries), np.int64), np.empty(len(queries), np.int64)
+        places, looked_at = np.full(len(queries), GIVEN_UP), np.zeros(len(queries), np.int64)
+        if self._whole > _LONGEST:
+            return NearestPlaces(places, looked_at)
         for first in range(0, len(queries), _QUERIES_PER_SCAN):
             some = slice(first, first + _QUERIES_PER_SCAN)
             kept = self._keep(queries[some], offsets)

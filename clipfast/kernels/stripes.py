@@ -41,8 +41,8 @@ def share_out(threads: int) -> Iterator[ForEach]:
     The threads live as long as the block: nothing is left that a fork could find half copied. With one thread, no
     thread is started. The first error is raised after all have stopped.
 
-    On Linux the others do not run on the core that this thread is on: a scheduler may leave a new thread beside its
-    parent for ten milliseconds, longer than most of this work takes, while the next core is idle.
+    On Linux the others start on other cores than this thread's: a scheduler may leave a new thread beside its parent
+    for ten milliseconds, longer than most of this work takes, while the next core is idle.
     """
     if threads == 1:
         yield _in_turn
@@ -57,9 +57,9 @@ def share_out(threads: int) -> Iterator[ForEach]:
                 for stripe in range(first, count, threads):
                     work(stripe)
 
-            with _staying_on(core):  # whoever waits, for a thread or the GIL, wakes up beside the one it waited for
+            with _staying_on(core):  # a start waits for the new thread, and would wake up beside it
                 parts = [pool.submit(every, first) for first in range(1, threads)]
-                every(0)
+            every(0)
             for part in parts:
                 part.result()
 
@@ -80,8 +80,8 @@ def _core() -> int:
 def _staying_on(core: int) -> Iterator[None]:
     """Keep this thread on one core as long as the block; -1 keeps it nowhere."""
     allowed = os.sched_getaffinity(0) if core >= 0 else set()
-    _allow({core} & allowed)
     try:
+        _allow({core} & allowed)
         yield
     finally:
         _allow(allowed)

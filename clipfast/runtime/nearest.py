@@ -1,7 +1,7 @@
 """Exact nearest rows of many queries: by bfloat16 products where the CPU has them, else by a product in ONNX Runtime.
 
 Where the CPU multiplies bfloat16, rows are screened (`kernels.packed_rows`), and what may be nearest is looked at
-exactly.
+exactly. Queries that hundreds of rows are equally near to, as on white paper, take the other way.
 
 Elsewhere a graph (`nearest.onnx`, no weights) computes `argmax_j(<query, row_j> + offset_j)`. With offsets of
 -|row|^2 / 2 that is the nearest row by Euclidean distance, with none the largest inner product, and -inf bars a row.
@@ -35,6 +35,7 @@ _GRAPH = Path(__file__).resolve().parent / "nearest.onnx"
 _UNIT_GRAPH = _GRAPH.with_name("nearest_unit.onnx")  # without offsets: laying zeros under a product costs a tenth
 _PRODUCTS = 1 << 24  # numbers of one product: 64 MB
 _UNIT = 1e-5
+_MOST = 1e37  # of a sum of products
 _sessions: dict[tuple[int, int, Path], Session] = {}  # by process and threads; a parent's are kept after a fork
 _lock = threading.Lock()
 
@@ -44,7 +45,7 @@ class Nearest:
     """The nearest row of each query.
 
     Attributes:
-        places: Numbers of the rows, (q,) int64; of equally near ones the lowest, to rounding without screening.
+        places: Numbers of the rows, (q,) int64; of equally near ones the lowest, to rounding where the product finds them.
         distances: Euclidean distances, (q,) float32.
     """
 
@@ -84,6 +85,11 @@ class NearestRows:
     ) -> None:
         self.rows = _checked(rows, "rows", None)
         self._threads = available_cores() if threads is None else threads
+        self._largest = _largest(self.rows)
+        if not self._largest**2 * self.rows.shape[1] < _MOST:
+            raise ShapeError(
+                f"rows must have products within float32; got numbers up to {self._largest:g}. Scale them."
+            )
         squares = np.einsum("mc,mc->m", self.rows, self.rows)
         unit = bool(np.all(np.abs(squares - 1) < _UNIT))
         self._unit = unit
@@ -119,14 +125,30 @@ class NearestRows:
             if barred.shape != offsets.shape or barred.dtype != np.bool_ or barred.all():
                 raise ShapeError(f"barred must be {offsets.shape} booleans, one of them False; got {barred.shape}.")
             offsets = np.where(barred, np.float32(-np.inf), offsets)
+        if not _largest(wanted) * self._largest * rows.shape[1] < _MOST:
+            raise ShapeError(
+                f"queries must have products with the rows within float32; got numbers up to {_largest(wanted):g} and "
+                f"{self._largest:g}. Scale both."
+            )
         if self._device is not None:
             return self._search_there(self._device, wanted, {} if barred is None else {"offsets": offsets})
         if self.screened:
-            nearest = self._pack().nearest(wanted, barred).places
-            return Nearest(nearest, _apart(wanted, rows, nearest))
+            return self._screen(wanted, barred, offsets)
+        return self._multiply(wanted, offsets, plain=barred is None and self._unit)
+
+    def _screen(self, wanted: Floats, barred: NDArray[np.bool_] | None, offsets: Floats) -> Nearest:
+        """Search by bfloat16, and by the product what it gives up on."""
+        places = self._pack().nearest(wanted, barred).places
+        left = np.flatnonzero(places < 0)
+        if len(left):
+            places[left] = self._multiply(wanted[left], offsets, plain=barred is None and self._unit).places
+        return Nearest(places, _apart(wanted, self.rows, places))
+
+    def _multiply(self, wanted: Floats, offsets: Floats, *, plain: bool) -> Nearest:
+        """Search by one matrix product after the other; `plain` has no offsets."""
+        rows = self.rows
         places = np.empty(len(wanted), np.int64)
         distances = np.empty(len(wanted), np.float32)
-        plain = barred is None and self._unit
         session = _session(self._threads, _UNIT_GRAPH if plain else _GRAPH)
         step = max(1, _PRODUCTS // len(rows))
         for start in range(0, len(wanted), step):
@@ -155,6 +177,10 @@ class NearestRows:
         for start in range(0, len(queries), step):
             places[start : start + step] = device.run({"queries": queries[start : start + step], **barred})["places"]
         return Nearest(places, _apart(queries, self.rows, places))
+
+
+def _largest(rows: Floats) -> float:
+    return max(float(rows.max(initial=0)), -float(rows.min(initial=0)))
 
 
 def _apart(queries: Floats, rows: Floats, places: Ints) -> Floats:

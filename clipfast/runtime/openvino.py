@@ -114,8 +114,8 @@ def _compile(core: Any, path: Path, precision: str, threads: int, rows: int | No
         "EXECUTION_MODE_HINT": "ACCURACY" if precision == "fp32" else "PERFORMANCE",
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",  # or weights in compact storage would be multiplied in int8
         "ENABLE_HYPER_THREADING": "YES",  # the caller has counted the threads
-        # One thread a core stays on it: left alone, a scheduler may wake both beside each other for 10 ms. Fewer threads
-        # than cores must not be bound, or those of two processes would share the first cores and leave the others idle.
+        # One thread a core stays on it: a scheduler may wake both beside each other for 10 ms. Fewer threads than cores
+        # must not be bound, or those of two processes would share the first cores and leave the others idle.
         "ENABLE_CPU_PINNING": "YES" if threads == available_cores() else "NO",
     }
     try:

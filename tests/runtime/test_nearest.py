@@ -64,6 +64,25 @@ def test_equal_rows_give_the_lowest() -> None:
     assert NearestRows(bank, threads=1).search(bank).places.tolist() == [0] * 4 + [4] * 4 + [8] * 4
 
 
+def test_many_copies_are_one_row() -> None:
+    """Where hundreds of rows are alike, as patches of white paper are, the first is taken, and the others as ever."""
+    bank = np.concatenate([np.repeat(rows(1, 24, 4, unit=True), 900, axis=0), rows(50, 24, 5, unit=True)])
+    asked = np.concatenate([bank[:5], bank[-5:]])
+
+    assert NearestRows(bank, threads=2).search(asked).places.tolist() == [0] * 5 + list(range(945, 950))
+    barred = np.arange(950) < 7
+    assert NearestRows(bank, threads=2).search(asked, barred).places.tolist() == [7] * 5 + list(range(945, 950))
+
+
+def test_products_beyond_single_precision_are_refused() -> None:
+    """They would bar what is nearest."""
+    far = rows(5, 8, 1, unit=False) * np.float32(1e19)
+    with pytest.raises(ShapeError, match="rows must have products within float32"):
+        NearestRows(far)
+    with pytest.raises(ShapeError, match="queries must have products with the rows"):
+        NearestRows(rows(5, 8, 1, unit=False) * np.float32(1e15)).search(far * np.float32(1e10))
+
+
 def test_it_says_whether_rows_are_screened(screening: bool) -> None:
     """Only where it is wanted and the CPU multiplies bfloat16."""
     assert NearestRows(np.eye(2, dtype=np.float32)).screened is (screening and available())
