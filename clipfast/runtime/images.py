@@ -58,6 +58,7 @@ _DAMAGE = (
     zlib.error,
 )
 _ORIENTATION_TAG = 0x0112
+_BRIGHTEST = 255
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -73,7 +74,7 @@ _SIDEWAYS = {_UPRIGHT[number] for number in (5, 6, 7, 8)}
 def load_image(
     source: ImageSource, *, max_pixels: int = DEFAULT_MAX_PIXELS, exif: Literal["apply", "ignore"] = "apply"
 ) -> Image.Image:
-    """Return one decoded image; nothing is converted, scaled or drafted.
+    """Return one decoded image; nothing is converted, scaled or drafted, but 16-bit grey, of which 8 bits are kept.
 
     Files are JPEG, PNG, WebP, BMP or TIFF, told by their first bytes; of several frames the first is taken.
 
@@ -86,7 +87,7 @@ def load_image(
             an array comes as it is, and Pillow itself always turns a TIFF upright.
 
     Raises:
-        ImageError: The source cannot be read as an image, or is larger than the limit.
+        ImageError: The source cannot be read as an image, is larger than the limit, or has levels of 32 bits.
         ShapeError: An array is not uint8 (h, w, 3).
 
     >>> load_image(np.zeros((2, 3, 3), np.uint8)).size
@@ -100,7 +101,7 @@ def load_image(
     with _explained(name), _opened(source, name) as file:
         image = _header(file, name, max_pixels)
         image.load()
-    return _turned(image, _turn(image, exif))
+    return _eight_bits(_turned(image, _turn(image, exif)), name)
 
 
 def load_pixels(
@@ -149,7 +150,7 @@ def load_pixels(
             image.load()
     turn = _turn(image, exif)
     if pixels is None:
-        return _turned(image, turn)
+        return _eight_bits(_turned(image, turn), name)
     return pixels if turn is None else np.asarray(_turned(Image.fromarray(pixels), turn))
 
 
@@ -168,6 +169,15 @@ def _loaded(image: Image.Image, max_pixels: int) -> Image.Image:
         _check_size(image.size, max_pixels, name)
     with _explained(name):
         image.load()
+    return _eight_bits(image, name)
+
+
+def _eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """Scale 16-bit grey to 8 bits; Pillow's own conversion cuts everything above 255 off, which leaves white."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+    if image.mode in {"I", "F"} and (brightest := np.asarray(image).max()) > _BRIGHTEST:
+        raise ImageError(f"{name} has 32-bit levels up to {brightest:g}. Save it with 8 or 16 bits.")
     return image
 
 

@@ -45,7 +45,7 @@ class Nearest:
     """The nearest row of each query.
 
     Attributes:
-        places: Numbers of the rows, (q,) int64; of equally near ones the lowest, to rounding where the product finds them.
+        places: Numbers of the rows, (q,) int64; of equally near ones the lowest, to rounding where a product finds it.
         distances: Euclidean distances, (q,) float32.
     """
 
@@ -87,9 +87,7 @@ class NearestRows:
         self._threads = available_cores() if threads is None else threads
         self._largest = _largest(self.rows)
         if not self._largest**2 * self.rows.shape[1] < _MOST:
-            raise ShapeError(
-                f"rows must have products within float32; got numbers up to {self._largest:g}. Scale them."
-            )
+            raise ShapeError(f"rows must have products within float32; got {self._largest:g} among them. Scale them.")
         squares = np.einsum("mc,mc->m", self.rows, self.rows)
         unit = bool(np.all(np.abs(squares - 1) < _UNIT))
         self._unit = unit

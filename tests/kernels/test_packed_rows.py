@@ -58,7 +58,7 @@ def test_rows_that_bfloat16_cannot_tell_apart_are_told_apart(step: float) -> Non
 @needs_bf16
 @pytest.mark.parametrize("scale", [1e-38, 1e-30, 1e-20, 1e10, 1e15, 1e19, 1e22, 1e30, 1e37])
 def test_the_size_of_the_numbers_does_not_matter(scale: float) -> None:
-    """Numbers that bfloat16 takes for 0, and products beyond single precision: given up, not wrong, without a warning."""
+    """Numbers that bfloat16 takes for 0, and products beyond float32: given up, not wrong, without a warning."""
     bank, asked = drawn(200, 16, 6) * np.float32(scale), drawn(9, 16, 7) * np.float32(scale)
     mixed = np.concatenate([bank, drawn(200, 16, 8)])
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from clipfast.errors import ImageError, ShapeError
-from clipfast.runtime.images import DEFAULT_MAX_PIXELS, load_image
+from clipfast.runtime.images import DEFAULT_MAX_PIXELS, load_image, load_pixels
 from clipfast.types import Pixels
 
 
@@ -106,6 +106,19 @@ def test_stream_that_cannot_seek_is_read() -> None:
             raise io.UnsupportedOperation("seek")
 
     assert np.array_equal(picture(), np.asarray(load_image(Pipe(encoded()))))
+
+
+def test_levels_of_16_bits_are_scaled_and_of_32_refused() -> None:
+    """Pillow's own conversion to RGB would make all of them white."""
+    deep = np.linspace(0, 65_535, 240).reshape(12, 20).astype(np.uint16)
+    wanted = (deep >> 8).astype(np.uint8)
+    image = Image.fromarray(deep)
+    for source in (image, encoded(image=image), encoded("TIFF", image)):
+        assert np.array_equal(np.asarray(load_image(source)), wanted)
+        assert np.array_equal(np.asarray(load_pixels(source)), wanted)
+    with pytest.raises(ImageError, match=r"has 32-bit levels up to 70000. Save it with 8 or 16 bits"):
+        load_image(Image.fromarray(np.full((2, 3), 70_000, np.int32)))
+    assert load_image(Image.fromarray(np.full((2, 3), 70, np.int32))).mode == "I"
 
 
 def test_array_and_pil_image_come_as_they_are() -> None:
