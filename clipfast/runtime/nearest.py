@@ -94,7 +94,6 @@ class NearestRows:
         self._offsets: Floats = np.zeros_like(squares) if unit else (squares * np.float32(-0.5))
         self.screened = False
         self._packed: PackedRows | None = None
-        self._packing = threading.Lock()
         self._device: Session | None = None
         chosen = provider_options(provider)
         if not isinstance(chosen, CpuOptions | OpenVinoOptions):
@@ -161,12 +160,12 @@ class NearestRows:
 
     def _pack(self) -> PackedRows:
         """Pack the rows when they are searched first: a memory that FAISS searches never needs them."""
-        with self._packing:
-            if self._packed is None:
-                from clipfast.kernels.packed_rows import PackedRows
+        packed = self._packed
+        if packed is None:  # no lock, which a fork could find taken: two threads may pack the same
+            from clipfast.kernels.packed_rows import PackedRows
 
-                self._packed = PackedRows(self.rows, threads=self._threads)
-            return self._packed
+            packed = self._packed = PackedRows(self.rows, threads=self._threads)
+        return packed
 
     def _search_there(self, device: Session, queries: Floats, barred: dict[str, NDArray[Any]]) -> Nearest:
         """Search on the device that holds the rows; a bar travels with each call, the rows do not."""

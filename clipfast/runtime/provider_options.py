@@ -271,9 +271,9 @@ def provider_options(provider: str | ProviderOptions) -> ProviderOptions:
     >>> provider_options("cuda").device_id
     0
     """
-    if not isinstance(provider, str):
+    if isinstance(provider, ProviderOptions):
         return provider
-    if provider not in _BY_NAME:
+    if not isinstance(provider, str) or provider not in _BY_NAME:
         raise ProviderError(f"provider must be one of {', '.join(_BY_NAME)}; got {provider!r}.")
     return _BY_NAME[provider]()
 

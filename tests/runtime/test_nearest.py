@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,16 @@ def test_products_beyond_single_precision_are_refused() -> None:
         NearestRows(far)
     with pytest.raises(ShapeError, match="queries must have products with the rows"):
         NearestRows(rows(5, 8, 1, unit=False) * np.float32(1e15)).search(far * np.float32(1e10))
+
+
+def test_copies_of_it_search_alike() -> None:
+    """It may travel to another process, before and after its first search."""
+    search = NearestRows(rows(60, 24, 6, unit=True))
+    before = pickle.loads(pickle.dumps(search))  # noqa: S301  # our own bytes
+    found = search.search(rows(9, 24, 7, unit=True)).places.tolist()
+
+    for copied in (before, copy.deepcopy(search)):
+        assert copied.search(rows(9, 24, 7, unit=True)).places.tolist() == found
 
 
 def test_it_says_whether_rows_are_screened(screening: bool) -> None:

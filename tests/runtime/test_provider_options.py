@@ -117,6 +117,13 @@ def test_options_out_of_range_are_refused(make: Any) -> None:
         make()
 
 
+@pytest.mark.parametrize("provider", [None, 3, "gpu", b"cpu"])
+def test_what_is_no_provider_is_named(provider: Any) -> None:
+    """Also what is no string at all."""
+    with pytest.raises(ProviderError, match="provider must be one of cpu, .*; got"):
+        provider_options(provider)
+
+
 def test_clip_takes_options_as_its_provider() -> None:
     """The name is what Clip shows; the options are what opens graphs."""
     clip = Clip.load("mini", provider=CudaOptions(device_id=3), threads=1)
