@@ -120,7 +120,7 @@ def test_options_out_of_range_are_refused(make: Any) -> None:
 @pytest.mark.parametrize("provider", [None, 3, "gpu", b"cpu"])
 def test_what_is_no_provider_is_named(provider: Any) -> None:
     """Also what is no string at all."""
-    with pytest.raises(ProviderError, match="provider must be one of cpu, .*; got"):
+    with pytest.raises(ProviderError, match=r"provider must be one of cpu, .*; got"):
         provider_options(provider)
 
 
