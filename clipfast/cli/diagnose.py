@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -12,10 +13,11 @@ from typer.core import TyperGroup
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
 from clipfast.cli.diagnose_experiment import experiment
-from clipfast.errors import DataError
+from clipfast.errors import ArtifactError, DataError
 
 if TYPE_CHECKING:
-    from clipfast.diagnostics import Diagnosis
+    from clipfast import Clip
+    from clipfast.diagnostics import Diagnosis, Predictions
     from clipfast.report.diagnosis import DiagnosisReport
 
 _DEFAULT = "predictions"
@@ -121,7 +123,30 @@ def folder(
     with clip_options.load() as clip, progress_bar("Encoding") as progress:
         options = ZeroShotOptions(tuple(template) if template else None, batch_size=batch_size, progress=progress)
         found, data = diagnose_folder(clip, root, options, train=train, how=DiagnoseOptions(rules=table, seed=seed))
+        data = _with_maps(clip, found, data, root)
     _write(DiagnosisReport(f"Diagnosis of {root.name}", found, data, root), out_path, json=json)
+
+
+def _with_maps(clip: Clip, found: Diagnosis, data: Predictions, root: Path) -> Predictions:
+    """Add to the samples that the report shows where the class lies that the model said; others stay unknown."""
+    import numpy as np
+
+    from clipfast.report.diagnosis_parts import pictured_rows
+    from clipfast.surgery import MapOptions, heatmaps
+
+    rows = [row for row in pictured_rows(found, data) if data.images and data.images[row]]
+    if not rows:
+        return data
+    paths = [root / (data.images or ())[row] for row in rows]
+    try:
+        maps = heatmaps(clip, paths, data.classes, options=MapOptions(geometry="squash"))
+    except ArtifactError as error:
+        note(f"No heat maps in the report: {error}")
+        return data
+    said = maps[np.arange(len(rows)), data.predicted[rows]]
+    attention = np.full((len(data.ids), *said.shape[1:]), np.nan, np.float32)
+    attention[rows] = said - said.min(axis=(1, 2), keepdims=True)
+    return replace(data, attention=attention)
 
 
 def _write(report: DiagnosisReport, folder: Path, *, json: bool) -> None:

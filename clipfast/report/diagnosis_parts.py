@@ -22,7 +22,7 @@ from clipfast.report.sheet import Sheet
 from clipfast.report.svg import bar_chart, histogram, reliability_diagram
 from clipfast.report.thumbnails import thumbnail_uri
 
-__all__ = ["DiagnosisParts"]
+__all__ = ["DiagnosisParts", "pictured_rows"]
 
 _ANSWERS = {"yes": "yes", "no": "no", "figure": "-", "open": "cannot say"}
 _CAUSES = ["cause", "samples", "share of judged", "share of wrong", "gain", "cost", "priority", "named"]
@@ -102,15 +102,12 @@ class DiagnosisParts:
 
     def _worst(self, sheet: Sheet) -> None:
         """Show the wrong samples whose label the model holds least likely, whatever their cause."""
-        rows = self.found.triage.rows
-        if not len(rows):
+        ids = _worst_samples(self.found, self.predictions)
+        if not ids:
             return
-        data = self.predictions
-        least = data.probs[rows, data.labels[rows]]
-        order = np.lexsort((-data.probs[rows].max(axis=1), least))[:_WORST]
         sheet.heading("Worst examples")
         sheet.paragraph("Wrong samples whose label the model holds least likely, whatever their cause.")
-        self._examples(sheet, [data.ids[row] for row in rows[order].tolist()])
+        self._examples(sheet, ids)
 
     def _influences(self, sheet: Sheet) -> None:
         sheet.heading("Influence of training samples")
@@ -259,6 +256,20 @@ class DiagnosisParts:
             return None
         heat = None if self.predictions.attention is None else self.predictions.attention[row]
         return thumbnail_uri(pixels, None if heat is None or np.isnan(heat).any() else heat)
+
+
+def pictured_rows(found: Diagnosis, predictions: Predictions) -> list[int]:
+    """Return the rows of the samples that the report shows, each once: of every cause raised, and the worst."""
+    ids = [name for finding in found.triage.raised for name in finding.examples]
+    row_of = {name: row for row, name in enumerate(predictions.ids)}
+    return [row_of[name] for name in dict.fromkeys([*ids, *_worst_samples(found, predictions)])]
+
+
+def _worst_samples(found: Diagnosis, data: Predictions) -> list[str]:
+    rows = found.triage.rows
+    least = data.probs[rows, data.labels[rows]]
+    order = np.lexsort((-data.probs[rows].max(axis=1), least))[:_WORST]
+    return [data.ids[row] for row in rows[order].tolist()]
 
 
 def _bars(sheet: Sheet, rows: Sequence[tuple[str, Interval]], *, top: float = 0.0) -> None:

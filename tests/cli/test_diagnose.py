@@ -143,6 +143,34 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
     assert "empty must hold images in one folder a class; found none." in empty.stderr
 
 
+def test_worst_images_of_a_folder_get_heat_maps(tmp_path: Path) -> None:
+    """A denim among the lace is wrong, and the report shows where the model sees what it said; others cost nothing."""
+    from clipfast import Clip
+    from clipfast.cli.diagnose import _with_maps
+    from clipfast.datasets.fabricworld import render
+    from clipfast.diagnostics import diagnose_folder
+
+    for folder, fabric, seed in (
+        ("lace", "lace", 0),
+        ("lace", "denim", 1),
+        ("denim", "denim", 2),
+        ("denim", "denim", 3),
+    ):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        image = render(seed, fabric=fabric, colour="blue", size=128).image
+        Image.fromarray(image).save(tmp_path / folder / f"{seed}.png")
+    clip = Clip.load("mini", threads=1)
+    found, plain = diagnose_folder(clip, tmp_path)
+    data = _with_maps(clip, found, plain, tmp_path)
+
+    wrong = np.flatnonzero(plain.predicted != plain.labels)
+    assert plain.attention is None
+    assert [plain.ids[row] for row in wrong] == ["test/lace/1.png"]
+    assert data.attention is not None
+    assert np.flatnonzero(~np.isnan(data.attention).any(axis=(1, 2))).tolist() == wrong.tolist()
+    assert data.attention[wrong].min() == 0 < data.attention[wrong].max()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
