@@ -27,7 +27,8 @@ from clipfast.metrics import wilson_interval
 from clipfast.provenance import Provenance
 from clipfast.report.results import write_json
 from clipfast.retrieval import LinearHead, Voices
-from clipfast.retrieval.promotion import Gain, gain_of
+from clipfast.retrieval.head import MIN_SAMPLES
+from clipfast.retrieval.promotion import LOOKS, Gain, gain_of
 from clipfast.types import Floats
 from fabric_study import Cloths, Rows
 
@@ -121,6 +122,24 @@ def show(number: int, weeks: Sequence[Week]) -> None:
     console.print(table)
 
 
+def _require_sizes(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    """Stop with a sentence where sizes cannot be: before an hour of drawing, not after."""
+    least, most = MIN_SAMPLES, WAITING
+    weekly = UNSURE + BY_CHANCE
+    if not 2 <= given.fabrics <= len(FABRICS):
+        parser.error(f"--fabrics must be 2 to {len(FABRICS)}; got {given.fabrics}")
+    if not 2 <= given.first <= most:
+        parser.error(f"--first must be 2 to {most}, the photos that wait of each fabric; got {given.first}")
+    if given.first * given.fabrics < least:
+        parser.error(f"a head needs {least} labels at first; {given.fabrics} fabrics with {given.first} each are "
+                     f"{given.first * given.fabrics}: take a larger --first or more --fabrics")  # fmt: skip
+    if given.shops < 1 or not 1 <= given.weeks <= LOOKS:
+        parser.error(f"--shops must be 1 at least and --weeks 1 to {LOOKS}; got {given.shops} and {given.weeks}")
+    if given.first * given.fabrics + weekly * given.weeks > most * given.fabrics:
+        parser.error(f"{given.fabrics} fabrics have {most * given.fabrics} photos that wait; {given.weeks} weeks of "
+                     f"{weekly} after {given.first} each need more: take fewer --weeks")  # fmt: skip
+
+
 def main() -> None:
     """Read options, run the shops, print, and write fabric_weeks.json where --out says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -132,6 +151,7 @@ def main() -> None:
     parser.add_argument("--model", default="mini")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    _require_sizes(parser, given)
     shops: list[list[Week]] = []
     with Clip.load(given.model) as clip:
         fingerprint = clip.fingerprint()
