@@ -161,7 +161,10 @@ def _sample_id(sample: EvalSample) -> str:
 def _summary(found: Evaluation, voices: Voices, path: Path, checks: list[Check]) -> dict[str, Any]:
     return {
         "kind": "evaluate",
-        "samples": [{"id": _sample_id(each), "sha256": each.sha256} for each in found.asked],
+        "samples": [
+            {"id": _sample_id(each), "sha256": each.sha256, "photo": owner}
+            for each, owner in zip(found.asked, found.owners, strict=True)
+        ],
         "eval_set": path.as_posix(),
         "eval_version": found.eval_version,
         "total": found.total,

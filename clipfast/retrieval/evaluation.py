@@ -134,7 +134,7 @@ class Evaluation:
         eval_version: Of the set.
         asked: Pictures that could be asked about, in the order of the ranks.
         doubts: What the last phase thinks of its own answers.
-        photos: How many independent photos those are patches of: intervals and comparisons count these.
+        owners: Number of the photo that each of those is a patch of.
     """
 
     total: int
@@ -145,7 +145,12 @@ class Evaluation:
     eval_version: str
     doubts: Doubts
     asked: tuple[EvalSample, ...] = ()
-    photos: int = 0
+    owners: tuple[int, ...] = ()
+
+    @property
+    def photos(self) -> int:
+        """How many independent photos were asked about: intervals and comparisons count these."""
+        return len(set(self.owners))
 
     @property
     def processed(self) -> int:
@@ -228,7 +233,7 @@ def evaluate(
         unknown=tuple(sorted({label for label in labels if label not in known})),
         eval_version=eval_set.version,
         asked=tuple(asked),
-        photos=photos.count,
+        owners=tuple(photos.owner.tolist()),
         doubts=_doubts(judged, phases[-1], [sample.label in voices.bank.references.names for sample in asked]),
     )
 

@@ -24,7 +24,7 @@ import msgspec
 
 from clipfast.errors import ArtifactError, DataError
 from clipfast.retrieval.current import Current, read_current, write_current
-from clipfast.retrieval.history import KINDS, Action, Event, History, Kind
+from clipfast.retrieval.history import KINDS, Action, Event, History, Kind, used_before
 from clipfast.retrieval.promotion import Gain
 from clipfast.storage import atomic_write, locked, sha256_file
 
@@ -293,7 +293,7 @@ class Registry:
             raise DataError(f"{why}. See clipfast models list.")
         if note is None:
             raise DataError(
-                f"Why is {present} taken out of use? What comes next is not compared with it then. Say it: --note REASON.",
+                f"Why is {present} taken out of use? What comes next is not compared with it. Say so: --note REASON.",
                 code="retire_reason",
             )
         self._append(self._event("retire", present, self._sha256_of(present)), note=note)
@@ -302,19 +302,8 @@ class Registry:
 
     def _before(self, kind: Kind) -> str:
         """Return the version that was in use before the present one: each rollback goes one further back."""
-        used: list[str] = []
-        for event in self.history():
-            if event.kind != kind or event.action == "compare" or used[-1:] == [event.version]:
-                continue
-            if event.action == "retire":
-                continue  # what was in use before that is the retired one, or what came before it
-            if event.action == "rollback" and event.version in used:
-                del used[_last(used, event.version) + 1 :]
-            else:
-                used.append(event.version)
         present = self.current().versions.get(kind)
-        if present in used:  # else the pointer was not written any more when the history was
-            del used[_last(used, present) :]
+        used = used_before(self.history(), kind, present)
         if not used:
             remedy = f" Take it out of use: clipfast models rollback {kind} --to none --note REASON."
             raise DataError(
@@ -393,10 +382,6 @@ def _reason(note: str | None) -> str | None:
             "The reason must say something: it stays in the history in place of a proof.", code="empty_reason"
         )
     return note
-
-
-def _last(used: list[str], version: str) -> int:
-    return len(used) - 1 - used[::-1].index(version)
 
 
 def _user() -> str:
