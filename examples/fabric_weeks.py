@@ -5,7 +5,8 @@
 Every shop has drawn fabrics of its own: a bank of three photos each, a frozen evaluation set, and photos that wait, all
 but the bank's dim, faint, turned or noisy. It begins with a few labels of each fabric. Every week 16 photos that the
 system in use is least sure of are labelled, and four by chance; a head is trained on all labels so far, compared on the
-evaluation set as `clipfast models compare` does, with its share of the year's error, and put to use if that is proven.
+evaluation set by the test and with the share of the year's error that `clipfast models compare` takes, and put to use
+if that is proven. Bank and head answer alone: without rules, the head's share one half, nothing fitted.
 
 Nothing is chosen on what is shown: sizes were chosen on the seeds from 520,000,000 (`--seed`); test seeds begin at
 983,000,000.
@@ -144,7 +145,9 @@ def main() -> None:
     """Read options, run the shops, print, and write fabric_weeks.json where --out says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shops", type=int, default=10)
-    parser.add_argument("--weeks", type=int, default=12, help="52 at most: then the evaluation set is spent")
+    parser.add_argument(
+        "--weeks", type=int, default=12, help="52 at most: then the evaluation set is spent; and while photos wait"
+    )
     parser.add_argument("--first", type=int, default=2, help="labels of each fabric at first, two at least")
     parser.add_argument("--fabrics", type=int, default=len(FABRICS))
     parser.add_argument("--seed", type=int, default=TEST_SEED)
