@@ -5,7 +5,8 @@
 Every shop has drawn fabrics of its own: a bank of three photos each, a frozen evaluation set, and photos that wait, all
 but the bank's dim, faint, turned or noisy. It begins with a few labels of each fabric. Every week 16 photos that the
 system in use is least sure of are labelled, and four by chance; a head is trained on all labels so far, compared on the
-evaluation set as `clipfast models compare` does, with its share of the year's error, and put to use if that is proven.
+evaluation set by the test and with the share of the year's error that `clipfast models compare` takes, and put to use
+if that is proven. Bank and head answer alone: without rules, the head's share one half, nothing fitted.
 
 Nothing is chosen on what is shown: sizes were chosen on the seeds from 520,000,000 (`--seed`); test seeds begin at
 983,000,000.
@@ -27,7 +28,8 @@ from clipfast.metrics import wilson_interval
 from clipfast.provenance import Provenance
 from clipfast.report.results import write_json
 from clipfast.retrieval import LinearHead, Voices
-from clipfast.retrieval.promotion import Gain, gain_of
+from clipfast.retrieval.head import MIN_SAMPLES
+from clipfast.retrieval.promotion import LOOKS, Gain, gain_of
 from clipfast.types import Floats
 from fabric_study import Cloths, Rows
 
@@ -121,17 +123,38 @@ def show(number: int, weeks: Sequence[Week]) -> None:
     console.print(table)
 
 
+def _require_sizes(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    """Stop with a sentence where sizes cannot be: before an hour of drawing, not after."""
+    least, most = MIN_SAMPLES, WAITING
+    weekly = UNSURE + BY_CHANCE
+    if not 2 <= given.fabrics <= len(FABRICS):
+        parser.error(f"--fabrics must be 2 to {len(FABRICS)}; got {given.fabrics}")
+    if not 2 <= given.first <= most:
+        parser.error(f"--first must be 2 to {most}, the photos that wait of each fabric; got {given.first}")
+    if given.first * given.fabrics < least:
+        parser.error(f"a head needs {least} labels at first; {given.fabrics} fabrics with {given.first} each are "
+                     f"{given.first * given.fabrics}: take a larger --first or more --fabrics")  # fmt: skip
+    if given.shops < 1 or not 1 <= given.weeks <= LOOKS:
+        parser.error(f"--shops must be 1 at least and --weeks 1 to {LOOKS}; got {given.shops} and {given.weeks}")
+    if given.first * given.fabrics + weekly * given.weeks > most * given.fabrics:
+        parser.error(f"{given.fabrics} fabrics have {most * given.fabrics} photos that wait; {given.weeks} weeks of "
+                     f"{weekly} after {given.first} each need more: take fewer --weeks")  # fmt: skip
+
+
 def main() -> None:
     """Read options, run the shops, print, and write fabric_weeks.json where --out says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shops", type=int, default=10)
-    parser.add_argument("--weeks", type=int, default=12, help="52 at most: then the evaluation set is spent")
+    parser.add_argument(
+        "--weeks", type=int, default=12, help="52 at most: then the evaluation set is spent; and while photos wait"
+    )
     parser.add_argument("--first", type=int, default=2, help="labels of each fabric at first, two at least")
     parser.add_argument("--fabrics", type=int, default=len(FABRICS))
     parser.add_argument("--seed", type=int, default=TEST_SEED)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    _require_sizes(parser, given)
     shops: list[list[Week]] = []
     with Clip.load(given.model) as clip:
         fingerprint = clip.fingerprint()

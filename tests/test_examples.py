@@ -81,3 +81,27 @@ def test_the_week_ends_with_a_decision(tmp_path: Path) -> None:
     history = (tmp_path / "kept" / "models" / "history.jsonl").read_text(encoding="utf-8").splitlines()
     assert ("✓ Promoted head-" in done.stdout) == (len(history) == 5)
     assert ("✗ Not promoted" in done.stdout) == (len(history) == 4)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (["--fabrics", "2"], "a head needs 20 labels at first; 2 fabrics with 2 each are 4"),
+        (["--fabrics", "99"], "--fabrics must be 2 to"),
+        (["--first", "40"], "--first must be 2 to 30"),
+        (["--fabrics", "4", "--first", "6"], "4 fabrics have 120 photos that wait"),
+        (["--weeks", "53"], "--weeks 1 to 52"),
+    ],
+)
+def test_weeks_that_cannot_be_are_refused_in_a_sentence(wrong: list[str], words: str) -> None:
+    """Before anything is drawn, without a traceback."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "fabric_weeks.py"), *wrong],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr

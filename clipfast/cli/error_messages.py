@@ -92,6 +92,7 @@ BY_CODE: dict[str, str] = {
     "outside_photo": "坐标超出照片范围",
     "photo_changed": "待标注项的照片已被修改",
     "photo_gone": "待标注项的照片已不存在",
+    "retire_reason": "停用须用 --note 说明理由：之后的候选不再与它比较",
     "same_patch": "该图块已标注过",
     "too_few_patches": "可用于拟合的图块太少，请继续标注",
     "too_few_samples": "训练样本太少：至少需要 20 个（建议 50 个以上）。请继续标注，此前可先使用纯检索模式",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 _SHOWN = 2
+_SHOWN_CONFLICTS = 10
 
 
 @app.command()
@@ -104,8 +105,10 @@ def _show(say: Speaker, made: EvalSet, report: SplitReport, path: Path) -> None:
         out.print(say("split_line", name=name, total=total, test=test))
     for item in report.skipped:
         out.print(say("skipped", path=item.path, reason=item.reason), style="yellow")
-    for one, other in report.conflicts:
+    for one, other in report.conflicts[:_SHOWN_CONFLICTS]:
         out.print(say("conflict", one=one, other=other), style="yellow")
+    if (more := len(report.conflicts) - _SHOWN_CONFLICTS) > 0:
+        out.print(say("conflicts_more", count=more), style="yellow")
     for name in report.no_photo:
         note(say("no_photo", name=name))
     out.print(RULE)

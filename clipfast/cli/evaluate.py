@@ -93,6 +93,8 @@ def _show(say: Speaker, found: Evaluation, path: Path) -> None:
     out.print(_table(say, found))
     out.print(say("eval_samples", count=found.total).strip())
     out.print(say("processed", count=found.processed))
+    if found.photos < found.processed:
+        out.print(say("eval_photos", patches=found.processed, photos=found.photos))
     out.print(say("errors", count=len(found.errors)))
     for item in found.errors:
         out.print(say("skipped", path=item.path, reason=item.reason), style="yellow")
@@ -136,7 +138,10 @@ def _show_classes(say: Speaker, phase: PhaseResult) -> None:
 
 
 def _table(say: Speaker, found: Evaluation) -> Table:
-    table = Table(title=say("results"))
+    title = say("results")
+    if found.photos < found.processed:
+        title += say("results_of", patches=found.processed, photos=found.photos)
+    table = Table(title=title)
     table.add_column(say("column_phase"))
     ks = list(found.phases[0].top)
     for name in (*(f"Top@{k}" for k in ks), "MRR", say("column_latency")):
@@ -156,11 +161,15 @@ def _sample_id(sample: EvalSample) -> str:
 def _summary(found: Evaluation, voices: Voices, path: Path, checks: list[Check]) -> dict[str, Any]:
     return {
         "kind": "evaluate",
-        "samples": [{"id": _sample_id(each), "sha256": each.sha256} for each in found.asked],
+        "samples": [
+            {"id": _sample_id(each), "sha256": each.sha256, "photo": owner}
+            for each, owner in zip(found.asked, found.owners, strict=True)
+        ],
         "eval_set": path.as_posix(),
         "eval_version": found.eval_version,
         "total": found.total,
         "processed": found.processed,
+        "photos": found.photos,
         "errors": found.errors,
         "alpha": voices.fusion.alpha if voices.rules is not None else None,
         "fusion": voices.fusion,

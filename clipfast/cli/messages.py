@@ -75,6 +75,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "   保持同侧：{count} 个图块与其他图块来自同一照片或几乎相同",
     ),
     "sample_entries": ("Sample entries:", "样本示例："),
+    "conflicts_more": ("and {count} more; --json lists all", "另有 {count} 处；--json 列出全部"),
     "conflict": (
         "[CONFLICT] {one} and {other} are nearly the same picture with two labels",
         "[冲突] {one} 与 {other} 几乎是同一张图，但标签不同",
@@ -153,6 +154,11 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "eval_set": ("Eval set: {path}", "评估集：{path}"),
     "processing": ("Processing {count} samples...", "正在处理 {count} 个样本……"),
     "results": ("Results", "结果"),
+    "results_of": (": {patches} patches of {photos} photos", "：{photos} 张照片的 {patches} 个图块"),
+    "eval_photos": (
+        "Intervals and comparisons count the {photos} photos: patches of one photo are not independent.",
+        "区间与比较按 {photos} 张照片计算：同一张照片的图块并不独立。",
+    ),
     "processed": ("Successfully processed: {count}", "成功处理：{count}"),
     "errors": ("Errors: {count}", "错误：{count}"),
     "top_line": (
@@ -208,6 +214,14 @@ MESSAGES: dict[str, tuple[str, str]] = {
         " (the first fabric's share; fit it: clipfast fuse fit)",
         "（仅为首位占比；请先运行 clipfast fuse fit 校准）",
     ),
+    "confidence_fitted": (
+        " (the first fabric's share; {path} is fitted: pass --alpha fit)",
+        "（仅为首位占比；{path} 已拟合，请加上 --alpha fit）",
+    ),
+    "confidence_promote": (
+        " (the first fabric's share; {path} is fitted: clipfast models promote {path})",
+        "（仅为首位占比；{path} 已拟合，请运行 clipfast models promote {path}）",
+    ),
     "confidence_low": (" - below 50 %: worth a label", "——低于 50 %，建议标注"),
     "none_of_these": (
         "None of these: the bank seems not to hold this fabric. The nearest are:",
@@ -255,6 +269,11 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "提升：{gain:+z.1%}（{low:+z.1%} 至 {high:+z.1%}，{share:.1%} 区间）；"
         "{photos} 张照片中 {better} 张变好，{worse} 张变差",
     ),
+    "models_retired": (
+        "Compared with what answers without any {kind}: {version} was taken out of use. This does not say that the "
+        "candidate is better than that one.",
+        "比较对象中没有 {kind}：{version} 已停用。此结果并不说明候选优于它。",
+    ),
     "models_lead": (
         "{needed} of the {of} photos that changed must be better",
         "变化的 {of} 张照片中须有 {needed} 张变好",
@@ -269,6 +288,11 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "check_in_bank": ("The first fabric has photos in the bank", "首位面料在向量库中有照片"),
     "recommend_fitted": ("yes", "是"),
     "recommend_not_fitted": ("no; fit it: clipfast fuse fit", "否；请运行 clipfast fuse fit"),
+    "recommend_fitted_not_used": ("no; pass --alpha fit", "否；请加上 --alpha fit"),
+    "recommend_not_promoted": (
+        "no; put it to use: clipfast models promote {path}",
+        "否；请运行 clipfast models promote {path}",
+    ),
     "recommend_none": ("none of these", "以上皆非"),
     "recommend_some": ("yes", "是"),
     "check_bank_used": ("A bank is in use", "有向量库在使用中"),

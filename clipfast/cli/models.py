@@ -134,7 +134,9 @@ def compare(
         registry = _registry(look.models)
         what, file = _candidate(registry, candidate, look.kind)
         gain, version = _looked(say, registry, clip, (what, file), look)
-    _report(say, gain, {"candidate": file.as_posix(), "kind": what, "eval_version": version}, json=json)
+        retired = registry.retired(what)
+    summary = {"candidate": file.as_posix(), "kind": what, "eval_version": version, "retired": retired}
+    _report(say, gain, summary, json=json)
 
 
 @app.command()
@@ -153,18 +155,19 @@ def promote(
     clip_options: ClipOptions,
     json: JsonOption = False,
 ) -> None:
-    """Put a candidate to use, if it is proven to be better. The first bank needs no proof."""
+    """Put a candidate to use, if it is proven to be better. The first bank and the first weights need no proof."""
     gain: Gain | None = None
     version: str | None = None
     with clip_options.load() as clip:
         registry = _registry(look.models)
         what, file = _candidate(registry, candidate, look.kind)
         _require_useful(registry, clip, (what, file), look.rules)
-        if _has_present(registry, what) and because is None:
+        retired = registry.retired(what)
+        if because is None and registry.needs_proof(what):
             gain, version = _looked(say, registry, clip, (what, file), look)
         samples = _labelled(look.labels)
         promoted = registry.promote(what, file, gain=gain, eval_version=version, note=because, samples=samples)
-    summary = {"promoted": promoted, "kind": what, "eval_version": version, "note": because}
+    summary = {"promoted": promoted, "kind": what, "eval_version": version, "note": because, "retired": retired}
     if not json:
         out.print(say("models_promoted", version=promoted))
     _report(say, gain, summary, json=json)
@@ -181,7 +184,7 @@ def rollback(
     say: Speaker,
     json: JsonOption = False,
 ) -> None:
-    """Go back to what was in use before; a head or weights may also be taken out of use: --to none."""
+    """Go back to what was in use before; a head or weights may also be taken out of use: --to none --note WHY."""
     version = _registry(models).rollback(_kind(kind), to=to, note=note)
     if json:
         print_json({"kind": kind, "version": version})
@@ -234,19 +237,13 @@ def _candidate(registry: Registry, text: str, kind: str | None) -> tuple[Kind, P
     return ("bank" if "embeddings" in load_sealed_npz(path, kind="bank or head") else "head"), path
 
 
-def _has_present(registry: Registry, kind: Kind) -> bool:
-    """Whether there is something to compare with: the first head or α is compared with the bank alone.
-
-    Raises:
-        DataError: There is no bank yet, and the candidate is none.
-    """
-    bank = "bank" in registry.current().versions
-    if not bank and kind != "bank":
+def _require_bank(registry: Registry, kind: Kind) -> None:
+    """Refuse a head or weights before there is a bank: they are compared with it, and answer with it."""
+    if kind != "bank" and "bank" not in registry.current().versions:
         raise DataError(
             "No bank is in use yet. Promote it first: clipfast models promote data/fabric_bank.npz",
             code="no_bank_in_use",
         )
-    return bank
 
 
 def _require_useful(registry: Registry, clip: Clip, candidate: tuple[Kind, Path], rules: str) -> None:
@@ -254,7 +251,7 @@ def _require_useful(registry: Registry, clip: Clip, candidate: tuple[Kind, Path]
     from clipfast.cli.voice_options import rules_named
     from clipfast.retrieval.live import promoted_voices
 
-    _has_present(registry, candidate[0])
+    _require_bank(registry, candidate[0])
     promoted_voices(registry, clip, rules_named(rules), candidate=candidate)
 
 
@@ -300,6 +297,8 @@ def _report(say: Speaker, gain: Gain | None, summary: dict[str, Any], *, json: b
         interval = gain.interval
         values = {"gain": interval.estimate, "low": interval.low, "high": interval.high, "share": interval.confidence}
         out.print(say("models_gain", better=gain.better, worse=gain.worse, photos=gain.photos, **values))
+        if summary["retired"] is not None:
+            out.print(say("models_retired", kind=summary["kind"], version=summary["retired"]), style="yellow")
         show_checks(checks)
 
 

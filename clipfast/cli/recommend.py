@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,7 +70,8 @@ def recommend(
     queued = None
     if labels is not None:
         queued = _enqueue(labels, image, region, results, ask_below=ask_below, model=voices.bank.model.name)
-    checks = _checks(say, voices, results)
+    hint = _Hint.of(voice_options, calibrated=results.judgement.calibrated)
+    checks = _checks(say, voices, results, hint)
     if json:
         print_json(
             {
@@ -88,18 +90,48 @@ def recommend(
             }
         )
         return
-    _show(say, attributes, results)
+    _show(say, attributes, results, hint)
     if queued is not None:
         note(say("label_queued", item=queued.id, why=say(f"label_{queued.picked}")))
     show_checks(checks)
 
 
-def _checks(say: Speaker, voices: Voices, results: Answer[Recommendation]) -> list[Check]:
+@dataclass(frozen=True, slots=True)
+class _Hint:
+    """What is said of a confidence, and what would make it a calibrated one.
+
+    Attributes:
+        note: Key of the message behind the confidence; None where it is calibrated.
+        check: Key of the message in the check point.
+        path: File of fitted weights.
+    """
+
+    note: str | None
+    check: str
+    path: str
+
+    @classmethod
+    def of(cls, options: VoiceOptions, *, calibrated: bool) -> _Hint:
+        """Tell whether weights must be fitted first, or are there and only have to be used."""
+        from clipfast.retrieval.fused import default_fusion_path
+
+        path = default_fusion_path()
+        if calibrated:
+            keys: tuple[str | None, str] = None, "recommend_fitted"
+        elif options.alpha == "fit" or options.fusion is not None or not path.is_file():
+            keys = "confidence_share", "recommend_not_fitted"
+        elif options.models is not None:
+            keys = "confidence_promote", "recommend_not_promoted"
+        else:
+            keys = "confidence_fitted", "recommend_fitted_not_used"
+        return cls(*keys, path.as_posix())
+
+
+def _checks(say: Speaker, voices: Voices, results: Answer[Recommendation], hint: _Hint) -> list[Check]:
     judged, held = results.judgement, {voices.owners.get(name, name) for name in voices.bank.references.names}
     first = results[0].name
-    calibrated = say("recommend_fitted" if judged.calibrated else "recommend_not_fitted")
     return [
-        Check(say("check_confidence"), judged.calibrated, calibrated),
+        Check(say("check_confidence"), judged.calibrated, say(hint.check, path=hint.path)),
         Check(say("check_certain"), judged.confidence >= UNCERTAIN, f"{judged.confidence:.0%}"),
         Check(say("check_known"), not judged.none, say("recommend_none" if judged.none else "recommend_some")),
         Check(say("check_in_bank"), first in held, results[0].display_name),
@@ -117,7 +149,7 @@ def _enqueue(
     return items[0] if items else None
 
 
-def _show(say: Speaker, found: FabricAttributes, results: Answer[Recommendation]) -> None:
+def _show(say: Speaker, found: FabricAttributes, results: Answer[Recommendation], hint: _Hint) -> None:
     chinese = say.lang == "zh"
     out.print(
         say(
@@ -130,7 +162,7 @@ def _show(say: Speaker, found: FabricAttributes, results: Answer[Recommendation]
         )
     )
     judged = results.judgement
-    words = "" if judged.calibrated else say("confidence_share")
+    words = "" if hint.note is None else say(hint.note, path=hint.path)
     if judged.uncertain and not judged.none:
         words += say("confidence_low")
     if judged.none:

@@ -140,8 +140,6 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
     >>> found.estimate, round(found.low, 3), found.high
     (1.0, 0.839, 1.0)
     """
-    from scipy.special import ndtri
-
     require_confidence(confidence)
     try:
         successes, trials = operator.index(successes), operator.index(trials)  # NumPy's integers would overflow
@@ -151,13 +149,20 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
         raise UndefinedMetricError("a share needs at least one trial; got 0 of 0.")
     if not 0 <= successes <= trials:
         raise ShapeError(f"successes must be in 0 ... trials; got {successes} of {trials}.")
-    z = float(ndtri(0.5 + confidence / 2))
     share = successes / trials
+    return Interval(share, *wilson_ends(share, trials, confidence), confidence, "wilson")
+
+
+def wilson_ends(share: float, trials: float, confidence: float) -> tuple[float, float]:
+    """Return the ends of Wilson's interval; `trials` may be an effective number, of trials that are not independent."""
+    from scipy.special import ndtri
+
+    z = float(ndtri(0.5 + confidence / 2))
     middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    low = 0.0 if successes == 0 else middle - half  # these two are exact; rounding would miss them
-    high = 1.0 if successes == trials else middle + half
-    return Interval(share, low, high, confidence, "wilson")
+    low = 0.0 if share == 0 else middle - half  # these two are exact; rounding would miss them
+    high = 1.0 if share == 1 else middle + half
+    return low, high
 
 
 def require_confidence(confidence: float) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clipfast.errors import DataError, UndefinedMetricError
 from clipfast.metrics.image_series import image_weights, series_difference
@@ -90,7 +91,7 @@ def compare_results(
     resamples: int = 1000,
     seed: int = 0,
 ) -> ComparisonOfRuns:
-    """Compare every figure that both runs have, on the same resampled samples.
+    """Compare every figure that both runs have, on the same resampled samples; patches of one photo go together.
 
     Args:
         first: One run.
@@ -105,13 +106,16 @@ def compare_results(
     """
     _require_same(first, second)
     pairs = _pairs(first, second, systems)
-    weights = image_weights(len(first.samples), resamples, seed) if len(first.samples) > 1 else None
+    owners = _owners(first)
+    photos = int(owners.max(initial=-1)) + 1
+    weights = image_weights(photos, resamples, seed)[:, owners] if photos > 1 else None
+    least = 2.0 ** max(1 - photos, -1000)  # with so many photos no exact test could give less
     rows: list[ComparedMetric] = []
     for one, other in pairs:
         name = one if one == other else f"{one} / {other}"
         shared = [metric for metric in first.series[one] if metric in second.series[other]]
         rows += [
-            _compared(name, metric, (first.series[one][metric], second.series[other][metric]), weights)
+            _compared(name, metric, (first.series[one][metric], second.series[other][metric]), weights, least)
             for metric in shared
             if metrics is None or metric in metrics
         ]
@@ -152,6 +156,15 @@ def _require_same(first: ResultDirectory, second: ResultDirectory) -> None:
     )
 
 
+def _owners(run: ResultDirectory) -> NDArray[np.int64]:
+    """Number the photo of each sample, (n,), where an evaluation says it; else each sample is its own."""
+    listed = run.content["samples"] if run.kind == "evaluate" else [{}] * len(run.samples)
+    said = [sample.get("photo") for sample in listed]
+    numbers: dict[str, int] = {}
+    keys = [f"sample {at}" if photo is None else f"photo {photo}" for at, photo in enumerate(said)]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+
+
 def _pairs(first: ResultDirectory, second: ResultDirectory, systems: tuple[str, str] | None) -> list[tuple[str, str]]:
     if systems is None:
         common = [(name, name) for name in first.series if name in second.series]
@@ -167,7 +180,7 @@ def _pairs(first: ResultDirectory, second: ResultDirectory, systems: tuple[str, 
     return [systems]
 
 
-def _compared(name: str, metric: str, pair: tuple[Any, Any], weights: Any) -> ComparedMetric:
+def _compared(name: str, metric: str, pair: tuple[Any, Any], weights: Any, least: float) -> ComparedMetric:
     values = [float(each.at(np.ones((1, each.images)))[0]) for each in pair]
     one, other = (None if np.isnan(value) else value for value in values)
     if weights is None or one is None or other is None:
@@ -179,7 +192,7 @@ def _compared(name: str, metric: str, pair: tuple[Any, Any], weights: Any) -> Co
         return ComparedMetric(name, metric, one, other, other - one, None, None, None, None)
     ends = found.interval
     low, high = (ends.low, ends.high) if ends is not None else (None, None)
-    return ComparedMetric(name, metric, one, other, found.difference, low, high, found.p_value, None)
+    return ComparedMetric(name, metric, one, other, found.difference, low, high, max(found.p_value, least), None)
 
 
 def _with_holm(rows: list[ComparedMetric]) -> list[ComparedMetric]:

@@ -9,18 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from clipfast.errors import ArtifactError, DataError, ImageError, ShapeError
 from clipfast.metrics import (
-    BootstrapOptions,
     Interval,
     PairedDifference,
-    bootstrap_interval,
     expected_calibration_error,
-    mcnemar_test,
-    paired_bootstrap,
-    wilson_interval,
 )
 from clipfast.retrieval.answers import Judgement
 from clipfast.retrieval.attributes import extract_attributes
@@ -29,6 +23,7 @@ from clipfast.retrieval.encode import Skipped
 from clipfast.retrieval.evalset import EvalSample, EvalSet
 from clipfast.retrieval.fusion import Voices, entries_of
 from clipfast.retrieval.knownlooks import KnownLooks
+from clipfast.retrieval.photowise import PhotoCounts
 from clipfast.retrieval.recommend import rule_scores
 from clipfast.retrieval.voices import Doubles, Voice
 
@@ -38,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["Asked", "Comparison", "Doubts", "Evaluation", "Latency", "PhaseResult", "ask_all", "evaluate"]
 
 _NEVER = 0  # rank of a fabric that is not in the answer at all
-_RESAMPLES = BootstrapOptions(method="percentile")
 _TWO_SIDED = 0.05
 RULES, CLIP, HEAD = "rules", "+CLIP", "+head"
 
@@ -58,7 +52,7 @@ class PhaseResult:
     Attributes:
         name: `rules`, `+CLIP` or `+head`; each has what those before it have. Without rules, `+CLIP` is the bank alone.
         top: Share of the pictures whose fabric is among the first k, by k, with Wilson's interval.
-        mrr: Mean of 1 / rank (0 where the fabric is not in the answer), with a bootstrap interval.
+        mrr: Mean of 1 / rank (0 where the fabric is not in the answer), with a bootstrap interval over photos.
         per_class: Right at the first place, and how many, by fabric.
         confusions: (fabric, answered instead, how often), most frequent first.
         latency: Of one picture.
@@ -76,13 +70,13 @@ class PhaseResult:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Top-1 of a phase less that of another, on the same pictures.
+    """Top-1 of a phase less that of another, on the same pictures. Patches of one photo are not independent.
 
     Attributes:
         better: The later phase.
         than: The earlier one.
-        gain: Paired bootstrap: difference with its interval.
-        mcnemar: McNemar's exact test of the same difference.
+        gain: Paired bootstrap over photos: difference of the share of patches with its interval.
+        mcnemar: McNemar's exact test over photos: each counts for the phase that answers more of its patches right.
     """
 
     better: str
@@ -140,6 +134,7 @@ class Evaluation:
         eval_version: Of the set.
         asked: Pictures that could be asked about, in the order of the ranks.
         doubts: What the last phase thinks of its own answers.
+        owners: Number of the photo that each of those is a patch of.
     """
 
     total: int
@@ -150,6 +145,12 @@ class Evaluation:
     eval_version: str
     doubts: Doubts
     asked: tuple[EvalSample, ...] = ()
+    owners: tuple[int, ...] = ()
+
+    @property
+    def photos(self) -> int:
+        """How many independent photos were asked about: intervals and comparisons count these."""
+        return len(set(self.owners))
 
     @property
     def processed(self) -> int:
@@ -166,12 +167,14 @@ class Asked:
         answers: Of each phase, in that order.
         judged: What the last phase thinks of each.
         errors: Pictures that could not be read.
+        photos: Number of each asked picture's photo, see `EvalSet.groups`.
     """
 
     asked: list[EvalSample] = field(default_factory=list)
     answers: dict[str, _Answers] = field(default_factory=dict)
     judged: list[Judgement] = field(default_factory=list)
     errors: list[Skipped] = field(default_factory=list)
+    photos: list[int] = field(default_factory=list)
 
     @property
     def right(self) -> list[bool]:
@@ -217,17 +220,20 @@ def evaluate(
     asked, answers, judged, errors = found.asked, found.answers, found.judged, found.errors
     owners = voices.owners
     labels = [owners.get(sample.label, sample.label) for sample in asked]
-    phases = tuple(_result(name, found, labels, ks, seed) for name, found in answers.items())
+    photos = PhotoCounts.of(found.photos)
+    results = _Results(labels, photos, ks, seed)
+    phases = tuple(results.phase(name, given) for name, given in answers.items())
     known = {*voices.bank.references.names, *(voices.rules.rules if voices.rules else ())}
     known |= {owners.get(name, name) for name in known}
     return Evaluation(
         total=len(eval_set),
         errors=tuple(errors),
         phases=phases,
-        comparisons=_comparisons(phases, seed),
+        comparisons=results.comparisons(phases),
         unknown=tuple(sorted({label for label in labels if label not in known})),
         eval_version=eval_set.version,
         asked=tuple(asked),
+        owners=tuple(photos.owner.tolist()),
         doubts=_doubts(judged, phases[-1], [sample.label in voices.bank.references.names for sample in asked]),
     )
 
@@ -240,11 +246,12 @@ def ask_all(eval_set: EvalSet, voices: Voices, *, progress: Callable[[int, int],
     _require_unseen(eval_set, voices)
     found = Asked()
     known_looks = KnownLooks(voices.bank.references)
-    for done, sample in enumerate(eval_set.samples, start=1):
+    for done, (sample, photo) in enumerate(zip(eval_set.samples, eval_set.groups(), strict=True), start=1):
         try:
             picture, judgement = _ask(eval_set, sample, voices, found.answers)
             found.judged.append(judgement)
             found.asked.append(sample)
+            found.photos.append(photo)
             known_looks.see(crop_patch(picture, sample.coords, sample.size), sample.image)
             if min(sample.size, *picture.size) < max(picture.size):  # only a part of it is asked about
                 known_looks.see(picture, sample.image)
@@ -311,42 +318,43 @@ def _doubts(judged: Sequence[Judgement], last: PhaseResult, held: Sequence[bool]
     )
 
 
-def _result(name: str, found: _Answers, labels: Sequence[str], ks: Sequence[int], seed: int) -> PhaseResult:
-    ranks = np.array(found.ranks)
-    right = ranks == 1
-    inverse = np.divide(1.0, ranks, out=np.zeros(len(ranks)), where=ranks > 0)
-    wrong = Counter((label, first) for label, first in zip(labels, found.firsts, strict=True) if label != first)
-    names = np.array(labels)
-    p50, p95 = (1e3 * np.percentile(found.seconds, [50, 95])).tolist()
-    return PhaseResult(
-        name,
-        {k: wilson_interval(int(((ranks >= 1) & (ranks <= k)).sum()), len(ranks)) for k in ks},
-        _mean_interval(inverse, seed),
-        {label: (int(right[names == label].sum()), int((names == label).sum())) for label in sorted(set(labels))},
-        tuple((*pair, count) for pair, count in sorted(wrong.items(), key=lambda item: (-item[1], item[0]))),
-        Latency(p50, p95),
-        tuple(found.ranks),
-    )
+@dataclass(frozen=True, slots=True)
+class _Results:
+    """Sums answers up: their right labels, their photos, which top-k, and the bootstrap's seed."""
 
+    labels: Sequence[str]
+    photos: PhotoCounts
+    ks: Sequence[int]
+    seed: int
 
-def _mean_interval(values: NDArray[np.float64], seed: int) -> Interval:
-    if len(values) < 2:  # one picture has no spread to tell of
-        mean = float(values.mean())
-        return Interval(mean, 0.0, 1.0, _RESAMPLES.confidence, "none: one picture")
-    return bootstrap_interval(np.mean, values, seed=seed, options=_RESAMPLES)
+    def phase(self, name: str, found: _Answers) -> PhaseResult:
+        """Sum up one phase."""
+        ranks, names, labels = np.array(found.ranks), np.array(self.labels), self.labels
+        right = ranks == 1
+        inverse = np.divide(1.0, ranks, out=np.zeros(len(ranks)), where=ranks > 0)
+        wrong = Counter((label, first) for label, first in zip(labels, found.firsts, strict=True) if label != first)
+        p50, p95 = (1e3 * np.percentile(found.seconds, [50, 95])).tolist()
+        return PhaseResult(
+            name,
+            {k: self.photos.share((ranks >= 1) & (ranks <= k)) for k in self.ks},
+            self.photos.mean(inverse, self.seed),
+            {label: (int(right[names == label].sum()), int((names == label).sum())) for label in sorted(set(labels))},
+            tuple((*pair, count) for pair, count in sorted(wrong.items(), key=lambda item: (-item[1], item[0]))),
+            Latency(p50, p95),
+            tuple(found.ranks),
+        )
 
+    def comparisons(self, phases: Sequence[PhaseResult]) -> tuple[Comparison, ...]:
+        """Compare each phase with the one before it, and the last with the first; one photo compares nothing."""
+        pairs = [(phases[at + 1], phases[at]) for at in range(len(phases) - 1)]
+        if len(phases) > 2:
+            pairs.append((phases[-1], phases[0]))
+        return tuple(self._compared(later, earlier) for later, earlier in pairs if self.photos.count > 1)
 
-def _comparisons(phases: Sequence[PhaseResult], seed: int) -> tuple[Comparison, ...]:
-    pairs = [(phases[at + 1], phases[at]) for at in range(len(phases) - 1)]
-    if len(phases) > 2:
-        pairs.append((phases[-1], phases[0]))
-    return tuple(_compared(later, earlier, seed) for later, earlier in pairs if len(later.ranks) > 1)
-
-
-def _compared(later: PhaseResult, earlier: PhaseResult, seed: int) -> Comparison:
-    one, other = np.array(later.ranks) == 1, np.array(earlier.ranks) == 1
-    gain = paired_bootstrap(np.mean, one, other, seed=seed, options=_RESAMPLES)
-    return Comparison(later.name, earlier.name, gain, mcnemar_test(one, other))
+    def _compared(self, later: PhaseResult, earlier: PhaseResult) -> Comparison:
+        one, other = np.array(later.ranks) == 1, np.array(earlier.ranks) == 1
+        gain, mcnemar = self.photos.gain(one, other, self.seed), self.photos.mcnemar(one, other)
+        return Comparison(later.name, earlier.name, gain, mcnemar)
 
 
 def _require_unseen(eval_set: EvalSet, voices: Voices) -> None:

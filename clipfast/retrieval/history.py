@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,7 +16,7 @@ from clipfast.errors import ArtifactError
 from clipfast.retrieval.promotion import Gain
 from clipfast.storage import sync_folder
 
-__all__ = ["KINDS", "Action", "Event", "History", "Kind", "Name"]
+__all__ = ["KINDS", "Action", "Event", "History", "Kind", "Name", "used_before"]
 
 Kind = Literal["head", "bank", "alpha"]
 Action = Literal["compare", "promote", "rollback", "retire"]
@@ -127,3 +128,24 @@ class History:
             before = hashlib.sha256(line).hexdigest()
             found.append((event, before))
         return found
+
+
+def used_before(events: Sequence[Event], kind: Kind, present: str | None) -> list[str]:
+    """Return the versions that one goes back through, oldest first, without the present one and what came after it."""
+    used: list[str] = []
+    for event in events:
+        if event.kind != kind or event.action == "compare" or used[-1:] == [event.version]:
+            continue
+        if event.action == "retire":
+            continue  # what was in use before that is the retired one, or what came before it
+        if event.action == "rollback" and event.version in used:
+            del used[_last(used, event.version) + 1 :]
+        else:
+            used.append(event.version)
+    if present in used:  # else the pointer was not written any more when the history was
+        del used[_last(used, present) :]
+    return used
+
+
+def _last(used: list[str], version: str) -> int:
+    return len(used) - 1 - used[::-1].index(version)

@@ -24,7 +24,7 @@ import msgspec
 
 from clipfast.errors import ArtifactError, DataError
 from clipfast.retrieval.current import Current, read_current, write_current
-from clipfast.retrieval.history import KINDS, Action, Event, History, Kind
+from clipfast.retrieval.history import KINDS, Action, Event, History, Kind, used_before
 from clipfast.retrieval.promotion import Gain
 from clipfast.storage import atomic_write, locked, sha256_file
 
@@ -106,6 +106,22 @@ class Registry:
         """Return the file of what is in use, or None where nothing was promoted."""
         version = self.current().versions.get(kind)
         return None if version is None else self.file(version)
+
+    def retired(self, kind: Kind) -> str | None:
+        """Return the version that was taken out of use last; None where one is in use, or none ever was taken out."""
+        if kind in self.current().versions:
+            return None
+        out = [event.version for event in self.history() if event.kind == kind and event.action == "retire"]
+        return out[-1] if out else None
+
+    def needs_proof(self, kind: Kind) -> bool:
+        """Tell whether a candidate must be compared: not the first bank, nor the first weights.
+
+        Weights are put to use for what top-1 does not show, above all confidence and none-of-these. Where some were in
+        use and were taken out, the next are not the first.
+        """
+        first = kind not in self.current().versions and self.retired(kind) is None
+        return not (first and kind in ("bank", "alpha"))
 
     def known_gain(self, kind: Kind, sha256: str, eval_version: str, rules: str | None = None) -> Gain | None:
         """Return what was found of a candidate beside all that is in use now: the same look again costs nothing.
@@ -193,7 +209,8 @@ class Registry:
         Args:
             kind: What the file is.
             file: The candidate.
-            gain: What `look` found; None for the first of its kind, and where `note` says why without one.
+            gain: What `look` found; None for the first of its kind (one that was taken out of use was the first), and
+                where `note` says why without one.
             eval_version: Of the evaluation set.
             note: Why, where the gain does not say so.
             samples: Labelled samples at this time.
@@ -212,9 +229,11 @@ class Registry:
                     f"{gain.better} photos better and {gain.worse} worse. Keep what is in use, and label more.",
                     code="gain_not_proven",
                 )
-            if gain is None and present is not None and note is None:
+            retired = self.retired(kind)
+            if gain is None and note is None and (present is not None or retired is not None):
+                was = f"{present} is in use" if retired is None else f"{retired} was in use and was taken out"
                 raise DataError(
-                    f"{present} is in use; what replaces it must be compared first, on an evaluation set.",
+                    f"{was}; what replaces it must be compared first, on an evaluation set.",
                     code="not_compared",
                 )
             sha256 = sha256_file(file)
@@ -240,11 +259,12 @@ class Registry:
         Args:
             kind: Of what.
             to: A version that was in use at some time, or any with a reason in `note`; "none" takes a head or weights
-                out of use; None is what was before.
+                out of use, with a reason in `note`; None is what was before.
             note: Why.
 
         Raises:
-            DataError: There is nothing to go back to, or the version was never in use and no reason is given.
+            DataError: There is nothing to go back to, or no reason is given why a version that was never in use
+                is taken, or the present one is taken out.
             ArtifactError: Its file was changed or is gone.
         """
         note = _reason(note)
@@ -271,27 +291,21 @@ class Registry:
         if kind == "bank" or present is None:
             why = "A bank must be in use; go back to another" if kind == "bank" else f"No {kind} is in use"
             raise DataError(f"{why}. See clipfast models list.")
+        if note is None:
+            raise DataError(
+                f"Why is {present} taken out of use? What comes next is not compared with it. Say so: --note REASON.",
+                code="retire_reason",
+            )
         self._append(self._event("retire", present, self._sha256_of(present)), note=note)
         self._point(kind, None)
         return NONE
 
     def _before(self, kind: Kind) -> str:
         """Return the version that was in use before the present one: each rollback goes one further back."""
-        used: list[str] = []
-        for event in self.history():
-            if event.kind != kind or event.action == "compare" or used[-1:] == [event.version]:
-                continue
-            if event.action == "retire":
-                continue  # what was in use before that is the retired one, or what came before it
-            if event.action == "rollback" and event.version in used:
-                del used[_last(used, event.version) + 1 :]
-            else:
-                used.append(event.version)
         present = self.current().versions.get(kind)
-        if present in used:  # else the pointer was not written any more when the history was
-            del used[_last(used, present) :]
+        used = used_before(self.history(), kind, present)
         if not used:
-            remedy = f" Take it out of use: clipfast models rollback {kind} --to none."
+            remedy = f" Take it out of use: clipfast models rollback {kind} --to none --note REASON."
             raise DataError(
                 f"There is no {kind} to go back to: {int(present is not None)} was in use so far."
                 f"{'' if kind == 'bank' or present is None else remedy}",
@@ -368,10 +382,6 @@ def _reason(note: str | None) -> str | None:
             "The reason must say something: it stays in the history in place of a proof.", code="empty_reason"
         )
     return note
-
-
-def _last(used: list[str], version: str) -> int:
-    return len(used) - 1 - used[::-1].index(version)
 
 
 def _user() -> str:

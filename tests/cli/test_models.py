@@ -142,7 +142,9 @@ def test_what_could_not_answer_with_the_others_is_refused_and_the_first_can_be_t
     head = run_json("models", "promote", "data/clip_head.npz", "--because", "the first head")["promoted"]
     run("models", "promote", "data/fusion.json", "--because", "fitted")
     assert "rollback alpha --to none" in failure("models", "rollback", "alpha")
-    assert run_json("models", "rollback", "alpha", "--to", "none") == {"kind": "alpha", "version": "none"}
+    assert "Why is alpha-" in failure("models", "rollback", "alpha", "--to", "none")
+    out_of_use = run_json("models", "rollback", "alpha", "--to", "none", "--note", "to see")
+    assert out_of_use == {"kind": "alpha", "version": "none"}
     run("models", "rollback", "head", "--to", "none", "--note", "it errs")
     assert run_json("recommend", photo, "--models", "data/models") == plain
     assert "No head is in use" in failure("models", "rollback", "head", "--to", "none")
@@ -150,3 +152,22 @@ def test_what_could_not_answer_with_the_others_is_refused_and_the_first_can_be_t
     assert list(run_json("models", "list")["current"]) == ["bank"]
     assert "it errs" in run("models", "list")
     assert run_json("models", "rollback", "head")["version"] == head
+
+
+def test_the_first_weights_need_no_proof_and_what_was_taken_out_is_named() -> None:
+    """Confidence becomes a calibrated one without a look; after --to none a comparison says what it does not tell."""
+    run("models", "promote", "data/fabric_bank.npz")
+    photo = "data/patches/labeled/linen/patch_003.png"
+    assert "clipfast models promote data/fusion.json" in run(
+        "recommend", photo, "--models", "data/models", "--lang", "en"
+    )
+    weights = run_json("models", "promote", "data/fusion.json")
+    assert (weights["kind"], weights["gain"], weights["retired"]) == ("alpha", None, None)
+    assert run_json("recommend", photo, "--models", "data/models")["confidence_calibrated"] is True
+    run("models", "rollback", "alpha", "--to", "none", "--note", "to see")
+    assert "The gain is not proven" in failure("models", "promote", "data/fusion.json")
+    looked = run_json("models", "compare", "data/fusion.json")
+    assert looked["retired"] == weights["promoted"]
+    assert f"without any alpha: {weights['promoted']} was taken out" in run("models", "compare", "data/fusion.json")
+    head = run_json("models", "compare", "data/clip_head.npz")
+    assert head["retired"] is None

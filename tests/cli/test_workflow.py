@@ -54,7 +54,12 @@ def test_the_whole_loop_runs_in_the_owners_layout() -> None:
     fitted = run_json("fuse", "fit", "--exclude", "data/eval_set.jsonl", "--head", "head.npz")
     assert fitted["path"] == "data/fusion.json"
     assert (fitted["fit"]["samples"], fitted["fit"]["excluded"]) == (30, 6)
+    unfitted = run("recommend", PHOTO, "--lang", "en")
+    assert "data/fusion.json is fitted: pass --alpha fit" in unfitted
+    assert "✗ Confidence is calibrated: no; pass --alpha fit" in unfitted
+    assert "pass --alpha fit" not in run("recommend", PHOTO, "--lang", "en", "--alpha", "fit")
     found = run_json("evaluate", "--head", "head.npz", "--alpha", "fit", "--topk", "1,2", "--out", "evaluated")
+    assert found["photos"] == found["processed"] == 6
     compared = run_json("compare", "evaluated", "evaluated")
     assert (compared["kind"], compared["samples"]) == ("evaluate", 6)
     assert [phase["name"] for phase in found["phases"]] == ["rules", "+CLIP", "+head"]
@@ -242,3 +247,31 @@ def test_renaming_a_label_says_who_still_uses_the_old_name() -> None:
     assert "The rules 'fine' know linen" in found
     assert run_json("label", "rename", "flax", "hemp_9")["left_behind"] == []
     assert "向量库中仍为 cotton" in run("label", "rename", "cotton", "c_1", "--lang", "zh")
+
+
+def test_patches_of_one_photo_are_named_as_such() -> None:
+    """Two patches a group: the table and JSON say how many photos; unfitted weights are said to be so."""
+    run("bank", "build")
+    run("evalset", "make")
+    path = Path("data/eval_set.jsonl")
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line | {"group": at // 2} for at, line in enumerate(lines)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    found = run_json("evaluate")
+    assert (found["processed"], found["photos"]) == (6, 3)
+    assert found["comparisons"][0]["mcnemar"]["method"].endswith("a sign a photo")
+    assert "Results: 6 patches of 3 photos" in run("evaluate")
+    assert "3 张照片的 6 个图块" in run("evaluate", "--lang", "zh")
+    assert "fit it: clipfast fuse fit" in run("recommend", PHOTO, "--lang", "en")
+
+
+def test_many_conflicts_are_not_all_printed() -> None:
+    """Twelve patches once more under another label: ten are named, and how many more; JSON has them all."""
+    folder = Path("data/patches/labeled")
+    for patch in sorted((folder / "cotton").glob("*.png")):
+        shutil.copy(patch, folder / "linen" / f"again_{patch.name}")
+    found = run_json("evalset", "make", "--replace")["conflicts"]
+    shown = run("evalset", "make", "--replace")
+    assert len(found) >= 12
+    assert shown.count("[CONFLICT]") == 10
+    assert f"and {len(found) - 10} more" in shown

@@ -100,3 +100,30 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     for wrong in (_evaluation([1, 2]), _evaluation([1, 2, 0, 4], "aabc"), {"kind": "evaluate", "samples": []}):
         with pytest.raises(DataError, match="each"):
             load_result(_write(tmp_path / "d", "evaluation_results.json", wrong))
+
+
+def test_patches_of_one_photo_are_resampled_together(tmp_path: Path) -> None:
+    """Six patches of three photos say what three pictures say; told apart, they would say more."""
+    ranks = [1, 1, 2, 2, 2, 2], [1, 1, 1, 1, 1, 1]
+    runs: dict[str, list[int | None]] = {"grouped": [0, 0, 1, 1, 2, 2], "apart": [None] * 6, "alone": [0] * 6}
+    rows = {}
+    for name, photos in runs.items():
+        folders = []
+        for at, each in enumerate(ranks):
+            content = _evaluation(each, "abcdef")
+            for sample, photo in zip(content["samples"], photos, strict=True):
+                sample.update({} if photo is None else {"photo": photo})
+            folders.append(_write(tmp_path / f"{name}{at}", "evaluation_results.json", content))
+        rows[name] = _compared(*folders)[1]["top1"]
+    three = [
+        _write(tmp_path / f"three{at}", "evaluation_results.json", _evaluation(each[::2], "abc"))
+        for at, each in enumerate(ranks)
+    ]
+    twin = _compared(*three)[1]["top1"]
+    assert (rows["grouped"].low, rows["grouped"].high) == pytest.approx((twin.low, twin.high))
+    assert rows["grouped"].p_value == twin.p_value == 0.25  # 2 / 2**3
+    assert rows["grouped"].difference == rows["apart"].difference == pytest.approx(2 / 3)
+    assert rows["apart"].low is not None
+    assert rows["grouped"].low is not None
+    assert rows["apart"].low > rows["grouped"].low
+    assert rows["alone"].p_value is None  # one photo has no spread to tell of

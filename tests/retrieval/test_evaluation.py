@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from clipfast.errors import ArtifactError, DataError, ShapeError
-from clipfast.metrics import BootstrapOptions, mcnemar_interval, mcnemar_test, paired_bootstrap
+from clipfast.metrics import (
+    BootstrapOptions,
+    bootstrap_interval,
+    mcnemar_interval,
+    mcnemar_test,
+    paired_bootstrap,
+    wilson_interval,
+)
 from clipfast.retrieval import FabricBank, References
 from clipfast.retrieval.evalset import EvalSet, make_eval_set
 from clipfast.retrieval.evaluation import Comparison, evaluate
@@ -18,6 +25,8 @@ from clipfast.retrieval.fused import FittedFusion, fit_fusion, with_alpha
 from clipfast.retrieval.fusion import Voices
 from clipfast.retrieval.head import HeadOptions
 from clipfast.retrieval.heldout import train_head
+from clipfast.retrieval.photowise import PhotoCounts
+from clipfast.retrieval.promotion import gain_of
 from reference.colour_voices import (
     ColourClip,
     colour_bank,
@@ -137,3 +146,54 @@ def test_a_phase_is_better_by_the_exact_test(more: int, less: int, proven: bool)
     if more == 4:
         assert gain.interval is not None
         assert gain.interval.low > 0
+
+
+def test_photos_are_counted_not_patches() -> None:
+    """Ten photos of three patches, better on four: as ten pictures tell, and as a promotion decides it."""
+    right = np.arange(10) < 8
+    earlier = right & (np.arange(10) >= 4)
+    one, other, owners = np.repeat(right, 3), np.repeat(earlier, 3), np.repeat(np.arange(10), 3).tolist()
+    photos = PhotoCounts.of(owners)
+    assert mcnemar_test(one, other).p_value < 0.001  # what patches would say
+    gain = photos.gain(one, other, 0)
+    comparison = Comparison("+head", "+CLIP", gain, photos.mcnemar(one, other))
+    assert (comparison.mcnemar.p_value, comparison.proven) == (0.125, False)
+    decided = gain_of(other, one, owners, look=1)
+    assert (decided.better, decided.worse, decided.proven) == (4, 0, False)
+    assert photos.share(one) == wilson_interval(8, 10)
+    options = BootstrapOptions(method="percentile")
+    by_hand = paired_bootstrap(np.mean, right, earlier, seed=0, options=options)
+    assert gain.difference == pytest.approx(0.4)
+    assert gain.interval is not None
+    assert by_hand.interval is not None
+    assert (gain.interval.low, gain.interval.high) == pytest.approx((by_hand.interval.low, by_hand.interval.high))
+    mean = bootstrap_interval(np.mean, right.astype(float), seed=0, options=options)
+    found = photos.mean(one.astype(float), 0)
+    assert (found.estimate, found.low, found.high) == pytest.approx((mean.estimate, mean.low, mean.high))
+    alone = PhotoCounts.of(range(30))
+    assert alone.share(one) == wilson_interval(24, 30)
+    assert alone.mcnemar(one, other) == mcnemar_test(one, other)
+    uneven = PhotoCounts.of([0] * 8 + [1, 2])
+    assert uneven.effective == pytest.approx(100 / 66)
+    assert uneven.mcnemar(np.ones(10, bool), np.arange(10) >= 7).difference == pytest.approx(1 / 3)
+    with pytest.raises(ShapeError, match="1 at least"):
+        PhotoCounts.of([])
+
+
+def test_patches_of_one_photo_prove_nothing_alone(voices: Voices, folder: Path) -> None:
+    """The same twelve pictures as twelve photos and as four: equal figures, other intervals and tests."""
+    held = make_eval_set(folder, split=0.25)
+    labels = list(held.labels)
+    grouped = tuple(msgspec.structs.replace(each, group=labels.index(each.label)) for each in held.samples)
+    apart, together = evaluate(held, voices), evaluate(replace(held, samples=grouped), voices)
+    assert (apart.photos, together.photos, together.processed) == (12, 4, 12)
+    one, other = (np.array(phase.ranks) == 1 for phase in together.phases[::-1])
+    assert apart.comparisons[0].mcnemar == mcnemar_test(one, other)
+    owners = np.array([each.group for each in grouped])
+    net = np.array([(one[owners == at].sum() - other[owners == at].sum()) for at in range(4)])
+    assert together.comparisons[0].mcnemar.p_value == mcnemar_test(net > 0, net < 0).p_value
+    assert together.comparisons[0].gain.difference == pytest.approx(apart.comparisons[0].gain.difference)
+    for wide, narrow in zip(together.phases, apart.phases, strict=True):
+        assert wide.ranks == narrow.ranks
+        assert wide.top[1].estimate == narrow.top[1].estimate
+        assert wide.top[1].high - wide.top[1].low > narrow.top[1].high - narrow.top[1].low

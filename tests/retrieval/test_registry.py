@@ -261,3 +261,20 @@ def test_a_gain_beside_what_is_no_longer_in_use_promotes_nothing(registry: Regis
         registry.promote("bank", candidate, gain=found, eval_version="v", note=None)
     registry.rollback("bank")
     registry.promote("bank", candidate, gain=found, eval_version="v", note=None)
+
+
+def test_taking_out_needs_a_reason_and_leaves_no_way_round_the_proof(registry: Registry, tmp_path: Path) -> None:
+    """After --to none the next is not the first of its kind; the first weights are, the first head is compared."""
+    first = registry.promote("head", bank(tmp_path / "0.npz", 0), gain=None, eval_version=None, note=None)
+    with pytest.raises(DataError, match=f"Why is {first} taken out of use"):
+        registry.rollback("head", to="none")
+    assert registry.current().versions == {"head": first}
+    assert registry.retired("head") is None
+    registry.rollback("head", to="none", note="it errs")
+    assert registry.retired("head") == first
+    worse = bank(tmp_path / "1.npz", 0.1)
+    with pytest.raises(DataError, match=f"{first} was in use and was taken out; what replaces it must be compared"):
+        registry.promote("head", worse, gain=None, eval_version=None, note=None)
+    registry.promote("head", worse, gain=None, eval_version=None, note="the other errs more")
+    assert registry.retired("head") is None
+    assert [registry.needs_proof(kind) for kind in ("bank", "head", "alpha")] == [False, True, False]
