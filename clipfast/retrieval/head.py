@@ -17,10 +17,11 @@ from clipfast import learning
 from clipfast.errors import DataError, ShapeError
 from clipfast.index import require_unit_rows
 from clipfast.learning import ClassWeight
-from clipfast.metrics import Interval, apply_temperature, expected_calibration_error, wilson_interval
+from clipfast.metrics import apply_temperature, expected_calibration_error
 from clipfast.metrics.resampling import seeded
 from clipfast.retrieval.bankfile import BankModel, require_model
 from clipfast.retrieval.headfile import HeadReport, StoredHead, read_head, write_head
+from clipfast.retrieval.photowise import PhotoCounts
 from clipfast.retrieval.queries import require_topk
 from clipfast.retrieval.scoring import Ranked
 from clipfast.retrieval.voices import smoothed_temperature
@@ -139,7 +140,7 @@ class LinearHead:
             final.bias,
             temperature,
             model=None if clip is None else BankModel.of(clip),
-            report=_report(classes, truth, cross, temperature, seed),
+            report=_report(classes, truth, cross, temperature, seed, together),
         )
 
     @classmethod
@@ -261,10 +262,12 @@ def _fold_count(truth: Ints, groups: Ints, options: HeadOptions) -> int:
     return max(2, min(options.folds, most))
 
 
-def _report(classes: NDArray[Any], truth: Ints, cross: learning.CrossFit, temperature: float, seed: int) -> HeadReport:
+def _report(
+    classes: NDArray[Any], truth: Ints, cross: learning.CrossFit, temperature: float, seed: int, groups: Ints
+) -> HeadReport:
     held = cross.folds != learning.ALWAYS_TRAIN
     right = cross.honest_logits[held].argmax(axis=1) == truth[held]
-    accuracy: Interval = wilson_interval(int(right.sum()), len(right))
+    accuracy = PhotoCounts.of(groups[held].tolist()).share(right)  # rows of one photo are not independent
     names = [str(name) for name in classes]
     of_class = {
         name: (int(right[truth[held] == at].sum()), int((truth[held] == at).sum())) for at, name in enumerate(names)

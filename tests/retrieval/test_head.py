@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from clipfast.errors import ArtifactError, DataError, FingerprintError, ShapeError
+from clipfast.metrics import wilson_interval
 from clipfast.retrieval.head import HeadOptions, LinearHead
 from clipfast.retrieval.voices import smoothed_temperature
 from clipfast.storage import load_sealed_npz, save_sealed_npz
@@ -89,6 +90,8 @@ def test_patches_of_one_photo_do_not_flatter_the_accuracy() -> None:
     assert together is not None
     assert alone.accuracy.estimate > 0.9
     assert together.accuracy.estimate < 0.7
+    of_photos = wilson_interval(round(together.accuracy.estimate * 40), 40)  # copies are all answered alike
+    assert (together.accuracy.low, together.accuracy.high) == pytest.approx((of_photos.low, of_photos.high))
 
 
 def test_rare_classes_count_as_much_as_frequent_ones() -> None:
