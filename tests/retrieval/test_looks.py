@@ -172,7 +172,7 @@ def test_modes_do_not_matter() -> None:
 
 
 def test_a_bank_of_photos_in_one_scene_is_doubted_and_a_copy_refused() -> None:
-    """Hashes of labelled photos of other fabrics are as near as a copy's, so they warn; on bare cloth a copy is named."""
+    """Hashes of labelled photos of several fabrics are near, so they only warn; on bare cloth a copy is named."""
     rows = np.eye(24, dtype=np.float32)
     fabrics = [f"fabric {at:02}" for at in range(24)]
     paths = [f"{name}/a.png" for name in fabrics]
