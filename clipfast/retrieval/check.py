@@ -182,7 +182,6 @@ def check_references(
             Problem("confused", pair.fabric, "", f"{len(pair.photos)} of {pair.of} taken for {pair.taken_for}")
             for pair in found.confusions
         ),
-        *(() if eval_set is None else _in_set(references, eval_set)),
     ]
     reasons = ["A bank file holds no pixels: size, sharpness, light and near copies are checked on the photo folder."]
     if imported := len(references.imported):
@@ -190,6 +189,10 @@ def check_references(
             f"{imported} of {len(references)} rows were imported as vectors without a photo: nothing but their "
             "vectors can be checked, and `bank rebuild` cannot embed them again."
         )
+    if eval_set is not None:
+        evaluated, doubts = _in_set(references, eval_set)
+        problems += evaluated
+        reasons += [doubts] if doubts else []
     if eval_set is not None and not references.marks.looks.any():
         reasons.append(
             "The bank was built by an older clipfast and kept no looks: pictures of the evaluation set are "
@@ -249,8 +252,8 @@ def _copied(path: str, image: Image.Image, guard: EvalGuard) -> list[Problem]:
     return [_evaluated(path, picture) for _, picture in guard.copies([look_of(image)])[:1]]
 
 
-def _in_set(references: References, eval_set: EvalSet) -> Iterator[Problem]:
-    """Name rows that are of the evaluation set, by checksums of files and source photos, and by looks."""
+def _in_set(references: References, eval_set: EvalSet) -> tuple[list[Problem], str]:
+    """Name rows that are of the evaluation set, by checksums of files and source photos, and by looks; and doubts."""
     from clipfast.retrieval.knownlooks import KnownLooks
 
     looks = KnownLooks(references)
@@ -264,10 +267,12 @@ def _in_set(references: References, eval_set: EvalSet) -> Iterator[Problem]:
         if crop.size != picture.size and sample.image not in whole:
             whole.add(sample.image)
             looks.see(picture, sample.image)
+    problems = []
     for path, *digests in zip(references.paths, references.sha256, references.marks.sources, strict=True):
         found = next((pictures[digest] for digest in digests if digest in pictures), looks.pairs.get(path))
         if found is not None:
-            yield _evaluated(path, found)
+            problems.append(_evaluated(path, found))
+    return problems, looks.doubts()
 
 
 def _evaluated(path: str, picture: str) -> Problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -201,6 +202,8 @@ def evaluate(
 ) -> Evaluation:
     """Ask about every picture of an evaluation set, phase by phase. Nothing is fitted here.
 
+    Warns of photos of the bank whose kept hashes are only similar to those of a picture (3 to 6 of 64 bits).
+
     Args:
         eval_set: The pictures.
         voices: Bank with its clip; rules and head where there are any.
@@ -266,6 +269,8 @@ def ask_all(eval_set: EvalSet, voices: Voices, *, progress: Callable[[int, int],
             code="no_eval_picture",
         )
     known_looks.require_none()
+    if doubts := known_looks.doubts():
+        warnings.warn(doubts, stacklevel=3)
     return found
 
 

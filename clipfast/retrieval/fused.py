@@ -22,7 +22,7 @@ from clipfast.retrieval.grouping import photo_groups
 from clipfast.retrieval.head import LinearHead
 from clipfast.retrieval.heldout import leave_out
 from clipfast.retrieval.labelled import LabelledRows, encode_labelled, list_patches
-from clipfast.retrieval.looks import nearly
+from clipfast.retrieval.looks import SURE_BITS, nearly
 from clipfast.retrieval.recommend import rule_scores
 from clipfast.retrieval.rules import RuleSet
 from clipfast.retrieval.voices import Doubles, Voice, smoothed_temperature
@@ -232,7 +232,10 @@ def fit_fusion(
     kept = list(range(count)) if exclude is None else list(leave_out(rows, exclude).rows)
     known, looks = voices.bank.references.digests, voices.bank.references.marks.looks
     fresh = [
-        row for row in kept if rows.references.sha256[row] not in known and not len(nearly(rows.looks[row], looks))
+        row
+        for row in kept
+        if rows.references.sha256[row] not in known
+        and not any(bits <= SURE_BITS for _, bits in nearly(rows.looks[row], looks))
     ]
     held, head_voice = _cross_fitted(rows, fresh, voices.head, seed)
     if len(held) < MIN_SAMPLES:
