@@ -116,7 +116,7 @@ def test_build_json_is_one_object(layout: Path) -> None:
     ) == ("b.npz", 9, {"cotton": 3, "silk": 3, "羊毛": 3})  # fmt: skip
     assert [skipped["path"] for skipped in result["skipped"]] == ["silk/broken.jpg"]
     assert [check["ok"] for check in result["checks"]] == [True] * 5
-    assert ColourClip.loads == [("m", {"provider": "cpu", "precision": "fp32", "threads": 2})]
+    assert ColourClip.loads == [("m", {"provider": None, "precision": "fp32", "threads": 2})]
 
 
 def test_strict_build_fails_and_writes_nothing(layout: Path) -> None:
