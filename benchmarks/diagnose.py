@@ -74,7 +74,7 @@ def write(data: Predictions, folder: Path) -> tuple[Path, Path]:
                 **{column: str(values[at]) for column, values in data.columns.items()},
             }  # fmt: skip
             file.write(encode(line) + b"\n")
-    np.savez(rows, ids=np.array(data.ids), image=data.image_rows, text=data.text_rows)  # type: ignore[arg-type]
+    np.savez(rows, ids=np.array(data.ids), image=data.image_rows, text=data.text_rows)  # type: ignore[arg-type]  # drawn data have both
     return path, rows
 
 

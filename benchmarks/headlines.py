@@ -117,7 +117,7 @@ def headlines(folder: Path = RESULTS) -> list[Headline]:
         ran = [name for name in peers if case is not None and name in case["ratios"]]
         if case is None or not ran:
             continue
-        best = min(ran, key=lambda name, ratios=case["ratios"]: ratios[name]["ratio"])  # type: ignore[misc]
+        best = min(ran, key=lambda name, ratios=case["ratios"]: ratios[name]["ratio"])  # type: ignore[misc]  # a default in a lambda has no type
         ours = next(iter(case["contenders"].values()))
         found.append(
             Headline(

@@ -16,10 +16,10 @@ from pathlib import Path
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "2"  # before any library reads it
 
-from benchmarks import history, render  # noqa: E402
-from benchmarks.kernels import report  # noqa: E402
-from benchmarks.quiet import LIMIT, Watch, others_share, wait_until_quiet  # noqa: E402
-from benchmarks.race import Case, machine, race  # noqa: E402
+from benchmarks import history, render  # noqa: E402  # after the numbers of threads
+from benchmarks.kernels import report  # noqa: E402  # after the numbers of threads
+from benchmarks.quiet import LIMIT, Watch, others_share, wait_until_quiet  # noqa: E402  # after the numbers of threads
+from benchmarks.race import Case, machine, race  # noqa: E402  # after the numbers of threads
 
 PACKAGES = (
     *("numpy", "onnxruntime", "openvino", "nncf", "torch", "open_clip_torch", "pillow", "simplejpeg", "faiss-cpu"),

@@ -119,6 +119,8 @@ def score(
     listed = _listed(images)
     with clip_options.load() as clip, progress_bar("Scoring") as progress:
         detector = AnomalyDetector.load(detector_path, clip, accept_precision=accept_precision)
+        if clip.provider in {"cuda", "tensorrt"}:
+            detector.search_on("cuda")  # the memory goes where the model is; TensorRT has no engine for it
         if fpr is not None or detector.decision is None:
             detector.threshold(0.01 if fpr is None else fpr)
         writer = ScoreWriter(detector, out_path)

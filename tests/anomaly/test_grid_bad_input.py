@@ -97,7 +97,7 @@ def test_empty_masks_are_counted_and_leave_pixels_undefined(tmp_path: Path) -> N
     partly = run_grid(
         JointStub(), changed("felt", test=(*blank[:5], test[5])), tmp_path / "b", request(shots=(2,), seeds=(0,))
     )
-    assert cell_of(partly, "felt", 2, 0).pixel.modes["memory"].aupro is not None  # type: ignore[union-attr]
+    assert cell_of(partly, "felt", 2, 0).pixel.modes["memory"].aupro is not None  # type: ignore[union-attr]  # there is a pixel level
 
 
 def test_a_mask_of_another_size_stops_it_before_anything_is_encoded(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ class LoadedStub(JointStub):
 
     name = "stub"
 
+    provider = "cpu"
+
     @classmethod
     def load(cls, model: str | None, **options: Any) -> LoadedStub:
         return cls() if model is None else OtherStub()
@@ -82,6 +84,20 @@ def test_fit_and_score_from_folder_to_overlays(folders: Path) -> None:
         assert (mask[12:24, 24:36] > 0).mean() > 0.5 if row["verdict"] == "NG" else not mask.any()
         with Image.open(folders / "found" / row["overlay"]) as overlay:
             assert overlay.width > 2 * 48
+
+
+@pytest.mark.parametrize(("provider", "moved"), [("cpu", []), ("cuda", ["cuda"]), ("tensorrt", ["cuda"])])
+def test_the_memory_is_searched_where_the_model_runs(
+    provider: str, moved: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU for the model is one for the memory; a fake here, no GPU."""
+    seen: list[str] = []
+    monkeypatch.setattr(AnomalyDetector, "search_on", lambda _, where: seen.append(where))
+    run("fit", "denim/train/good", "--class", "denim", "--shots", "2", "--out", "det.npz")
+    monkeypatch.setattr(LoadedStub, "provider", provider)
+    run("score", "denim/test/good", "--detector", "det.npz", "--out", "found")
+
+    assert seen == moved
 
 
 def test_a_broken_image_does_not_cost_the_scores_of_those_before(folders: Path) -> None:

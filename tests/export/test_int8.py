@@ -51,7 +51,7 @@ def few_images() -> object:
 
 
 def _few_scenes(spec: object, grid_hw: object) -> object:
-    return int8_images.labelled_scenes(spec, grid_hw, per_fabric=1, scenes=8)  # type: ignore[arg-type]
+    return int8_images.labelled_scenes(spec, grid_hw, per_fabric=1, scenes=8)  # type: ignore[arg-type]  # a spec of the test
 
 
 @pytest.fixture(scope="module")

@@ -107,7 +107,7 @@ def test_the_oracle_costs_the_other_modes_nothing() -> None:
 
     both = [(cell.image, cell.pixel) for cell in plain.cells]
     keys = [(cell.class_name, cell.shots, cell.seed) for cell in plain.cells]
-    pairs = {key: (bounded(image), bounded(pixel)) for key, (image, pixel) in zip(keys, both, strict=True)}  # type: ignore[arg-type]
+    pairs = {key: (bounded(image), bounded(pixel)) for key, (image, pixel) in zip(keys, both, strict=True)}  # type: ignore[arg-type]  # pairs by strategy
     with_oracle = {(each.task, each.mode): each.test for each in mode_tests([results(pairs)], seed=0)}
     without = {(each.task, each.mode): each.test for each in mode_tests([plain], seed=0)}
 

@@ -77,7 +77,7 @@ def test_one_sentence_says_what_must_be(call: Call, value: Any, labelled: Path) 
 def test_whole_numbers_of_any_kind_are_points() -> None:
     """NumPy's and floats without a fraction."""
     for xy in (np.array([3, 4]), [3.0, 4.0], (np.int32(3), np.float32(4))):
-        assert crop_patch(PHOTO, xy, np.int64(10)).size == (10, 10)  # type: ignore[arg-type]
+        assert crop_patch(PHOTO, xy, np.int64(10)).size == (10, 10)  # type: ignore[arg-type]  # a number of NumPy
 
 
 def test_a_repeated_line_is_refused(labelled: Path, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class PhotoClip:
 
     def encode_images(self, images: Images) -> Floats:
         listed = images if isinstance(images, list) else [images]
-        numbers = [int(np.asarray(load_image(image).convert("L"))[0, 0]) for image in listed]  # type: ignore[arg-type]
+        numbers = [int(np.asarray(load_image(image).convert("L"))[0, 0]) for image in listed]  # type: ignore[arg-type]  # of any kind that the stub takes
         return np.eye(PHOTOS + 2, dtype=np.float32)[numbers]
 
 
@@ -79,7 +79,7 @@ def shop(tmp_path: Path) -> Shop:
             path = tmp_path / f"{photo}_{patch}.png"
             Image.fromarray(pixels).save(path)
             where = {"image": path.name, "coords": (8, 8), "sha256": sha256_file(path)}
-            samples.append(EvalSample(**where, label="cotton", group=photo))  # type: ignore[arg-type]
+            samples.append(EvalSample(**where, label="cotton", group=photo))  # type: ignore[arg-type]  # of any kind that the stub takes
     rows = np.eye(PHOTOS + 2, dtype=np.float32)[-2:]
     bank = FabricBank(References(rows, ["cotton", "silk"], ["cotton/1", "silk/1"], ["0" * 64] * 2), MODEL)
     bank.save(tmp_path / "bank.npz")

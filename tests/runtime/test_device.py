@@ -161,33 +161,33 @@ class _Driver:
     def __init__(self, code: int = 0) -> None:
         self.code = code
 
-    def cuInit(self, _flags: int) -> int:  # noqa: N802
+    def cuInit(self, _flags: int) -> int:  # noqa: N802  # the driver's own name
         return self.code
 
-    def cuDeviceGetCount(self, out: Any) -> int:  # noqa: N802
+    def cuDeviceGetCount(self, out: Any) -> int:  # noqa: N802  # the driver's own name
         out._obj.value = 1
         return 0
 
-    def cuDeviceGet(self, out: Any, number: int) -> int:  # noqa: N802
+    def cuDeviceGet(self, out: Any, number: int) -> int:  # noqa: N802  # the driver's own name
         out._obj.value = number
         return 0
 
-    def cuDeviceGetName(self, out: Any, _size: int, _device: Any) -> int:  # noqa: N802
+    def cuDeviceGetName(self, out: Any, _size: int, _device: Any) -> int:  # noqa: N802  # the driver's own name
         out.value = b"NVIDIA L4"
         return 0
 
-    def cuDeviceTotalMem_v2(self, out: Any, _device: Any) -> int:  # noqa: N802
+    def cuDeviceTotalMem_v2(self, out: Any, _device: Any) -> int:  # noqa: N802  # the driver's own name
         out._obj.value = 24 << 30
         return 0
 
-    def cuDeviceGetAttribute(self, out: Any, attribute: int, _device: Any) -> int:  # noqa: N802
+    def cuDeviceGetAttribute(self, out: Any, attribute: int, _device: Any) -> int:  # noqa: N802  # the driver's own name
         out._obj.value = {75: 8, 76: 9}[attribute]
         return 0
 
-    def nvmlInit_v2(self) -> int:  # noqa: N802
+    def nvmlInit_v2(self) -> int:  # noqa: N802  # the driver's own name
         return 0
 
-    def nvmlSystemGetDriverVersion(self, out: Any, _size: int) -> int:  # noqa: N802
+    def nvmlSystemGetDriverVersion(self, out: Any, _size: int) -> int:  # noqa: N802  # the driver's own name
         out.value = b"580.65.06"
         return 0
 

@@ -39,7 +39,7 @@ def _fake(monkeypatch: pytest.MonkeyPatch, *, offers: list[str], hint: str = "bf
             return types.SimpleNamespace(get_property=lambda name: hint)
 
     module = types.ModuleType("openvino")
-    module.Core = Core  # type: ignore[attr-defined]
+    module.Core = Core  # type: ignore[attr-defined]  # a module made here
     monkeypatch.setitem(sys.modules, "openvino", module)
 
 

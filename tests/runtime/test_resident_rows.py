@@ -135,7 +135,7 @@ def test_a_memory_that_does_not_fit_is_explained() -> None:
     """When it is copied, not when it is searched first."""
     counted = _Counted()
     refuse: Callable[..., Any] = _full
-    counted.ortvalue_from_numpy = refuse  # type: ignore[method-assign]
+    counted.ortvalue_from_numpy = refuse  # type: ignore[method-assign]  # what the test watches
 
     with pytest.raises(ProviderError, match=r"too little free memory \(CUDA failure 2"):
         ResidentSession(counted, None, ["places"], {"rows": np.eye(3, dtype=np.float32)}, ("cuda", 0))
