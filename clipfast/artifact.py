@@ -185,6 +185,8 @@ class Int8Report(_Spec, frozen=True):
 
     `kept_fp32` names the products that stay fp32 because they are sensitive; `int8_share` is the rest's share of the
     weights. `figures` were measured on ONNX Runtime, `figures_openvino` on OpenVINO, if that was installed; both count.
+    `figures_bf16_rest` are of `OpenVinoOptions(int8_rest="bf16")`, if the CPU had bf16; `reasons_bf16_rest` say why
+    that alone is refused.
     """
 
     passed: bool
@@ -195,6 +197,8 @@ class Int8Report(_Spec, frozen=True):
     int8_share: float
     figures: Int8Figures
     figures_openvino: Int8Figures | None = None
+    figures_bf16_rest: Int8Figures | None = None
+    reasons_bf16_rest: tuple[str, ...] = ()
 
 
 class Manifest(_Spec, frozen=True):

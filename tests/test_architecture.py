@@ -49,7 +49,7 @@ IMPORTERS = {
     "onnx_ir": ("export/",),
     "safetensors": ("export/",),
     "onnxruntime": ("runtime/session.py",),
-    "openvino": ("runtime/openvino.py",),
+    "openvino": ("runtime/openvino.py", "runtime/openvino_graph.py"),
     "numba": ("kernels/",),
     "faiss": ("flat_faiss.py",),
     "sklearn": ("learning.py",),

@@ -23,11 +23,19 @@ def int8_lines(report: Int8Report) -> list[str]:
         if report.passed
         else f"int8 REFUSED, everything else was made: {'; '.join(report.reasons)}"
     )
-    judged = {"ONNX Runtime": report.figures} | ({"OpenVINO": on} if (on := report.figures_openvino) else {})
-    return [f"{head}."] + [
+    judged = {
+        "ONNX Runtime": report.figures,
+        "OpenVINO": report.figures_openvino,
+        "OpenVINO, bf16 for the rest": report.figures_bf16_rest,
+    }
+    lines = [
         f"int8 on {engine}, {figures.images} images ({report.calibration}): {_in_words(figures)}."
         for engine, figures in judged.items()
+        if figures is not None
     ]
+    if report.reasons_bf16_rest:
+        lines.append(f"int8_rest='bf16' REFUSED: {'; '.join(report.reasons_bf16_rest)}.")
+    return [f"{head}.", *lines]
 
 
 def _in_words(figures: Int8Figures) -> str:

@@ -19,6 +19,8 @@ from clipfast.export.int8_images import ImageSets, image_sets, labelled_scenes
 from clipfast.export.observed import observe
 from clipfast.runtime.choice import has_openvino
 from clipfast.runtime.clip import Clip
+from clipfast.runtime.openvino import computes_bf16
+from clipfast.runtime.provider_options import OpenVinoOptions
 from clipfast.runtime.reading import ImageOptions
 from clipfast.runtime.session import available_cores, open_packaged
 from clipfast.storage import sha256_file
@@ -62,10 +64,13 @@ def add_int8(artifact: Artifact, *, calibration: Path | None = None, progress: T
     _write(artifact, recipe, kept)
     figures = judge(_clip(artifact, "fp32"), _clip(artifact, "int8"), sets.judged, scenes)
     reasons = reasons_against(figures)
-    elsewhere = None
+    elsewhere = halved = None
     if not reasons and has_openvino():  # where users of int8 run it, if they can
-        elsewhere = judge(_clip(artifact, "fp32"), _clip(artifact, "int8", "openvino"), sets.judged, scenes)
+        elsewhere = judge(_clip(artifact, "fp32"), _clip(artifact, "int8", OpenVinoOptions()), sets.judged, scenes)
         reasons = tuple(f"on OpenVINO the {reason}" for reason in reasons_against(elsewhere))
+        if not reasons and computes_bf16():
+            on = OpenVinoOptions(int8_rest="bf16")
+            halved = judge(_clip(artifact, "fp32"), _clip(artifact, "int8", on), sets.judged, scenes)
     report = Int8Report(
         passed=not reasons,
         reasons=reasons,
@@ -75,6 +80,8 @@ def add_int8(artifact: Artifact, *, calibration: Path | None = None, progress: T
         int8_share=1 - sum(costs[place] for place in kept) / sum(costs.values()),
         figures=figures,
         figures_openvino=elsewhere,
+        figures_bf16_rest=halved,
+        reasons_bf16_rest=reasons_against(halved) if halved is not None else (),
     )
     if reasons:
         _remove(artifact)
@@ -196,7 +203,7 @@ def _remove(artifact: Artifact) -> None:
     artifact.manifest = msgspec.structs.replace(artifact.manifest, graphs=graphs, files=files)
 
 
-def _clip(artifact: Artifact, precision: str, provider: str = "cpu") -> Clip:
+def _clip(artifact: Artifact, precision: str, provider: str | OpenVinoOptions = "cpu") -> Clip:
     copy = Artifact(artifact.path, artifact.manifest)  # a Clip keeps the manifest as it is now
     images = ImageOptions(batch_size=_BATCH)
     return Clip(copy, provider=provider, precision=precision, threads=available_cores(), images=images)

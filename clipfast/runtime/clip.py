@@ -85,7 +85,7 @@ class Clip:
         Args:
             model: An artifact folder, or the name of an embedded model ("mini"). None takes `CLIPFAST_MODEL`, and
                 without it the embedded demo model, saying so in the log.
-            provider: "cpu", "openvino", "cuda" or "tensorrt", or `CudaOptions` or `TensorRtOptions`; what cannot run
+            provider: "cpu", "openvino", "cuda" or "tensorrt", or the options of one, as `CudaOptions`; what cannot run
                 here is an error, never a fallback. None takes "cpu" for fp32, "openvino" for bf16, and for int8
                 "openvino" where it is installed and "cpu" elsewhere, with a log warning; `Clip.provider` is what runs.
             precision: Of the graphs; the artifact must hold it, but "bf16", in which OpenVINO runs the fp32 graphs.
@@ -110,7 +110,7 @@ class Clip:
         chosen = model if model is not None else os.environ.get("CLIPFAST_MODEL") or None
         artifact = Artifact.open(find_model(chosen if chosen is not None else DEFAULT_MODEL))
         if precision == "int8":
-            require_int8(artifact)
+            require_int8(artifact, options)
             if shortcoming := int8_shortcoming():
                 log.warning(shortcoming)
             elif hint := openvino_hint(provider, precision):

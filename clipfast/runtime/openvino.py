@@ -1,6 +1,6 @@
 """Graphs on OpenVINO: bf16 on CPUs that have it, behind the same `Session` as ONNX Runtime.
 
-The only importer of openvino.
+openvino is imported here and in `openvino_graph`, nowhere else.
 
 The native package is used, not ONNX Runtime's plugin, which offers no device on CPUs of other makers. OpenVINO computes
 in bf16 by itself wherever a CPU has it, so that the same call would give other numbers on another machine: the hint is
@@ -18,12 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.errors import ArtifactError, MissingExtraError, ProviderError
+from clipfast.runtime.openvino_graph import fix_rows, separate_projections, unpack_weights
 from clipfast.runtime.session import available_cores
 
-__all__ = ["PRECISIONS", "OpenVinoSession", "open_openvino", "openvino_version", "require_precision"]
+__all__ = [
+    "PRECISIONS",
+    "OpenVinoSession",
+    "computes_bf16",
+    "open_openvino",
+    "openvino_version",
+    "require_precision",
+]
 
-# precision of a Clip: what OpenVINO is told. int8 is in the graph; what the graph leaves in fp32 stays fp32.
-PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+# What a Clip can run in. int8 is in the graph; what the graph leaves in fp32 stays fp32 unless bf16 is asked for.
+PRECISIONS = ("fp32", "bf16", "int8")
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
 _DEVICE = "CPU"
 _CAPABILITY = {"bf16": "BF16"}
 
@@ -76,14 +85,17 @@ class OpenVinoSession:
             return self._many
 
 
-def open_openvino(path: Path, outputs: Sequence[str], *, precision: str, threads: int) -> OpenVinoSession:
+def open_openvino(
+    path: Path, outputs: Sequence[str], *, precision: str, threads: int, int8_rest: str = "fp32"
+) -> OpenVinoSession:
     """Open a graph for this CPU.
 
     Args:
         path: The ONNX file.
         outputs: Names of its outputs.
-        precision: A key of `PRECISIONS`.
+        precision: One of `PRECISIONS`.
         threads: Of one run.
+        int8_rest: What an int8 graph computes in where it is not int8: "fp32" or "bf16".
 
     Raises:
         ArtifactError: OpenVINO cannot read the file.
@@ -92,26 +104,32 @@ def open_openvino(path: Path, outputs: Sequence[str], *, precision: str, threads
     """
     openvino = _require_openvino()
     core = openvino.Core()
-    require_precision(precision, _capabilities(core))
-    return OpenVinoSession(lambda rows: _compile(core, path, precision, threads, rows), outputs)
+    floats = int8_rest if precision == "int8" else precision
+    require_precision(floats, _capabilities(core))
+    packed = precision != "int8"
+    return OpenVinoSession(lambda rows: _compile(core, path, floats, packed, threads, rows), outputs)
 
 
-def _compile(core: Any, path: Path, precision: str, threads: int, rows: int | None) -> Any:
-    """Compile for this many rows, or for any number, and see that the precision is the one asked for."""
+def _compile(core: Any, path: Path, floats: str, packed: bool, threads: int, rows: int | None) -> Any:
+    """Compile for this many rows, or for any number, and see that floats are of the precision asked for.
+
+    `packed` says that int8 in the file is a way to store weights, not to multiply them.
+    """
     try:
         model = core.read_model(str(path))
-        if precision != "int8":
-            _unpack(model)
+        if packed:
+            unpack_weights(model)
+        separate_projections(model)
         if rows is not None:
-            _fix_rows(model, rows)
+            fix_rows(model, rows)
     except Exception as error:
         raise ArtifactError(f"OpenVINO {openvino_version()} cannot read {path}: {_first_line(error)}") from error
     wanted = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": "1",
         "INFERENCE_NUM_THREADS": str(threads),
-        "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
-        "EXECUTION_MODE_HINT": "ACCURACY" if precision == "fp32" else "PERFORMANCE",
+        "INFERENCE_PRECISION_HINT": _HINTS[floats],
+        "EXECUTION_MODE_HINT": "ACCURACY" if packed and floats == "fp32" else "PERFORMANCE",
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",  # or weights in compact storage would be multiplied in int8
         "ENABLE_HYPER_THREADING": "YES",  # the caller has counted the threads
         # One thread a core stays on it: a scheduler may wake both beside each other for 10 ms. Fewer threads than cores
@@ -126,9 +144,9 @@ def _compile(core: Any, path: Path, precision: str, threads: int, rows: int | No
             "Use provider='cpu'."
         ) from error
     runs_in = _type_name(compiled.get_property("INFERENCE_PRECISION_HINT"))
-    if runs_in != PRECISIONS[precision]:
+    if runs_in != _HINTS[floats]:
         raise ProviderError(
-            f"{path.name} was to run in {PRECISIONS[precision]}; OpenVINO {openvino_version()} runs it in {runs_in}. "
+            f"{path.name} was to run in {_HINTS[floats]}; OpenVINO {openvino_version()} runs it in {runs_in}. "
             "Use provider='cpu'."
         )
     return compiled
@@ -138,7 +156,7 @@ def require_precision(precision: str, capabilities: Sequence[str]) -> None:
     """Refuse what this CPU would only emulate.
 
     Args:
-        precision: A key of `PRECISIONS`.
+        precision: Of floats, "fp32" or "bf16".
         capabilities: What OpenVINO says of the device.
 
     Raises:
@@ -152,6 +170,15 @@ def require_precision(precision: str, capabilities: Sequence[str]) -> None:
             f"This CPU has no {precision} arithmetic (avx512_bf16 or AMX): OpenVINO offers {', '.join(capabilities)}. "
             "Use precision='fp32', or int8 where the artifact holds it."
         )
+
+
+def computes_bf16() -> bool:
+    """Whether OpenVINO is installed and this CPU has bf16 arithmetic.
+
+    Raises:
+        ProviderError: OpenVINO finds no CPU that it can use.
+    """
+    return openvino_version() is not None and "BF16" in _capabilities(_require_openvino().Core())
 
 
 def openvino_version() -> str | None:
@@ -183,29 +210,6 @@ def _require_openvino() -> Any:
             raise ProviderError(f"openvino is installed but does not import ({error}). Install it again.") from error
         raise MissingExtraError.of("openvino", extra="openvino") from error
     return openvino
-
-
-def _fix_rows(model: Any, rows: int) -> None:
-    """Say how many rows every input has; texts keep any length."""
-    shapes = {}
-    for value in model.inputs:
-        shape = value.get_partial_shape()
-        if len(shape):
-            shape[0] = rows
-        shapes[value.get_any_name()] = shape
-    model.reshape(shapes)
-
-
-def _unpack(model: Any) -> None:
-    """Multiply weights in compact storage, int8 levels and scales, out now.
-
-    OpenVINO would compute products of a single row with them in int8: an embedding was off by .016.
-    """
-    from openvino import passes
-
-    manager = passes.Manager()
-    manager.register_pass(passes.ConstantFolding())
-    manager.run_passes(model)
 
 
 def _type_name(hint: Any) -> str:

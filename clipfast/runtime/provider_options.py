@@ -98,10 +98,21 @@ class CpuOptions:
 
 @dataclass(frozen=True, slots=True)
 class OpenVinoOptions:
-    """OpenVINO on the CPU: the graphs of `CpuOptions`, in fp32, bf16 or int8."""
+    """OpenVINO on the CPU: the graphs of `CpuOptions`, in fp32, bf16 or int8.
+
+    Attributes:
+        int8_rest: What an int8 graph computes in where it is not int8: attention, norms and sums. "bf16" is for CPUs
+            that have it and models whose accuracy gate passed with it; it pays where there are many patches.
+    """
 
     name: ClassVar[str] = "openvino"
     flavour: ClassVar[Flavour] = "fused"
+
+    int8_rest: Literal["fp32", "bf16"] = "fp32"
+
+    def __post_init__(self) -> None:
+        if self.int8_rest not in ("fp32", "bf16"):
+            raise ProviderError(f"int8_rest must be fp32 or bf16; got {self.int8_rest!r}.")
 
 
 @dataclass(frozen=True, slots=True)

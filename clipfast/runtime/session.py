@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from clipfast.artifact import Artifact, GraphSpec, head_of
+from clipfast.artifact import Artifact, GraphSpec, Int8Report, head_of
 from clipfast.errors import ArtifactError, MissingExtraError, ProviderError
 from clipfast.runtime.cpu import has_int8_products
 from clipfast.runtime.device import (
@@ -153,7 +153,7 @@ def open_session(
     check_request(provider, threads, precision)
     chosen = provider_options(provider)
     if isinstance(chosen, OpenVinoOptions):
-        return _open_on_openvino(artifact, graph, precision, threads)
+        return _open_on_openvino(artifact, graph, chosen, precision, threads)
     ort, ort_provider = _require_provider(chosen.name)
     if not isinstance(chosen, CpuOptions):
         return _open_on_gpu(artifact, graph, chosen, precision, _opening(ort, ort_provider, chosen.name, threads))
@@ -161,15 +161,17 @@ def open_session(
     return OrtSession(_open_on_cpu(ort, artifact.verified(spec.files)[0], ort_provider, threads), spec.outputs)
 
 
-def require_int8(artifact: Artifact) -> None:
+def require_int8(artifact: Artifact, provider: ProviderOptions | None = None) -> None:
     """Refuse int8 where the artifact has none, and say why it has none.
 
     Raises:
         ArtifactError: It was never made, or the gate refused it; the message has the gate's figures.
     """
-    if any(spec.precision == "int8" for spec in artifact.manifest.graphs.values()):
-        return
     report = artifact.manifest.int8
+    if any(spec.precision == "int8" for spec in artifact.manifest.graphs.values()):
+        if isinstance(provider, OpenVinoOptions) and provider.int8_rest == "bf16":
+            _require_bf16_rest(artifact, report)
+        return
     if report is not None:
         raise ArtifactError(
             f"{artifact.path} has no int8 graphs: the accuracy gate refused them when it was exported, because "
@@ -180,14 +182,29 @@ def require_int8(artifact: Artifact) -> None:
     )
 
 
-def _open_on_openvino(artifact: Artifact, head: str, precision: str, threads: int) -> Session:
+def _require_bf16_rest(artifact: Artifact, report: Int8Report | None) -> None:
+    """Refuse int8 with bf16 for the rest where the gate did not see it, or refused it."""
+    if report is not None and report.figures_bf16_rest is not None and not report.reasons_bf16_rest:
+        return
+    why = (
+        f"the accuracy gate refused it: {'; '.join(report.reasons_bf16_rest)}"
+        if report is not None and report.reasons_bf16_rest
+        else "its accuracy gate did not judge it; export again on a CPU with bf16 and OpenVINO"
+    )
+    raise ArtifactError(f"{artifact.path} does not run with int8_rest='bf16', because {why}. Use int8_rest='fp32'.")
+
+
+def _open_on_openvino(
+    artifact: Artifact, head: str, options: OpenVinoOptions, precision: str, threads: int
+) -> Session:
     """Open the graph that a CPU runs, on OpenVINO."""
     from clipfast.runtime.openvino import PRECISIONS, open_openvino
 
     if precision not in PRECISIONS:
         raise ProviderError(f"On openvino precision must be one of {', '.join(PRECISIONS)}; got {precision!r}.")
-    spec = _cpu_graph(artifact, head, stored_precision(OpenVinoOptions(), precision))
-    return open_openvino(artifact.verified(spec.files)[0], spec.outputs, precision=precision, threads=threads)
+    spec = _cpu_graph(artifact, head, stored_precision(options, precision))
+    file = artifact.verified(spec.files)[0]
+    return open_openvino(file, spec.outputs, precision=precision, threads=threads, int8_rest=options.int8_rest)
 
 
 def _cpu_graph(artifact: Artifact, head: str, precision: str) -> GraphSpec:

@@ -26,7 +26,8 @@ from clipfast.export.options import ExportOptions
 from clipfast.export.sample_inputs import sample_pixels
 from clipfast.export.weights import load_model
 from clipfast.runtime.clip import Clip
-from clipfast.runtime.session import open_packaged
+from clipfast.runtime.provider_options import OpenVinoOptions
+from clipfast.runtime.session import open_packaged, require_int8
 
 pytestmark = pytest.mark.torch
 
@@ -117,6 +118,35 @@ def test_one_image_on_openvino_is_rounded_as_in_a_batch(quantized: Artifact) -> 
     assert np.abs(together[0] - others[0]).max() < 1e-6
     assert (alone * together).sum(axis=1).min() > 0.9995
     assert (alone * exact).sum(axis=1).min() > 0.999
+
+
+def test_bf16_for_the_rest_runs_where_the_gate_passed_it(quantized: Artifact) -> None:
+    """It is judged on its own, gives other numbers than fp32 for the rest, and is refused where nobody judged it."""
+    openvino = pytest.importorskip("openvino", reason="needs openvino: pip install 'clipfast[openvino]'")
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("needs a CPU with bf16")
+    report = quantized.manifest.int8
+    assert report is not None
+    assert report.figures_bf16_rest is not None
+    assert report.reasons_bf16_rest == ()
+    assert report.figures_bf16_rest != report.figures_openvino
+    halved = OpenVinoOptions(int8_rest="bf16")
+    clip = Clip.load(quantized.path, provider=halved, precision="int8", threads=1)
+    whole = Clip.load(quantized.path, provider="openvino", precision="int8", threads=1)
+    pixels = int8_images.image_sets(quantized.manifest.image, None).judged[:6]
+    rows, others = clip.encode_images(pixels), whole.encode_images(pixels)
+
+    assert 1e-4 < np.abs(rows - others).max()
+    assert (rows * others).sum(axis=1).min() > 0.999
+    assert np.array_equal(clip.encode_texts(["red denim"]), whole.encode_texts(["red denim"]))
+    for change, reason in (
+        ({"figures_bf16_rest": None}, "did not judge it; export again on a CPU with bf16"),
+        ({"reasons_bf16_rest": ("loss is 0.02",)}, "gate refused it: loss is 0.02"),
+    ):
+        unjudged = Artifact(quantized.path, msgspec.structs.replace(quantized.manifest))
+        unjudged.manifest = msgspec.structs.replace(unjudged.manifest, int8=msgspec.structs.replace(report, **change))
+        with pytest.raises(ArtifactError, match=f"int8_rest='bf16', because .*{reason}"):
+            require_int8(unjudged, halved)
 
 
 def test_every_product_is_int8_with_one_weight_for_all_heads(quantized: Artifact) -> None:

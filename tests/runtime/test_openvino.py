@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 import types
@@ -16,6 +17,7 @@ from clipfast.artifact import Artifact
 from clipfast.errors import ArtifactError, MissingExtraError, ProviderError
 from clipfast.runtime.clip import Clip
 from clipfast.runtime.openvino import open_openvino, require_precision
+from clipfast.runtime.openvino_graph import separate_projections, unpack_weights
 from clipfast.runtime.parity import verify
 from clipfast.runtime.session import open_packaged, open_session
 
@@ -38,6 +40,8 @@ def _fake(monkeypatch: pytest.MonkeyPatch, *, offers: list[str], hint: str = "bf
                 raise RuntimeError(f"Exception from src/somewhere.cpp:1\n{reason}\n")
             return types.SimpleNamespace(get_property=lambda name: hint)
 
+    for change in ("unpack_weights", "separate_projections"):
+        monkeypatch.setattr(f"clipfast.runtime.openvino.{change}", lambda model: None)
     module = types.ModuleType("openvino")
     module.Core = Core  # type: ignore[attr-defined]  # a module made here
     monkeypatch.setitem(sys.modules, "openvino", module)
@@ -62,7 +66,6 @@ def test_a_cpu_without_bf16_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_cpu_that_openvino_refuses_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenVINO's last line is the reason; the lines before name its own files."""
-    monkeypatch.setattr("clipfast.runtime.openvino._unpack", lambda model: None)
     _fake(monkeypatch, offers=["BF16"], reason="Platform has not sufficient ISA.")
 
     with pytest.raises(ProviderError, match=r"refuses to run embed\.onnx on this CPU: Platform .* ISA\. Use provider"):
@@ -71,7 +74,6 @@ def test_a_cpu_that_openvino_refuses_is_told_with_its_reason(monkeypatch: pytest
 
 def test_another_precision_than_asked_for_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenVINO takes bf16 by itself; the precision is read back."""
-    monkeypatch.setattr("clipfast.runtime.openvino._unpack", lambda model: None)
     _fake(monkeypatch, offers=["BF16"], hint="bf16")
 
     with pytest.raises(ProviderError, match=r"was to run in f32; OpenVINO .* runs it in bf16"):
@@ -138,6 +140,59 @@ def test_a_row_does_not_depend_on_batch_or_thread(openvino: Any) -> None:
         assert np.abs(rows - alone).max() < (1e-2 if clip.precision == "bf16" else 1e-5)
         assert np.array_equal(rows, together[0])
     assert clip.encode_texts(["red denim"]).shape == (1, clip.embed_dim)
+
+
+@pytest.mark.parametrize("graph", ["embed", "dense", "patches", "text"])
+def test_divided_projections_give_the_same_answers(openvino: Any, graph: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums keep their terms and order, also for value-value attention."""
+    outputs = Artifact.open(MINI).manifest.graphs[graph].outputs
+    feeds = (
+        {"ids": np.arange(1, 78, dtype=np.int64)[None]}
+        if graph == "text"
+        else {"pixels": np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)}
+    )
+    answers = []
+    for change in (separate_projections, lambda model: 0):
+        monkeypatch.setattr("clipfast.runtime.openvino.separate_projections", change)
+        answers.append(open_openvino(MINI / f"{graph}.onnx", outputs, precision="fp32", threads=1).run(feeds))
+
+    for name in outputs:
+        assert np.abs(answers[0][name] - answers[1][name]).max() <= 1e-6, name
+
+
+@pytest.mark.parametrize("kind", ["read elsewhere", "biases differ", "no bias", "not a constant", "rows"])
+def test_what_is_no_projection_is_left_alone(openvino: Any, kind: str) -> None:
+    """A Split is only divided where nobody else reads the product and every reader adds the same constant."""
+    op = importlib.import_module("openvino.opset13")
+    rng = np.random.default_rng(0)
+    x = op.parameter([1, 6, 6], np.float32, name="x")
+    product = op.matmul(x, x if kind == "not a constant" else op.constant(rng.random((6, 6), np.float32)), False, False)
+    split = op.split(product, op.constant(np.int64(1 if kind == "rows" else 2)), 2)
+    rows = [op.constant(rng.random((1, 1, 6 if kind == "rows" else 3), np.float32)) for _ in range(3)]
+    sums = [op.add(split.output(at), rows[at]) for at in range(2)]
+    if kind == "no bias":
+        sums.append(op.relu(split.output(1)))
+    if kind == "biases differ":
+        sums.append(op.add(split.output(0), rows[2]))
+    if kind == "read elsewhere":
+        sums.append(op.relu(product))
+    model, ones = openvino.Model(sums, [x]), np.ones((1, 6, 6), np.float32)
+    before = openvino.Core().compile_model(model.clone(), "CPU")([ones])
+
+    assert separate_projections(model) == 0
+    after = openvino.Core().compile_model(model, "CPU")([ones])
+    assert all(np.array_equal(before[at], after[at]) for at in range(len(sums)))
+
+
+@pytest.mark.parametrize("graph", ["embed.onnx", "dense.onnx", "text.onnx"])
+def test_every_split_of_a_graph_is_divided(openvino: Any, graph: str) -> None:
+    """Also those whose values are attended to twice; fewer would cost time without a word."""
+    model = openvino.Core().read_model(str(MINI / graph))
+    unpack_weights(model)
+    splits = [node for node in model.get_ordered_ops() if node.get_type_name() == "Split"]
+
+    assert separate_projections(model) == len(splits) >= 3
+    assert not [node for node in model.get_ordered_ops() if node.get_type_name() == "Split"]
 
 
 def test_a_file_that_is_no_graph_is_an_artifact_error(openvino: Any, tmp_path: Path) -> None:
