@@ -36,23 +36,26 @@ def test_bare_products_are_all_that_the_graph_multiplies_but_attention(
 ) -> None:
     """Counted from what ONNX Runtime ran; attention's own products have no weights."""
     count = importlib.import_module("benchmarks.surgery_cost").multiplications
+    floor = importlib.import_module("benchmarks.engine.products")
     model = str(tiny_config)
     artifact = models.artifact(model)
     pixels, _ = models.inputs(model, batch)
     spec = artifact.manifest.model
     tokens = spec.grid_hw[0] * spec.grid_hw[1] + 1
     attention = batch * 2 * spec.width * tokens * ((spec.layers - 1) * tokens + 1)
-    products = sum(m * k * n for m, k, n in models.product_shapes(model, batch))
+    products = sum(m * k * n for m, k, n in floor.product_shapes(model, batch))
 
     assert count(artifact.path / "embed.onnx", {"pixels": pixels}) == products + attention
-    assert models.giga_flop(model, batch) == pytest.approx(2e-9 * products)
+    assert floor.giga_flop(model, batch) == pytest.approx(2e-9 * products)
 
 
 def test_bare_products_give_the_last_shape(models: ModuleType, tiny_config: Path) -> None:
-    """In ONNX Runtime and in PyTorch, with numbers that neither overflow nor vanish."""
+    """In ONNX Runtime and on OpenVINO, with numbers that neither overflow nor vanish."""
+    pytest.importorskip("openvino", reason="needs openvino: pip install 'clipfast[openvino]'")
+    products = importlib.import_module("benchmarks.engine.products")
     model = str(tiny_config)
-    m, _, n = models.product_shapes(model, 1)[-1]
-    for run in (models.ort_products(model, 1), models.torch_products(model, 1)):
+    m, _, n = products.product_shapes(model, 1)[-1]
+    for run in (products.ort_products(model, 1), products.openvino_products(model, 1)):
         assert run().shape == (m, n)
         assert np.isfinite(run()).all()
         assert np.abs(run()).max() > 1e-3

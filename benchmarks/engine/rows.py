@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.engine import cold_start, models
+from benchmarks.engine import cold_start, models, products
 from benchmarks.race import Case
 
 __all__ = ["MODELS", "photo", "rows"]
@@ -25,10 +25,14 @@ def rows(names: tuple[str, ...] = MODELS) -> dict[str, Callable[[], Case]]:
     found: dict[str, Callable[[], Case]] = {}
     for model in names:
         found[f"embed-{model}"] = partial(embed, model, 1)
+        found[f"openvino-{model}"] = partial(embed_on_openvino, model, 1)
         found[f"bf16-{model}"] = partial(bf16, model)
-        found[f"int8-{model}"] = partial(int8, model)
+        found[f"int8-{model}"] = partial(int8, model, "fp32")
+        found[f"int8rest-{model}"] = partial(int8, model, "bf16")
         found[f"batch8-{model}"] = partial(embed, model, 8)
         found[f"batch32-{model}"] = partial(embed, model, 32)
+        found[f"openvino8-{model}"] = partial(embed_on_openvino, model, 8)
+        found[f"openvino32-{model}"] = partial(embed_on_openvino, model, 32)
         found[f"together-{model}"] = partial(together, model)
         found[f"query-{model}"] = partial(query, model)
         found[f"cold-{model}"] = partial(cold_start.case, model)
@@ -43,32 +47,58 @@ def rows(names: tuple[str, ...] = MODELS) -> dict[str, Callable[[], Case]]:
 
 
 def embed(model: str, batch: int) -> Case:
-    """Pixels to unit rows, in fp32; for one image with the bare products of the same shapes as the floor."""
+    """Pixels to unit rows in fp32, where nobody names a provider; for one image with the bare products as the floor."""
     pixels, tensor = models.inputs(model, batch)
-    ours, plain = models.clip(model), models.plain_graph(model)
-    on_openvino = models.clip(model, "openvino")
+    ours = models.clip(model)
+    return _embedding(
+        f"embedding, {model}, fp32, batch {batch}",
+        {"clipfast": lambda: ours.encode_images(pixels)},
+        (model, batch, tensor),
+        {"torch.compile": models.compiled(model, tensor)},
+    )
+
+
+def embed_on_openvino(model: str, batch: int) -> Case:
+    """The same with `provider="openvino"`."""
+    pixels, tensor = models.inputs(model, batch)
+    ours, default = models.clip(model, "openvino"), models.clip(model)
+    peers = {"OpenVINO, f32": models.by_openvino(models.plain_graph(model), tensor, "f32")}
+    if batch == 1:
+        peers["bare products, OpenVINO"] = products.openvino_products(model, batch)
+    return _embedding(
+        f"embedding, {model}, fp32 on OpenVINO, batch {batch}",
+        {
+            "clipfast": lambda: ours.encode_images(pixels),
+            "clipfast on ONNX Runtime": lambda: default.encode_images(pixels),
+        },
+        (model, batch, tensor),
+        peers,
+    )
+
+
+def _embedding(
+    name: str,
+    ours: dict[str, Callable[[], Array]],
+    work: tuple[str, int, Any],
+    peers: Mapping[str, Callable[[], Array]],
+) -> Case:
+    """A race in fp32: ours, the peers that every such race has, and these."""
+    model, batch, tensor = work
     contenders = {
-        "clipfast": lambda: ours.encode_images(pixels),
-        "clipfast on OpenVINO": lambda: on_openvino.encode_images(pixels),
-        "plain ONNX Runtime": models.by_ort(plain, tensor),
-        "OpenVINO, f32": models.by_openvino(plain, tensor, "f32"),
+        **ours,
+        "plain ONNX Runtime": models.by_ort(models.plain_graph(model), tensor),
         "torch eager": models.eager(model, tensor),
-        "torch.compile": models.compiled(model, tensor),
+        **peers,
     }
     musts = {"plain ONNX Runtime": 1.15}
     if batch == 1:
-        contenders["bare products, ONNX Runtime"] = models.ort_products(model, batch)
-        contenders["bare products, torch"] = models.torch_products(model, batch)
+        contenders["bare products, ONNX Runtime"] = products.ort_products(model, batch)
         # Of the floor ours may take 1.12 times as long.
         musts = {"plain ONNX Runtime": 1.08, "torch eager": 1.4, "bare products, ONNX Runtime": 1 / 1.12}
-    return Case(
-        f"embedding, {model}, fp32, batch {batch}",
-        contenders,
-        _near,
-        musts,
-        rounds=11 if batch == 1 else 7,
-        giga=models.giga_flop(model, batch),
-    )
+    giga = products.giga_flop(model, batch)
+        if "bare products, OpenVINO" in contenders:
+            musts["bare products, OpenVINO"] = 1 / 1.12
+    return Case(name, contenders, _near, musts, rounds=15 if batch == 1 else 7, giga=giga)
 
 
 def bf16(model: str) -> Case:
@@ -87,42 +117,44 @@ def bf16(model: str) -> Case:
         partial(_cosines, least=0.99),
         {"plain ONNX Runtime, fp32": 1.7, "OpenVINO, bf16": 1.0},
         rounds=11,
-        giga=models.giga_flop(model, 1),
+        giga=products.giga_flop(model, 1),
     )
 
 
-def int8(model: str) -> Case:
+def int8(model: str, rest: str) -> Case:
     """One image in int8; seeded weights, so accuracy means nothing here and is only shown not to be broken.
 
-    Ours is on OpenVINO, which `Clip` takes for int8 where it is installed; on ONNX Runtime it runs elsewhere.
+    Ours is on OpenVINO, which `Clip` takes for int8 where it is installed; on ONNX Runtime it runs elsewhere. `rest` is
+    `OpenVinoOptions.int8_rest`; the peer that computes its rest in the same precision is the one to be compared with.
     """
     from clipfast.runtime.openvino import open_openvino
     from clipfast.runtime.session import open_packaged
 
     pixels, tensor = models.inputs(model, 1)
-    plain, graph = models.plain_graph(model), models.int8_graph(model)
-    session = open_packaged(graph, ["embedding"], threads=models.THREADS)
-    on_openvino = open_openvino(graph, ["embedding"], precision="int8", threads=models.THREADS)
-    quantized = models.nncf_graph(model)
+    plain, graph, quantized = models.plain_graph(model), models.int8_graph(model), models.nncf_graph(model)
+
+    def ours(floats: str) -> Callable[[], Array]:
+        session = open_openvino(graph, ["embedding"], precision="int8", threads=models.THREADS, int8_rest=floats)
+        return models.by_session(session, pixels)
+
+    contenders = {"clipfast": ours(rest)}
+    if rest == "fp32":
+        session = open_packaged(graph, ["embedding"], threads=models.THREADS)
+        contenders["clipfast, on ONNX Runtime"] = models.by_session(session, pixels)
+    peers = {
+        "plain ONNX Runtime, fp32": models.by_ort(plain, tensor),
+        "ONNX Runtime, quantize_dynamic": models.by_ort(models.dynamic_graph(model), tensor),
+        "OpenVINO, NNCF int8": models.by_openvino(quantized, tensor, "f32"),
+        "OpenVINO, NNCF int8, bf16 for the rest": models.by_openvino(quantized, tensor, "bf16"),
+    }
+    musts = dict.fromkeys(list(peers)[1:] if rest == "bf16" else list(peers)[1:3], 1.05)
     return Case(
-        f"embedding, {model}, int8, batch 1",
-        {
-            "clipfast": models.by_session(on_openvino, pixels),
-            "clipfast, on ONNX Runtime": models.by_session(session, pixels),
-            "plain ONNX Runtime, fp32": models.by_ort(plain, tensor),
-            "ONNX Runtime, quantize_dynamic": models.by_ort(models.dynamic_graph(model), tensor),
-            "OpenVINO, NNCF int8": models.by_openvino(quantized, tensor, "f32"),
-            "OpenVINO, NNCF int8, bf16 for the rest": models.by_openvino(quantized, tensor, "bf16"),
-        },
+        f"embedding, {model}, int8{' with bf16 for the rest' if rest == 'bf16' else ''}, batch 1",
+        contenders | peers,
         partial(_cosines, least=0.5),
-        {
-            "plain ONNX Runtime, fp32": 2.6,
-            "ONNX Runtime, quantize_dynamic": 1.05,
-            "OpenVINO, NNCF int8": 1.05,
-            "OpenVINO, NNCF int8, bf16 for the rest": 1.05,
-        },
-        rounds=11,
-        giga=models.giga_flop(model, 1),
+        {"plain ONNX Runtime, fp32": 2.6} | musts,
+        rounds=15,
+        giga=products.giga_flop(model, 1),
     )
 
 

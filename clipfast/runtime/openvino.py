@@ -107,10 +107,10 @@ def open_openvino(
     floats = int8_rest if precision == "int8" else precision
     require_precision(floats, _capabilities(core))
     packed = precision != "int8"
-    return OpenVinoSession(lambda rows: _compile(core, path, floats, packed, threads, rows), outputs)
+    return OpenVinoSession(lambda rows: _compile(core, path, floats, threads, rows, packed=packed), outputs)
 
 
-def _compile(core: Any, path: Path, floats: str, packed: bool, threads: int, rows: int | None) -> Any:
+def _compile(core: Any, path: Path, floats: str, threads: int, rows: int | None, *, packed: bool) -> Any:
     """Compile for this many rows, or for any number, and see that floats are of the precision asked for.
 
     `packed` says that int8 in the file is a way to store weights, not to multiply them.

@@ -194,9 +194,7 @@ def _require_bf16_rest(artifact: Artifact, report: Int8Report | None) -> None:
     raise ArtifactError(f"{artifact.path} does not run with int8_rest='bf16', because {why}. Use int8_rest='fp32'.")
 
 
-def _open_on_openvino(
-    artifact: Artifact, head: str, options: OpenVinoOptions, precision: str, threads: int
-) -> Session:
+def _open_on_openvino(artifact: Artifact, head: str, options: OpenVinoOptions, precision: str, threads: int) -> Session:
     """Open the graph that a CPU runs, on OpenVINO."""
     from clipfast.runtime.openvino import PRECISIONS, open_openvino
 
