@@ -17,7 +17,7 @@ from clipfast.export.int8_gate import judge, reasons_against
 from clipfast.export.int8_graphs import PATCHES, Recipe, make_recipe, products, quantized_graph
 from clipfast.export.int8_images import ImageSets, image_sets, labelled_scenes
 from clipfast.export.observed import observe
-from clipfast.runtime.choice import has_openvino
+from clipfast.runtime.choice import choose_provider
 from clipfast.runtime.clip import Clip
 from clipfast.runtime.openvino import computes_bf16
 from clipfast.runtime.provider_options import OpenVinoOptions
@@ -29,7 +29,7 @@ from clipfast.types import Floats, Pixels
 __all__ = ["INT8_WEIGHTS", "add_int8", "calibrated", "make_graphs", "sensitivities", "write_ungated"]
 
 INT8_WEIGHTS = "vision.int8.weights"
-_BATCH = 4
+_BATCH = 8  # as OpenVINO takes them
 _MOST_KEPT = 1 / 3  # of the multiply-adds; a graph that keeps more in fp32 is hardly faster than fp32 itself
 Tell = Callable[[str, int, int], object]
 
@@ -65,7 +65,7 @@ def add_int8(artifact: Artifact, *, calibration: Path | None = None, progress: T
     figures = judge(_clip(artifact, "fp32"), _clip(artifact, "int8"), sets.judged, scenes)
     reasons = reasons_against(figures)
     elsewhere = halved = None
-    if not reasons and has_openvino():  # where users of int8 run it, if they can
+    if not reasons and choose_provider(None, "int8").name == "openvino":  # where users of int8 run it, if they can
         elsewhere = judge(_clip(artifact, "fp32"), _clip(artifact, "int8", OpenVinoOptions()), sets.judged, scenes)
         reasons = tuple(f"on OpenVINO the {reason}" for reason in reasons_against(elsewhere))
         if not reasons and computes_bf16():

@@ -9,6 +9,7 @@ always set, and read back after compiling.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.errors import ArtifactError, MissingExtraError, ProviderError
+from clipfast.runtime.cpu import has_int8_products
 from clipfast.runtime.openvino_graph import fix_rows, separate_projections, unpack_weights
 from clipfast.runtime.session import available_cores
 
@@ -34,6 +36,7 @@ __all__ = [
 PRECISIONS = ("fp32", "bf16", "int8")
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 _DEVICE = "CPU"
+_PIECE = 8  # rows: 32 at once are not quicker a row
 _CAPABILITY = {"bf16": "BF16"}
 
 
@@ -62,27 +65,38 @@ class _Compiled:
 class OpenVinoSession:
     """One graph on OpenVINO. Safe to call from many threads at once; they wait for one another.
 
-    It is compiled for one row, where nothing is left to decide while it runs, when it is opened, and for any number of
-    rows when a batch comes for the first time.
+    It is compiled for one row when it is opened, and for `_PIECE` rows when so many come for the first time; a batch is
+    run in such pieces and the rest row by row. A graph compiled for any number of rows is no quicker and rounds
+    otherwise, so that a row's int8 answer would depend on whether it came alone.
     """
 
-    def __init__(self, compile_for: Callable[[int | None], Any], outputs: Sequence[str]) -> None:
+    def __init__(self, compile_for: Callable[[int], Any], outputs: Sequence[str]) -> None:
         self._compile_for = compile_for
         self._outputs = list(outputs)
         self._one = _Compiled(compile_for(1), outputs)
-        self._many: _Compiled | None = None
+        self._piece: _Compiled | None = None
         self._lock = threading.Lock()
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return every output by name."""
         rows = max((len(value) for value in feeds.values() if value.ndim), default=1)
-        return (self._one if rows == 1 else self._for_many()).run(feeds)
+        if rows == 1:
+            return self._one.run(feeds)
+        whole = rows - rows % _PIECE
+        bounds = [*range(0, whole, _PIECE), *range(whole, rows + 1)]
+        found = [
+            (self._one if stop - start == 1 else self._for_pieces()).run(
+                {name: value[start:stop] if value.ndim else value for name, value in feeds.items()}
+            )
+            for start, stop in itertools.pairwise(bounds)
+        ]
+        return {name: np.concatenate([one[name] for one in found]) for name in self._outputs}
 
-    def _for_many(self) -> _Compiled:
+    def _for_pieces(self) -> _Compiled:
         with self._lock:
-            if self._many is None:
-                self._many = _Compiled(self._compile_for(None), self._outputs)
-            return self._many
+            if self._piece is None:
+                self._piece = _Compiled(self._compile_for(_PIECE), self._outputs)
+            return self._piece
 
 
 def open_openvino(
@@ -106,12 +120,17 @@ def open_openvino(
     core = openvino.Core()
     floats = int8_rest if precision == "int8" else precision
     require_precision(floats, _capabilities(core))
+    if precision == "int8" and has_int8_products() is False:
+        raise ProviderError(
+            "This CPU has no VNNI, and OpenVINO would add products of int8 in 16 bits, which overflow and give wrong "
+            "answers. Use provider='cpu', which is exact, or precision='fp32'."
+        )
     packed = precision != "int8"
     return OpenVinoSession(lambda rows: _compile(core, path, floats, threads, rows, packed=packed), outputs)
 
 
-def _compile(core: Any, path: Path, floats: str, threads: int, rows: int | None, *, packed: bool) -> Any:
-    """Compile for this many rows, or for any number, and see that floats are of the precision asked for.
+def _compile(core: Any, path: Path, floats: str, threads: int, rows: int, *, packed: bool) -> Any:
+    """Compile for this many rows, and see that floats are of the precision asked for.
 
     `packed` says that int8 in the file is a way to store weights, not to multiply them.
     """
@@ -120,8 +139,7 @@ def _compile(core: Any, path: Path, floats: str, threads: int, rows: int | None,
         if packed:
             unpack_weights(model)
         separate_projections(model)
-        if rows is not None:
-            fix_rows(model, rows)
+        fix_rows(model, rows)
     except Exception as error:
         raise ArtifactError(f"OpenVINO {openvino_version()} cannot read {path}: {_first_line(error)}") from error
     wanted = {

@@ -28,8 +28,21 @@ def test_the_precision_decides(
 ) -> None:
     """What is installed matters for int8 alone."""
     monkeypatch.setattr(choice, "openvino_version", lambda: installed)
+    monkeypatch.setattr(choice, "has_int8_products", lambda: True)
 
     assert choose_provider(None, precision).name == expected
+
+
+@pytest.mark.parametrize("known", [False, None])
+def test_without_int8_products_int8_stays_where_it_is_exact(
+    known: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenVINO's sums in 16 bits overflow without VNNI; nothing is said, for another package would not help."""
+    monkeypatch.setattr(choice, "openvino_version", lambda: "2026.4.1")
+    monkeypatch.setattr(choice, "has_int8_products", lambda: known)
+
+    assert choose_provider(None, "int8").name == "cpu"
+    assert openvino_hint(None, "int8") is None
 
 
 def test_a_named_provider_is_never_exchanged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,6 +61,7 @@ def test_a_named_provider_is_never_exchanged(monkeypatch: pytest.MonkeyPatch) ->
 def test_slower_int8_says_why(installed: str | None, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the line that changes it."""
     monkeypatch.setattr(choice, "openvino_version", lambda: installed)
+    monkeypatch.setattr(choice, "has_int8_products", lambda: True)
 
     hint = openvino_hint(None, "int8")
 
