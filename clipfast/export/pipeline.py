@@ -40,6 +40,7 @@ from clipfast.export.int8 import add_int8
 from clipfast.export.options import ExportOptions
 from clipfast.export.plan import GraphPlan, feature_blocks, plan_graphs
 from clipfast.export.tokenizer import open_clip_bpe_path, tokenizer_json
+from clipfast.export.weight_parts import cut_weights
 from clipfast.export.weights import LoadedModel, hash_state, load_model
 from clipfast.runtime.parity import require
 from clipfast.runtime.session import available_cores, open_session
@@ -124,6 +125,7 @@ def _convert(
         fold_attention_bias(models[name])
         if options.compact:
             compact_graph(models[name])
+        cut_weights(models[name])
     kinds = {"fp32": models}
     for flavour, precision in device_kinds(options):
         tell(f"converting for {flavour} in {precision}", total - 3, total)
