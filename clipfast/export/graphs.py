@@ -60,7 +60,7 @@ class _Linear(nn.Module):
         return x.to(self.weight.dtype) @ self.weight + self.bias
 
     def part(self, x: Tensor, begin: int, end: int) -> Tensor:
-        """Only the output columns `begin:end`; a slice of the one weight, cut in `weight_parts`."""
+        """Only the output columns `begin:end`; a slice of the one weight, cut in `stored_weights`."""
         return x.to(self.weight.dtype) @ self.weight[:, begin:end] + self.bias[begin:end]
 
 
