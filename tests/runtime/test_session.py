@@ -99,7 +99,11 @@ def test_onnxruntime_neither_reports_nor_keeps_what_it_would_report(tmp_path: Pa
     )
     silencers = {"CI", "TF_BUILD", "GITHUB_ACTIONS", "ORT_DISABLE_TELEMETRY"}
     environment = {name: value for name, value in os.environ.items() if name not in silencers}
-    folders = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "XDG_DATA_HOME": str(tmp_path / "data")}
+    folders = {
+        "HOME": str(tmp_path),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "XDG_DATA_HOME": str(tmp_path / "data"),
+    }
 
     subprocess.run([sys.executable, "-c", script], check=True, env=environment | folders)
 
