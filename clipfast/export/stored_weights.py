@@ -4,8 +4,8 @@ Opening a graph is packing its weights, and what ONNX Runtime has to do to them 
 threads, two changes take 20 each:
 
 - Parts of weights are cut when a graph is exported. `embed` takes the last block's queries of one token, and its keys
-  and values of all: two slices, which ONNX Runtime would cut whenever it opens the graph. Beside the whole weight, which
-  other heads read, they are 2 % of the file.
+  and values of all: two slices, which ONNX Runtime would cut whenever it opens the graph. Beside the whole weight,
+  which other heads read, they are 2 % of the file.
 - Weights are stored as (out, in), and `com.microsoft.FusedMatMul` says so. ONNX Runtime packs the same bits of them,
   sooner, because it then reads rows and not columns.
 """

@@ -158,3 +158,21 @@ def test_an_exported_embedding_reads_rows_and_no_part_of_a_weight(tiny_artifact:
     assert sorted(part.weight.shape for part in parts) == [(width, width), (width, 2 * width)]
     assert all(part.norm is not None for part in parts)
     assert {product.place for product in ours} == {product.place for product in theirs}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("head", ["embed", "dense"])
+def test_an_exported_graph_answers_as_with_plain_products(head: str, tiny_artifact: Artifact, tmp_path: Path) -> None:
+    """To the last bit, alone and in a batch, in all outputs."""
+    outputs = tiny_artifact.manifest.graphs[head].outputs
+    ir.save(load_fp32(tiny_artifact.path / f"{head}.onnx"), tmp_path / "plain.onnx", external_data="plain.weights")
+    stored, plain = (
+        open_packaged(path, outputs, threads=1)
+        for path in (tiny_artifact.path / f"{head}.onnx", tmp_path / "plain.onnx")
+    )
+    for rows in (1, 3):
+        feeds = {"pixels": np.random.default_rng(rows).integers(0, 256, (rows, 64, 64, 3), np.uint8)}
+        feeds |= {"alpha": np.asarray(0.3, np.float32)} if head == "dense" else {}
+        ours, theirs = stored.run(feeds), plain.run(feeds)
+
+        assert all(np.array_equal(ours[name], theirs[name]) for name in outputs)
