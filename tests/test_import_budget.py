@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
+
+from PIL import Image
+
+from clipfast.types import Pixels
 
 HEAVY = ["torch", "open_clip", "onnx", "onnxruntime", "numba", "faiss", "sklearn", "matplotlib", "PIL", "tokenizers"]
 SCRIPT = f"""
@@ -67,3 +72,27 @@ def test_first_embedding_loads_only_what_it_needs() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert done.stdout == "[]\n"
+
+
+def test_one_photo_is_read_beside_the_opening_of_its_graph(tmp_path: Path, photo: Pixels) -> None:
+    """onnxruntime is imported first, Pillow after it in the thread that decodes, and nothing of GPUs at all."""
+    script = (
+        "import sys, threading, clipfast\n"
+        "order = []\n"
+        "class Watch:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        order.append((name, threading.current_thread() is threading.main_thread()))\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        "clip = clipfast.Clip.load('mini', threads=1)\n"
+        "assert 'PIL' not in sys.modules\n"
+        "clip.encode_images(sys.argv[1])\n"
+        "first = {name: i for i, (name, _) in reversed(list(enumerate(order)))}\n"
+        "print(first['onnxruntime.capi'] < first['PIL'], order[first['PIL']][1],\n"
+        "      [name for name, _ in order if name.startswith(('clipfast.runtime.device', 'clipfast.runtime.engine'))])\n"
+    )
+    Image.fromarray(photo).save(tmp_path / "photo.jpg")
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "photo.jpg")], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "True False []\n"

@@ -20,9 +20,10 @@ from clipfast.errors import ParityError
 from clipfast.export.attention_bias import unfold_attention_bias
 from clipfast.export.int8_numbers import ActivationScale, choose_activation, quantize_weight, smoothing
 from clipfast.export.observed import Observed, merged
+from clipfast.export.stored_weights import restore_products, sliced, whole_name
 from clipfast.types import Floats
 
-__all__ = ["PATCHES", "Product", "Recipe", "make_recipe", "products", "quantized_graph"]
+__all__ = ["PATCHES", "Product", "Recipe", "load_fp32", "make_recipe", "products", "quantized_graph"]
 
 PATCHES = "patch_weight"  # its input is the uint8 pixels themselves, so only its weight is rounded
 _LINEAR = ("qkv", "out", "up", "down")
@@ -64,8 +65,18 @@ class Recipe:
     scales: Mapping[str, Mapping[str, ActivationScale]]
 
 
+def load_fp32(path: Path) -> ir.Model:
+    """Read a graph whose products are plain ones, with weights (in, out)."""
+    model = ir.load(path)
+    restore_products(model)
+    return model
+
+
 def products(graph: ir.Graph) -> list[Product]:
     """Return the products that may become int8: patch projection, queries-keys-values, outputs, and both of the MLP.
+
+    Args:
+        graph: From `load_fp32`.
 
     Raises:
         ParityError: A graph of this clipfast has none, so it was not made by it.
@@ -122,7 +133,7 @@ def quantized_graph(path: Path, key: str, recipe: Recipe, *, kept: frozenset[str
         recipe: From `make_recipe`.
         kept: Places that stay fp32.
     """
-    model = ir.load(path)
+    model = load_fp32(path)
     unfold_attention_bias(model)  # int8 runs on OpenVINO, if it can
     graph = model.graph
     smoothed: set[str] = set()
@@ -147,9 +158,12 @@ def quantized_graph(path: Path, key: str, recipe: Recipe, *, kept: frozenset[str
 
 
 def _constant(value: ir.Value) -> tuple[str, NDArray[Any]] | None:
-    """Return name and content of a weight: an initialiser, one in compact storage, or a part of either."""
+    """Return name and content of a weight: an initialiser, one in compact storage, or a part of either.
+
+    A part has the name of the whole.
+    """
     if value.const_value is not None:
-        return str(value.name), value.const_value.numpy()
+        return whole_name(str(value.name)), value.const_value.numpy()
     node = value.producer()
     if node is None or node.op_type not in {"Cast", "Mul", "Slice"} or node.inputs[0] is None:
         return None
@@ -161,12 +175,7 @@ def _constant(value: ir.Value) -> tuple[str, NDArray[Any]] | None:
         return name, arrays[0].astype(np.float32)
     if node.op_type == "Mul":
         return name, arrays[0] * arrays[1]
-    parts_of_slice = arrays[1:] + [np.ones(1, np.int64)] * (5 - len(arrays))
-    starts, ends, axes, steps = parts_of_slice
-    cut = [slice(None)] * arrays[0].ndim
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        cut[int(axis)] = slice(int(start), int(end), int(step))
-    return name, np.ascontiguousarray(arrays[0][tuple(cut)])
+    return name, sliced(arrays[0], arrays[1:])
 
 
 def _norm_before(value: ir.Value) -> ir.Node | None:

@@ -17,10 +17,8 @@ from clipfast.prompts import expand
 from clipfast.runtime.batching import batches, prefetch
 from clipfast.runtime.choice import choose_provider, openvino_hint
 from clipfast.runtime.cpu import int8_shortcoming
-from clipfast.runtime.images import load_pixels
 from clipfast.runtime.models import DEFAULT_MODEL, embedded_models, find_model
 from clipfast.runtime.opened import OpenedModel
-from clipfast.runtime.preprocess import load_kernel, preprocess
 from clipfast.runtime.provider_options import ProviderOptions, provider_options, smallest_batch
 from clipfast.runtime.reading import ImageOptions, each_image
 from clipfast.runtime.session import available_cores, check_request, require_int8
@@ -260,7 +258,7 @@ class Clip:
         Args:
             graphs: Names of graphs, such as ["embed"]; None warms all that the artifact holds.
         """
-        load_kernel()
+        self._load_kernel()
         for name in self.manifest.heads if graphs is None else graphs:
             self._opened.session(name).run(self._blank_inputs(name))
         self._opened.tokenizer()
@@ -294,6 +292,7 @@ class Clip:
 
     def _run(self, graph: str, images: Images, **inputs: NDArray[Any]) -> dict[str, Floats]:
         """Run a vision graph over images in bounded batches; every output by name."""
+        self._opened.load_provider(graph)
         batched = self._pixel_batches(images)  # a single image is decoded while its graph is opened
         session = self._opened.session(graph)
         parts = [session.run({"pixels": pixels, **inputs}) for pixels in batched]
@@ -308,15 +307,24 @@ class Clip:
             decoded = self._opened.decoders(options.decoders).submit(self._pixels, sources[0], self.threads)
             return (future.result()[None] for future in (decoded,))
         if not isinstance(sources, list) or len(sources) >= _MANY:
-            load_kernel()
+            self._load_kernel()
         ahead = prefetch(self._pixels, sources, workers=options.decoders, ahead=2 * options.batch_size)
         return (np.stack(group) for group in batches(ahead, options.batch_size))
 
     def _pixels(self, source: ImageSource, threads: int = 1) -> Pixels:
+        from clipfast.runtime.images import load_pixels  # Pillow: loaded while the graph is opened
+        from clipfast.runtime.preprocess import preprocess
+
         options, spec = self._images, self.manifest.image
         wanted_hw = spec.size_hw if options.decode == "fast" else None
         image = load_pixels(source, max_pixels=options.max_pixels, exif=options.exif, wanted_hw=wanted_hw)
         return preprocess(image, spec, threads=threads)
+
+    @staticmethod
+    def _load_kernel() -> None:
+        from clipfast.runtime.preprocess import load_kernel
+
+        load_kernel()
 
     def _embed_texts(self, texts: list[str], templates: tuple[str, ...] | None) -> Floats:
         prompts = texts if templates is None else expand(texts, templates)

@@ -28,12 +28,10 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from clipfast.errors import ImageError, ShapeError
 from clipfast.runtime.jpeg import decode_rgb, reduction
+from clipfast.runtime.reading import DEFAULT_MAX_PIXELS
 from clipfast.types import ImageSource, Pixels
 
 __all__ = ["DEFAULT_MAX_PIXELS", "load_image", "load_pixels"]
-
-DEFAULT_MAX_PIXELS = 89_478_485
-"""The largest image that Pillow itself opens without a warning: 256 MB as RGB."""
 
 _FORMATS: dict[bytes, type[ImageFile]] = {
     b"\xff\xd8\xff": JpegImageFile,

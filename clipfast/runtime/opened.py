@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from clipfast.artifact import Artifact
 from clipfast.runtime.provider_options import ProviderOptions
-from clipfast.runtime.session import Session, open_session
+from clipfast.runtime.session import Session, load_provider, open_session
 from clipfast.runtime.text_cache import TextCache
 
 if TYPE_CHECKING:
@@ -54,6 +54,15 @@ class OpenedModel:
     def texts(self) -> TextCache:
         """Text embeddings that were computed before."""
         return self._current().texts
+
+    def load_provider(self, graph: str) -> None:
+        """Import what a graph runs on, unless the graph is open.
+
+        Importing holds the interpreter's lock and opening does not: what other threads do after this call, such as
+        importing Pillow and decoding, takes no time of its own.
+        """
+        if graph not in self._current().sessions:
+            load_provider(self._provider)
 
     def session(self, graph: str) -> Session:
         """Return a graph's session, opening it at the first call."""

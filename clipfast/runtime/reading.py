@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
 import numpy as np
-from PIL import Image
 
 from clipfast.errors import ShapeError
-from clipfast.runtime.images import DEFAULT_MAX_PIXELS
 from clipfast.runtime.session import available_cores
 from clipfast.types import Images, ImageSource
 
-__all__ = ["ImageOptions", "each_image"]
+__all__ = ["DEFAULT_MAX_PIXELS", "ImageOptions", "each_image"]
+
+DEFAULT_MAX_PIXELS = 89_478_485
+"""The largest image that Pillow itself opens without a warning: 256 MB as RGB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,8 @@ def each_image(images: Images) -> Iterable[ImageSource]:
     """One image becomes a list of one; a 4-D array becomes its images; other iterables stay as they are."""
     if isinstance(images, np.ndarray):
         return list(images) if images.ndim == 4 else [images]
-    if isinstance(images, str | bytes | os.PathLike | Image.Image):
-        return [images]
+    if isinstance(images, str | bytes | os.PathLike) or _is_pillows(images):
+        return [cast("ImageSource", images)]
     if hasattr(images, "read"):
         return [cast("ImageSource", images)]
     if not isinstance(images, Iterable):
@@ -65,3 +67,9 @@ def each_image(images: Images) -> Iterable[ImageSource]:
             "An image is a path, bytes, an open binary file, a PIL image or a uint8 (h, w, 3) array."
         )
     return images if isinstance(images, Iterator) else list(images)
+
+
+def _is_pillows(images: object) -> bool:
+    """Whether it is a PIL image; without Pillow loaded there is none, and a start need not wait for it here."""
+    pillow = sys.modules.get("PIL.Image")
+    return pillow is not None and isinstance(images, pillow.Image)

@@ -2,7 +2,8 @@
 
 The only importer of onnxruntime. ONNX Runtime falls back to the CPU silently in three ways: a provider missing from
 the wheel, a provider whose library does not load, and a retry inside `InferenceSession.__init__`. All three are
-turned into errors here and in `device`, which opens graphs on GPUs.
+turned into errors here and in `device`, which opens graphs on GPUs. What only GPUs need is imported where it is used: a
+start on a CPU need not wait for it.
 """
 
 from __future__ import annotations
@@ -11,24 +12,13 @@ import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
 
 from clipfast.artifact import Artifact, GraphSpec, Int8Report, head_of
 from clipfast.errors import ArtifactError, MissingExtraError, ProviderError
 from clipfast.runtime.cpu import has_int8_products
-from clipfast.runtime.device import (
-    Opening,
-    forbid_cpu,
-    open_file,
-    preload,
-    require_device_graph,
-    require_memory,
-)
-from clipfast.runtime.device_session import DeviceSession, ResidentSession
-from clipfast.runtime.engines import open_engine
-from clipfast.runtime.gpu import describe_gpu
 from clipfast.runtime.provider_options import (
     CpuOptions,
     CudaOptions,
@@ -38,6 +28,9 @@ from clipfast.runtime.provider_options import (
     provider_options,
 )
 
+if TYPE_CHECKING:
+    from clipfast.runtime.device import Opening
+
 __all__ = [
     "PROVIDERS",
     "RIVALS",
@@ -46,6 +39,7 @@ __all__ = [
     "available_cores",
     "installed_wheels",
     "load_gpu_libraries",
+    "load_provider",
     "offered_providers",
     "open_packaged",
     "open_resident",
@@ -125,12 +119,25 @@ def offered_providers() -> tuple[str, ...]:
     return tuple(name for name, (ort_name, _) in PROVIDERS.items() if ort_name in built)
 
 
+def load_provider(provider: str | ProviderOptions) -> None:
+    """Import onnxruntime, if the provider is one of its own.
+
+    Raises:
+        MissingExtraError: No onnxruntime is installed.
+        ProviderError: No provider of that name, or an onnxruntime that does not import.
+    """
+    if not isinstance(provider_options(provider), OpenVinoOptions):
+        _require_onnxruntime()
+
+
 def load_gpu_libraries() -> None:
     """Load CUDA, cuDNN and TensorRT from their wheels where they are installed so, as opening a graph does.
 
     Raises:
         MissingExtraError: No onnxruntime is installed.
     """
+    from clipfast.runtime.device import preload
+
     preload(_require_onnxruntime())
 
 
@@ -217,6 +224,11 @@ def _cpu_graph(artifact: Artifact, head: str, precision: str) -> GraphSpec:
 def _open_on_gpu(
     artifact: Artifact, head: str, options: CudaOptions | TensorRtOptions, precision: str, opening: Opening
 ) -> Session:
+    from clipfast.runtime.device import open_file, preload, require_device_graph, require_memory
+    from clipfast.runtime.device_session import DeviceSession
+    from clipfast.runtime.engines import open_engine
+    from clipfast.runtime.gpu import describe_gpu
+
     gpu = describe_gpu(options.device_id)
     spec = require_device_graph(artifact, head, options, precision)
     require_memory(artifact, spec, options, gpu)
@@ -229,6 +241,8 @@ def _open_on_gpu(
 
 
 def _opening(ort: Any, ort_provider: str, provider: str, threads: int) -> Opening:
+    from clipfast.runtime.device import Opening
+
     return Opening(ort, ort_provider, lambda: _options(ort, threads, provider), PROVIDERS[provider][1])
 
 
@@ -254,6 +268,9 @@ def open_packaged(
         raise ProviderError(f"{path.name} runs on cpu or cuda; got {chosen.name}.")
     ort, ort_provider = _require_provider(chosen.name)
     if isinstance(chosen, CudaOptions):
+        from clipfast.runtime.device import open_file
+        from clipfast.runtime.gpu import describe_gpu
+
         describe_gpu(chosen.device_id)
         return OrtSession(open_file(path, chosen, _opening(ort, ort_provider, chosen.name, threads)), outputs)
     return OrtSession(_open_on_cpu(ort, path, ort_provider, threads), outputs)
@@ -281,6 +298,8 @@ def open_resident(
         MissingExtraError: No onnxruntime is installed.
         ProviderError: Fewer than one thread, a provider that cannot run here, or too little memory there.
     """
+    from clipfast.runtime.device_session import ResidentSession
+
     chosen = provider_options(provider)
     if isinstance(chosen, CudaOptions) and chosen.fixed_batch is not None:
         raise ProviderError(
@@ -330,6 +349,10 @@ def _require_provider(provider: str) -> tuple[Any, str]:
 
 
 def _require_onnxruntime() -> Any:
+    # Since 1.29 ONNX Runtime reports to its maker from Linux and macOS too, and keeps what it could not send in a database
+    # under ~/.cache. Only this variable, read while it is imported, keeps it from both: the call below comes after the
+    # first report. A start is 10 ms shorter without.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:
@@ -357,6 +380,8 @@ def _options(ort: Any, threads: int, provider: str) -> Any:
     # Packing weights for the registers is most of opening a model; all threads share it.
     options.add_session_config_entry("session.prepack.enable_parallel", "1")
     if provider != "cpu":
+        from clipfast.runtime.device import forbid_cpu
+
         forbid_cpu(options)
     elif not has_int8_products():
         # Without VNNI, products of uint8 and int8 saturate in 16 bits and answers would differ between machines. This

@@ -111,7 +111,7 @@ def decoding(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
         threads.append(threading.current_thread())
         return preprocess(*args, **options)
 
-    monkeypatch.setattr("clipfast.runtime.clip.preprocess", recorded)
+    monkeypatch.setattr("clipfast.runtime.preprocess.preprocess", recorded)
     return threads
 
 

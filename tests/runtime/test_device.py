@@ -21,7 +21,7 @@ A100 = Gpu("NVIDIA A100-SXM4-40GB", "8.0", 40 << 30, "580.65.06")
 @pytest.fixture
 def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver that answers and a wheel that lists both providers."""
-    monkeypatch.setattr(session, "describe_gpu", lambda _: A100)
+    monkeypatch.setattr("clipfast.runtime.gpu.describe_gpu", lambda _: A100)
     monkeypatch.setattr("clipfast.runtime.engines.describe_gpu", lambda _: A100)
     monkeypatch.setattr("clipfast.runtime.engines.tensorrt_version", lambda: "101600")
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [name for name, _ in PROVIDERS.values()])
@@ -128,7 +128,7 @@ def test_too_little_memory_is_told_before_anything_is_loaded(monkeypatch: pytest
     """By the limit that was set, and by the GPU's own size."""
     with pytest.raises(ProviderError, match=r"gpu_mem_limit gives 0 MB; this graph needs"):
         open_session(BOTH, "embed", provider=CudaOptions(gpu_mem_limit=1000), precision="fp32", threads=1)
-    monkeypatch.setattr(session, "describe_gpu", lambda _: Gpu("Tiny", "7.5", 100 << 20, "1"))
+    monkeypatch.setattr("clipfast.runtime.gpu.describe_gpu", lambda _: Gpu("Tiny", "7.5", 100 << 20, "1"))
     with pytest.raises(ProviderError, match="Tiny gives 105 MB"):
         open_session(BOTH, "embed", provider="cuda", precision="fp32", threads=1)
 

@@ -229,7 +229,7 @@ def tensorrt(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]
     """A pretended GPU with TensorRT; gives what was opened, with which options."""
     opened: list[tuple[str, dict[str, str]]] = []
     monkeypatch.setattr(_TensorRt, "opened", opened, raising=False)
-    monkeypatch.setattr(session, "describe_gpu", lambda _: A100)
+    monkeypatch.setattr("clipfast.runtime.gpu.describe_gpu", lambda _: A100)
     monkeypatch.setattr(engines, "describe_gpu", lambda _: A100)
     monkeypatch.setattr(engines, "tensorrt_version", lambda: "101600")
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["TensorrtExecutionProvider"])

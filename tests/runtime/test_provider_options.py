@@ -160,7 +160,7 @@ class TestGpuWheel:
         plain = onnxruntime.InferenceSession(str(MINI.path / "text.onnx"), providers=[CUDA])
         assert plain.get_providers() == ["CPUExecutionProvider"]  # the silent way
 
-        monkeypatch.setattr(session, "describe_gpu", lambda _: A100)
+        monkeypatch.setattr("clipfast.runtime.gpu.describe_gpu", lambda _: A100)
         with pytest.raises(ProviderError, match=r"fallback to CPU EP has been explicitly disabled|did not load"):
             open_session(BOTH, "text", provider="cuda", precision="fp32", threads=1)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -87,3 +89,22 @@ def test_results_do_not_depend_on_threads() -> None:
 def test_wheels_are_reported_by_distribution_name() -> None:
     """What `info --system` builds on."""
     assert "onnxruntime" in session.installed_wheels()
+
+
+def test_onnxruntime_neither_reports_nor_keeps_what_it_would_report(tmp_path: Path) -> None:
+    """No identifier and no database of events under the user's folders; CI would silence onnxruntime by itself."""
+    script = (
+        "import numpy, clipfast\n"
+        "clipfast.Clip.load('mini', threads=1).encode_images(numpy.zeros((8, 8, 3), numpy.uint8))\n"
+    )
+    silencers = {"CI", "TF_BUILD", "GITHUB_ACTIONS", "ORT_DISABLE_TELEMETRY"}
+    environment = {name: value for name, value in os.environ.items() if name not in silencers}
+    folders = {
+        "HOME": str(tmp_path),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "XDG_DATA_HOME": str(tmp_path / "data"),
+    }
+
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment | folders)
+
+    assert [path.name for path in tmp_path.rglob("*") if "microsoft" in str(path.relative_to(tmp_path)).lower()] == []
