@@ -27,6 +27,7 @@ from clipfast.cli.console import (
     print_json,
     progress_bar,
 )
+from clipfast.cli.error_messages import wrong_usage
 from clipfast.cli.messages import Speaker, takes_language
 from clipfast.errors import DataError
 from clipfast.retrieval.default import DEFAULT_BANK, DEFAULT_FOLDER
@@ -37,7 +38,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 def _known_score(name: str) -> str:
     if name not in CLASS_SCORES:
-        raise typer.BadParameter(f"must be one of {', '.join(CLASS_SCORES)}; got {name!r}")
+        known = ", ".join(CLASS_SCORES)
+        raise wrong_usage(f"must be one of {known}; got {name!r}", "bad_score", known=known, got=name)
     return name
 
 
@@ -114,7 +116,11 @@ def add(
     from clipfast.retrieval import FabricBank
 
     if len(images) > 1 and any(path.is_dir() for path in images):
-        raise DataError("Pass photos, or one folder; got several paths with a folder among them.")
+        raise DataError(
+            "Pass photos, or one folder; got several paths with a folder among them.", code="photos_or_folder"
+        )
+    if fabric is None and not images[0].is_dir():
+        raise wrong_usage("name the fabric of these photos, such as --fabric cotton", "name_fabric")
     _require_no_copies(images, bank_path)
     with clip_options.load() as clip:
         bank = FabricBank.load(bank_path, clip, accept_precision=accept_precision)

@@ -90,7 +90,13 @@ def check(
         plural = "" if len(found.problems) == 1 else "s"
         raise DataError(
             f"{folder} has {len(found.problems)} problem{plural} in {fabrics} of {len(found.counts)} fabrics "
-            f"({kinds}); mend them, or check without --strict."
+            f"({kinds}); mend them, or check without --strict.",
+            code="bank_problems",
+            folder=folder,
+            count=len(found.problems),
+            touched=fabrics,
+            fabrics=len(found.counts),
+            kinds=kinds,
         )
 
 
@@ -151,7 +157,11 @@ def import_(
     from clipfast.retrieval import BankModel, import_vectors
 
     if out_path.exists() and old.exists() and out_path.samefile(old):
-        raise DataError(f"{out_path} is the file to be imported; name another one to write (--out).")
+        raise DataError(
+            f"{out_path} is the file to be imported; name another one to write (--out).",
+            code="same_file",
+            path=out_path,
+        )
     with replace(clip_options, model=model).load() as clip:
         found = import_vectors(old, BankModel.of(clip), dim=clip.embed_dim)
     out_path = found.bank.save(out_path)

@@ -11,6 +11,7 @@ from rich.table import Table
 from clipfast.cli.bank_summary import Check, show_checks
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
+from clipfast.cli.error_messages import wrong_usage
 from clipfast.cli.messages import Speaker, takes_language
 from clipfast.cli.voice_options import VoiceOptions, takes_voice_options, with_useful_rules
 from clipfast.cli.workflow_options import RULE, numbers
@@ -27,8 +28,9 @@ _SHOWN_CONFUSIONS = 5
 
 
 def _ks(text: str) -> str:
-    if min(numbers(text, what="whole numbers from 1 with commas, such as 1,3,5")) < 1:
-        raise typer.BadParameter(f"must be whole numbers from 1 with commas, such as 1,3,5; got {text!r}")
+    what = "whole numbers from 1 with commas, such as 1,3,5"
+    if min(numbers(text, what=what, option="--topk")) < 1:
+        raise wrong_usage(f"must be {what}; got {text!r}", "bad_topk", got=text)
     return text
 
 
@@ -50,7 +52,7 @@ def evaluate(
     from clipfast.retrieval.evalset import EvalSet
     from clipfast.retrieval.evaluation import evaluate as measure
 
-    ks = tuple(sorted(set(numbers(topk, what="numbers"))))
+    ks = tuple(sorted(set(numbers(topk, what="numbers", option="--topk"))))
     held = EvalSet.load(eval_set)
     with clip_options.load() as clip:
         voices = with_useful_rules(say, voice_options.open(clip), held)

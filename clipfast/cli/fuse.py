@@ -11,6 +11,7 @@ from rich.table import Table
 from clipfast.cli.bank_summary import Check, show_checks
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
+from clipfast.cli.error_messages import wrong_usage
 from clipfast.cli.head import DEFAULT_FOLDER
 from clipfast.cli.messages import Speaker, takes_language
 from clipfast.cli.voice_options import VoiceOptions, takes_voice_options
@@ -56,7 +57,7 @@ def fit(
     from clipfast.retrieval.fused import default_fusion_path, fit_fusion
 
     if plot is not None and plot.suffix.lower() != ".png":
-        raise typer.BadParameter(f"--plot must name a .png file; got {plot}")
+        raise wrong_usage(f"--plot must name a .png file; got {plot}", "plot_png", got=plot)
     path = out_path or default_fusion_path()
     held = found_eval_set(exclude, folder)
     if held is None:

@@ -81,7 +81,7 @@ def _export(clip: Clip, head: LinearHead, path: Path) -> HeadParity:
     from clipfast.export.head_graph import ClassifierSpec, write_head_graph
 
     if path.suffix != ".onnx":
-        raise DataError(f"--export-onnx must name a .onnx file; got {path}.")
+        raise DataError(f"--export-onnx must name a .onnx file; got {path}.", code="not_onnx_name", path=path)
     spec = ClassifierSpec(
         tuple(str(name) for name in head.classes),
         (head.weights / head.temperature).astype("float32"),

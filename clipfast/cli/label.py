@@ -12,6 +12,7 @@ from rich.table import Table
 
 from clipfast.cli.bank_summary import Check, shares_check, show_checks
 from clipfast.cli.console import JsonOption, note, out, print_json
+from clipfast.cli.error_messages import wrong_usage
 from clipfast.cli.head import DEFAULT_HEAD
 from clipfast.cli.label_options import LabelOptions, takes_label_options
 from clipfast.cli.messages import Speaker, takes_language
@@ -48,9 +49,9 @@ def add(
     from clipfast.retrieval.labels import Labeller
 
     if (image is None) == (item is None):
-        raise typer.BadParameter("name a photo, or with --item what waits; one of them")
+        raise wrong_usage("name a photo, or with --item what waits; one of them", "photo_or_item")
     if item is not None and not region.whole:
-        raise typer.BadParameter("--item knows its part of the photo; give no --crop or --at with it")
+        raise wrong_usage("--item knows its part of the photo; give no --crop or --at with it", "item_has_part")
     by = Labeller(who=given.who)
     store = _store(given.labels, say)
     added = (

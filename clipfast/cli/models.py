@@ -13,6 +13,7 @@ from rich.table import Table
 from clipfast.cli.bank_summary import Check, shares_check, show_checks
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, out, print_json, progress_bar
+from clipfast.cli.error_messages import wrong_usage
 from clipfast.cli.label_options import LabelsOption
 from clipfast.cli.messages import Speaker, takes_language
 from clipfast.cli.option_groups import takes
@@ -210,7 +211,8 @@ def _kind(text: str) -> Kind:
 
     found = next((kind for kind in KINDS if kind == text), None)
     if found is None:
-        raise typer.BadParameter(f"must be {', '.join(KINDS)}; got {text!r}")
+        known = ", ".join(KINDS)
+        raise wrong_usage(f"must be {known}; got {text!r}", "bad_kind", option="KIND", known=known, got=text)
     return found
 
 
@@ -221,7 +223,11 @@ def _candidate(registry: Registry, text: str, kind: str | None) -> tuple[Kind, P
 
     path = Path(text)
     if path.is_dir():
-        raise DataError(f"{path} is a folder; versions are files. Save the bank as a .npz, of at most 100,000 photos.")
+        raise DataError(
+            f"{path} is a folder; versions are files. Save the bank as a .npz, of at most 100,000 photos.",
+            code="candidate_folder",
+            path=path,
+        )
     if not path.is_file():
         file = registry.file(text)
         return _kind(text.split("-", 1)[0]), file
@@ -233,6 +239,7 @@ def _candidate(registry: Registry, text: str, kind: str | None) -> tuple[Kind, P
         raise DataError(
             f"{path} must be a head or bank (.npz) or fitted weights (.json). Say which with --kind.",
             code="not_candidate",
+            path=path,
         )
     return ("bank" if "embeddings" in load_sealed_npz(path, kind="bank or head") else "head"), path
 
@@ -243,6 +250,7 @@ def _require_bank(registry: Registry, kind: Kind) -> None:
         raise DataError(
             "No bank is in use yet. Promote it first: clipfast models promote data/fabric_bank.npz",
             code="no_bank_in_use",
+            folder=registry.root,
         )
 
 

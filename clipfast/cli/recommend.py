@@ -12,6 +12,7 @@ from rich.table import Table
 from clipfast.cli.bank_summary import Check, show_checks
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json
+from clipfast.cli.error_messages import wrong_usage
 from clipfast.cli.messages import Speaker, takes_language
 from clipfast.cli.region_options import takes_region
 from clipfast.cli.voice_options import VoiceOptions, takes_voice_options
@@ -57,7 +58,7 @@ def recommend(
     from clipfast.retrieval.recommend import recommend_fabrics_localized
 
     if ask_below is not None and labels is None:
-        raise typer.BadParameter("--ask-below needs --labels, the folder where it is to wait")
+        raise wrong_usage("--ask-below needs --labels, the folder where it is to wait", "ask_needs_labels")
     patch = region.cut(image)
     with clip_options.load() as clip:
         voices = voice_options.open(clip)

@@ -128,10 +128,14 @@ class FittedFusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ArtifactError(
                 f"No fitted weights at {file}. Fit them: clipfast fuse fit data/patches/labeled --out {file}",
                 code="no_weights",
+                path=file,
             )
         if file.stat().st_size > _MAX_BYTES:
             raise ArtifactError(
-                f"{file} is larger than {_MAX_BYTES:,} bytes; those are no fitted weights.", code="not_weights"
+                f"{file} is larger than {_MAX_BYTES:,} bytes; those are no fitted weights.",
+                code="too_large",
+                path=file,
+                most=_MAX_BYTES,
             )
         try:
             text = file.read_text(encoding="utf-8")
@@ -139,7 +143,7 @@ class FittedFusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             return msgspec.json.decode(text, type=cls)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ArtifactError(
-                f"{file} holds no fitted weights: {error}. Fit them again.", code="not_weights"
+                f"{file} holds no fitted weights: {error}. Fit them again.", code="not_weights", path=file, error=error
             ) from error
 
 
@@ -175,12 +179,14 @@ def with_alpha(voices: Voices, alpha: float | Literal["fit"], fitted: FittedFusi
         raise ArtifactError(
             "The fitted weights belong to another model than the bank: "
             f"{found.fingerprint[:16]}… and {voices.bank.model.fingerprint[:16]}…. Fit them again: clipfast fuse fit",
-            code="other_model",
+            code="weights_of_other_model",
         )
     if voices.rules is not None and found.rules != voices.rules.name:
         raise ArtifactError(
             f"The weights were fitted with the rules {found.rules}; these are {voices.rules.name}. Fit them again.",
             code="other_rules",
+            fitted=found.rules,
+            rules=voices.rules.name,
         )
     judge = found.judge
     if _others_weigh(voices, found):
@@ -244,6 +250,9 @@ def fit_fusion(
             f"set, {len(kept) - len(fresh)} in the bank); at least {MIN_SAMPLES} are needed. Label more, or take "
             f"alpha={voices.fusion.alpha} as it is.",
             code="too_few_patches",
+            left=len(held),
+            count=count,
+            least=MIN_SAMPLES,
         )
     validation = _Validation(
         tuple(rows.references.fabrics[row] for row in held),

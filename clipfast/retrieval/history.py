@@ -105,7 +105,12 @@ class History:
         if not self.path.is_file():
             return []
         if self.path.stat().st_size > _MAX_BYTES:
-            raise ArtifactError(f"{self.path} is larger than {_MAX_BYTES:,} bytes; that is no history.")
+            raise ArtifactError(
+                f"{self.path} is larger than {_MAX_BYTES:,} bytes; that is no history.",
+                code="too_large",
+                path=self.path,
+                most=_MAX_BYTES,
+            )
         return [line for line in self.path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
 
     def _lines(self) -> list[tuple[Event, str]]:
@@ -117,13 +122,18 @@ class History:
                 event = msgspec.json.decode(line, type=Event)
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise ArtifactError(
-                    f"{self.path}, line {number}, is no event: {error}.", code="history_changed"
+                    f"{self.path}, line {number}, is no event: {error}.",
+                    code="history_changed",
+                    path=self.path,
+                    line=number,
                 ) from error
             if event.before != before:
                 raise ArtifactError(
                     f"{self.path} was edited: line {number} does not follow the line before. Put the old file back, or "
                     "begin a new folder.",
                     code="history_changed",
+                    path=self.path,
+                    line=number,
                 )
             before = hashlib.sha256(line).hexdigest()
             found.append((event, before))

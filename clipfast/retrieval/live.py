@@ -129,6 +129,7 @@ def promoted_voices(
         raise ArtifactError(
             f"No bank is in use in {registry.root}. Promote the first: clipfast models promote data/fabric_bank.npz",
             code="no_bank_in_use",
+            folder=registry.root,
         )
     voices = Voices(FabricBank.load(bank, clip), None if head is None else LinearHead.load(head, clip), rules)
     return voices if alpha is None else with_alpha(voices, "fit", FittedFusion.load(alpha))
@@ -173,7 +174,10 @@ def measure_gain(
         if found.errors:
             raise DataError(
                 f"{found.errors[0].path} of the evaluation set cannot be read: {found.errors[0].reason}. Both must "
-                "answer the same pictures: put it back, or make the set again."
+                "answer the same pictures: put it back, or make the set again.",
+                code="eval_unreadable",
+                path=found.errors[0].path,
+                reason=found.errors[0].reason,
             )
         right.append(np.array(found.right))
     return gain_of(right[0], right[1], eval_set.groups(), look=look)

@@ -98,7 +98,8 @@ class Registry:
         if not path.is_file() or sha256_file(path) != found:
             raise ArtifactError(
                 f"{path} is gone, or was changed after it was put there. Put it back, or take another.",
-                code="file_changed",
+                code="version_changed",
+                path=path,
             )
         return path
 
@@ -223,19 +224,12 @@ class Registry:
         with self._writing():
             present = self.current().versions.get(kind)
             if gain is not None and not gain.proven and note is None:
-                raise DataError(
-                    f"The gain is not proven: {100 * gain.interval.estimate:+z.1f} points "
-                    f"({100 * gain.interval.low:+z.1f} to {100 * gain.interval.high:+z.1f}) includes 0, with "
-                    f"{gain.better} photos better and {gain.worse} worse. Keep what is in use, and label more.",
-                    code="gain_not_proven",
-                )
+                raise gain.refusal()
             retired = self.retired(kind)
             if gain is None and note is None and (present is not None or retired is not None):
                 was = f"{present} is in use" if retired is None else f"{retired} was in use and was taken out"
-                raise DataError(
-                    f"{was}; what replaces it must be compared first, on an evaluation set.",
-                    code="not_compared",
-                )
+                sentence = f"{was}; what replaces it must be compared first, on an evaluation set."
+                raise DataError(sentence, code="not_compared", version=present or retired)
             sha256 = sha256_file(file)
             self._require_measured_beside(sha256, gain)
             version = self._keep(kind, file, sha256)
@@ -248,10 +242,8 @@ class Registry:
         """Refuse a gain that was measured beside others than are in use now: another process promoted meanwhile."""
         looks = [e.beside for e in self.history() if e.action == "compare" and e.sha256 == sha256 and e.gain == gain]
         if gain is not None and any(looks) and self.current().versions not in looks:
-            raise DataError(
-                "What is in use changed since the candidate was measured. Compare it again.",
-                code="measured_beside_others",
-            )
+            sentence = "What is in use changed since the candidate was measured. Compare it again."
+            raise DataError(sentence, code="measured_beside_others")
 
     def rollback(self, kind: Kind, *, to: str | None = None, note: str | None = None) -> str:
         """Go back to what was in use before, or to a version by name; returns it.
@@ -273,13 +265,19 @@ class Registry:
                 return self._retire(kind, note)
             target = to or self._before(kind)
             if not target.startswith(f"{kind}-"):
-                raise DataError(f"{target} is no {kind}. Versions are named {kind}-…; see clipfast models list.")
+                raise DataError(
+                    f"{target} is no {kind}. Versions are named {kind}-…; see clipfast models list.",
+                    code="other_kind",
+                    version=target,
+                    kind=kind,
+                )
             self.file(target)
             if note is None and not any(e.version == target and e.action != "compare" for e in self.history()):
                 raise DataError(
                     f"{target} was never in use, so there is no way back to it. Promote it, which compares it first, "
                     "or say why it is taken (--note).",
                     code="never_in_use",
+                    version=target,
                 )
             self._append(self._event("rollback", target, self._sha256_of(target)), note=note)
             self._point(kind, target)
@@ -290,11 +288,14 @@ class Registry:
         present = self.current().versions.get(kind)
         if kind == "bank" or present is None:
             why = "A bank must be in use; go back to another" if kind == "bank" else f"No {kind} is in use"
-            raise DataError(f"{why}. See clipfast models list.")
+            raise DataError(
+                f"{why}. See clipfast models list.", code="bank_needed" if kind == "bank" else "none_in_use", kind=kind
+            )
         if note is None:
             raise DataError(
                 f"Why is {present} taken out of use? What comes next is not compared with it. Say so: --note REASON.",
                 code="retire_reason",
+                version=present,
             )
         self._append(self._event("retire", present, self._sha256_of(present)), note=note)
         self._point(kind, None)
@@ -310,6 +311,7 @@ class Registry:
                 f"There is no {kind} to go back to: {int(present is not None)} was in use so far."
                 f"{'' if kind == 'bank' or present is None else remedy}",
                 code="nothing_before",
+                kind=kind,
             )
         return used[-1]
 
@@ -318,7 +320,8 @@ class Registry:
         if found is None:
             known = sorted({event.version for event in self.history()})
             shown = ", ".join(known[-5:]) or "none yet"
-            raise DataError(f"No version {version!r} in {self.root}. The last known: {shown}.", code="no_version")
+            sentence = f"No version {version!r} in {self.root}. The last known: {shown}."
+            raise DataError(sentence, code="no_version", version=version, known=shown)
         return found
 
     def _place(self, version: str) -> Path:
@@ -335,7 +338,9 @@ class Registry:
             with atomic_write(target) as temporary:
                 shutil.copyfile(file, temporary)
                 if sha256_file(temporary) != sha256:
-                    raise DataError(f"{file} changed while it was copied. Try again.")
+                    raise DataError(
+                        f"{file} changed while it was copied. Try again.", code="changed_while_copied", path=file
+                    )
         return version
 
     def _event(self, action: Action, version: str, sha256: str) -> Event:

@@ -186,7 +186,6 @@ def test_environment_names_the_bank(monkeypatch: pytest.MonkeyPatch) -> None:
         (["search", "nothing.png"], ImageError, "nothing.png"),
         (["search", "new.png", "--precision", "int8"], ArtifactError, "--accept-precision"),
         (["remove", "linen"], DataError, "The bank's fabrics: cotton, silk, 羊毛"),
-        (["add", "new.png"], DataError, "fabric_id must name the fabric"),
         (["add", "new.png", "data/fabrics"], DataError, "one folder"),
         (["build", "nowhere"], DataError, "No folder at nowhere"),
         (["build", "bare"], DataError, "No embeddings collected"),

@@ -84,7 +84,7 @@ def test_errors_come_in_the_words_of_the_owners_document(layout: Path) -> None:
     assert failure("evalset", "make", "nowhere", "--lang", "zh").startswith("目录不存在")
     Path("bad.toml").write_text('[[fabric]]\nid = "a"\nen = "A"\nzh = "甲"\nattributes.shine = { low = 0.5 }\n')
     said = failure("recommend", "data/fabrics/cotton/ref_00.png", "--rules", "bad.toml")
-    assert said.startswith("规则文件中有未知属性。bad.toml, line 5: unknown attribute 'shine'")
+    assert said.startswith("规则文件中有未知属性：bad.toml 第 5 行，面料 a 的 shine。可用的属性：sheen_score")
 
 
 def _empty_fabrics() -> None:
