@@ -31,9 +31,14 @@ MODELS_MESSAGES: dict[str, tuple[str, str]] = {
         "{photos} 张照片中 {better} 张变好，{worse} 张变差",
     ),
     "models_retired": (
-        "Compared with what answers without any {kind}: {version} was taken out of use. This does not say that the "
-        "candidate is better than that one.",
-        "比较对象中没有 {kind}：{version} 已停用。此结果并不说明候选优于它。",
+        "Compared with what answers without any {kind}: {version} was taken out of use, and is the candidate itself or "
+        "cannot answer any more.",
+        "与没有 {kind} 时比较：{version} 已停用，它就是该候选，或已无法作答。",
+    ),
+    "models_retired_too": (
+        "Compared with what answers without any {kind}, and with {version}, which was taken out of use: the figures "
+        "are those of the comparison that says less for the candidate.",
+        "分别与没有 {kind} 时以及与已停用的 {version} 比较：所列为对候选较不利的一次比较。",
     ),
     "models_lead": (
         "{needed} of the {of} photos that changed must be better",

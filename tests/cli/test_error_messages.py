@@ -29,11 +29,9 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 WORKFLOW = ("retrieval/", "runtime/", "storage.py", "learning.py", "artifact.py", "datasets/folders.py")
-COMMANDS = (
-    *("bank", "bank_care", "bank_summary", "clip_options", "console", "evalset", "evaluate", "fuse", "head", "label"),
-    *("label_options", "messages", "models", "option_groups", "recommend", "region_options", "voice_options"),
-    "workflow_options",
-)
+ANSWERING = ("evaluate", "fuse", "models", "models_look", "recommend", "region_options", "voice_options")
+MAKING = ("bank", "bank_care", "bank_summary", "evalset", "head", "label", "label_options")
+COMMANDS = (*ANSWERING, *MAKING, "clip_options", "console", "messages", "option_groups", "workflow_options")
 FILES = (*WORKFLOW, "export/head_graph.py", "report/fonts.py", *(f"cli/{name}.py" for name in COMMANDS))
 
 WRAPPED = "not_bank and not_head are raised of these, and say them as the reason"

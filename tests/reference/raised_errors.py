@@ -48,7 +48,7 @@ def raised() -> tuple[Raised, ...]:
                 innermost = max(around, key=lambda f: f.lineno).name if around else ""
                 values = frozenset(key.arg for key in node.keywords if key.arg not in (None, "code"))
                 name = path.relative_to(PACKAGE).as_posix()
-                found.append(Raised(name, node.lineno, innermost, kind, _codes(node), values))  # type: ignore[arg-type]
+                found.append(Raised(name, node.lineno, innermost, kind, _codes(node), values))
     return tuple(found)
 
 
