@@ -41,6 +41,24 @@ ANSWER_MESSAGES: dict[str, tuple[str, str]] = {
         "No fabric of the evaluation set has a rule in {rules}; the rules are left out.",
         "评估集中的面料在规则 {rules} 中均无条目；不使用规则。",
     ),
+    "fusion_worse": (
+        "Fusion answers worse: {better} {after:.1%}, {than} {before:.1%} at the first place. 1. Does the bank hold "
+        "these fabrics? {lacks} 2. Another alpha: fit it (clipfast fuse fit, then --alpha fit), or raise it to rely on "
+        "the rules more; it is {alpha:g}. 3. Add good reference photos, and look at the present ones: clipfast bank "
+        "check",
+        "融合后准确率反而下降：{better} {after:.1%}，{than} {before:.1%}。1. 检查参考库是否包含这些面料：{lacks} "
+        "2. 调整 alpha 权重（现为 {alpha:g}；增大则更依赖规则），或先拟合：clipfast fuse fit，再加 --alpha fit。"
+        "3. 增加更多高质量参考图，并检查现有的：clipfast bank check",
+    ),
+    "fusion_lacks": ("It lacks {names}.", "缺少 {names}。"),
+    "fusion_lacks_none": ("It holds all of them.", "全部包含。"),
+    "retrieval_slow": (
+        "Retrieval is slow: {phase} takes {p95:.0f} ms a picture (p95), {wanted:.0f} are wanted. The model is loaded "
+        "once a process, so keep the process; take a smaller model (--model), smaller photos, or more --threads, see "
+        "clipfast bench",
+        "检索速度慢：{phase} 每张图像 {p95:.0f} 毫秒（p95），目标为 {wanted:.0f} 毫秒以内。模型在每个进程中只加载一次，"
+        "请保持进程运行；或换用更小的模型（--model）、缩小照片、增加线程（--threads），见 clipfast bench",
+    ),
     "check_top1": ("Top@1 above 75 %", "Top@1 准确率高于 75 %"),
     "check_top3": ("Top@3 above 90 %", "Top@3 准确率高于 90 %"),
     "check_errors": ("No errors", "无错误"),
@@ -80,6 +98,14 @@ ANSWER_MESSAGES: dict[str, tuple[str, str]] = {
         " (the first fabric's share; {path} is fitted: clipfast models promote {path})",
         "（仅为首位占比；{path} 已拟合，请运行 clipfast models promote {path}）",
     ),
+    "confidence_own": (
+        " (the first fabric's share; it was fitted with another alpha: leave --alpha out)",
+        "（仅为首位占比；置信度是用另一个 alpha 拟合的，请去掉 --alpha）",
+    ),
+    "confidence_others": (
+        " (the first fabric's share; it was fitted with other rules or another head: name those, or clipfast fuse fit)",
+        "（仅为首位占比；置信度是用另一套规则或另一个线性头拟合的，请指定原来的，或运行 clipfast fuse fit）",
+    ),
     "confidence_low": (" - below 50 %: worth a label", "——低于 50 %，建议标注"),
     "none_of_these": (
         "None of these: the bank seems not to hold this fabric. The nearest are:",
@@ -96,8 +122,9 @@ ANSWER_MESSAGES: dict[str, tuple[str, str]] = {
         "置信度：{samples} 个中 {right} 个正确，留出折的校准误差 {error:.3f}",
     ),
     "fit_openset": (
-        "None of these: {noticed:.0%} of left-out fabrics are noticed at {rate:.0%} false refusals",
-        "以上皆非：误拒率 {rate:.0%} 时可识别 {noticed:.0%} 的未收录面料",
+        "None of these: {noticed:.0%} ({low:.0%} to {high:.0%}) of left-out fabrics are noticed at {rate:.0%} false "
+        "refusals",
+        "以上皆非：误拒率 {rate:.0%} 时可识别 {noticed:.0%}（{low:.0%} 至 {high:.0%}）的未收录面料",
     ),
     "fit_no_openset": (
         "None of these: {samples} patches are too few for a threshold; nothing is refused",
@@ -110,6 +137,8 @@ ANSWER_MESSAGES: dict[str, tuple[str, str]] = {
     "recommend_fitted": ("yes", "是"),
     "recommend_not_fitted": ("no; fit it: clipfast fuse fit", "否；请运行 clipfast fuse fit"),
     "recommend_fitted_not_used": ("no; pass --alpha fit", "否；请加上 --alpha fit"),
+    "recommend_own": ("no; leave --alpha out", "否；请去掉 --alpha"),
+    "recommend_others": ("no; fitted with other rules or another head", "否；拟合时用的是另一套规则或另一个线性头"),
     "recommend_not_promoted": (
         "no; put it to use: clipfast models promote {path}",
         "否；请运行 clipfast models promote {path}",

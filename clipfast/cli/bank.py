@@ -13,12 +13,14 @@ from clipfast.cli.bank_summary import (
     bank_checks,
     bank_summary,
     images_text,
+    listed_checks,
     report_summary,
-    show_checks,
     show_report,
     show_totals,
     show_written,
+    written_checks,
 )
+from clipfast.cli.checks import answer_checks, show_checks
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import (
     JsonOption,
@@ -127,6 +129,7 @@ def add(
         with progress_bar(say("encoding")) as progress:
             report = bank.add(images[0] if len(images) == 1 else list(images), fabric, strict=strict, progress=progress)
     bank_path = bank.save(bank_path)
+    checks = written_checks(say, bank, bank_path, small=report.small)
     if json:
         print_json(
             {
@@ -134,11 +137,13 @@ def add(
                 "added": report.counts,
                 "replaced": report.replaced,
                 **report_summary(report),
+                "checks": checks,
             }
         )
         return
     show_report(say, report, bank)
     show_written(say, bank, bank_path)
+    show_checks(checks)
 
 
 def _require_no_copies(images: list[Path], beside: Path) -> None:
@@ -169,12 +174,14 @@ def remove(
     bank = FabricBank.load(bank_path)
     removed = {name: bank.remove(name) for name in names}
     bank_path = bank.save(bank_path)
+    checks = written_checks(say, bank, bank_path)
     if json:
-        print_json({**bank_summary(bank, bank_path), "removed": removed})
+        print_json({**bank_summary(bank, bank_path), "removed": removed, "checks": checks})
         return
     for name, count in removed.items():
         out.print(say("bank_removed", name=name, images=images_text(say, count)))
     show_written(say, bank, bank_path)
+    show_checks(checks)
 
 
 @app.command("list")
@@ -192,9 +199,10 @@ def list_(
     from clipfast.retrieval import FabricBank
 
     bank = FabricBank.load(bank_path)
+    checks = listed_checks(say, bank, bank_path)
     if json:
         listed = {"photos": bank.references.paths} if photos else {}
-        print_json({**bank_summary(bank, bank_path), **listed})
+        print_json({**bank_summary(bank, bank_path), **listed, "checks": checks})
         return
     for fabric, count in bank.fabrics.items():
         out.print(f"{fabric}: {images_text(say, count)}")
@@ -205,6 +213,7 @@ def list_(
     show_totals(say, bank, bank_path)
     made_by = bank.model
     out.print(say("bank_model", name=made_by.name, precision=made_by.precision, fingerprint=made_by.fingerprint[:16]))
+    show_checks(checks)
 
 
 @app.command()
@@ -230,16 +239,20 @@ def search(
         query = clip.encode_images(image)
     ranked = bank.rank(query, topk, cast("ClassScore", score))
     nearest = bank.nearest(query)
+    checks = answer_checks(say, ranked.judgement)
     if json:
         results = [
             {"id": r.id, "score": r.score, "nearest": {"path": nearest[r.id].path, "score": nearest[r.id].score}}
             for r in ranked
         ]
-        print_json({"image": str(image), "bank": str(bank_path), "score": score, "results": results})
+        found = {"image": str(image), "bank": str(bank_path), "score": score, "results": results}
+        judged = {"confidence": ranked.confidence, "none_of_these": ranked.none_of_these}
+        print_json({**found, **judged, "checks": checks})
         return
     for place, r in enumerate(ranked, start=1):
         photo = nearest[r.id]
         out.print(say("bank_hit", place=place, fabric=r.id, score=r.score, path=photo.path, near=photo.score))
+    show_checks(checks)
 
 
 app.command()(check)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from clipfast.cli.bank_summary import Check, shares_check, show_checks
+from clipfast.cli.checks import Check, shares_check, show_checks
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, out, print_json
 from clipfast.cli.label_options import LabelsOption

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from clipfast.cli.bank_summary import Check
+from clipfast.cli.checks import Check
 from clipfast.cli.console import out, progress_bar
 from clipfast.cli.error_messages import wrong_usage
 from clipfast.cli.label_options import LabelsOption

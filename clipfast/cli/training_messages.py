@@ -73,5 +73,6 @@ TRAINING_MESSAGES: dict[str, tuple[str, str]] = {
     "check_every_class": ("Every class has a test sample", "每个类别至少有 1 个测试样本"),
     "check_lines": ("One JSON object a line", "JSONL 格式正确（每行一个 JSON 对象）"),
     "check_no_conflict": ("No picture has two labels", "没有一图两标的情况"),
-    "verified": ("All {count} pictures are there and unchanged.", "全部 {count} 张图像均在原位且未改动。"),
+    "check_pictures": ("Every picture is there and unchanged", "图像均在原位且未改动"),
+    "check_pictures_of": ("{count} of {count}", "{count} 个中的 {count} 个"),
 }

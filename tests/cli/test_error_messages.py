@@ -13,19 +13,11 @@ from clipfast import errors
 from clipfast.cli.error_messages import chinese_sentences, wants_chinese
 from clipfast.cli.messages import Speaker, in_language
 from clipfast.errors import ClipfastError, DataError, ImageError, MissingExtraError
-from reference.fabric_commands import Commands, draw_layout, stand_in
+from reference.fabric_commands import Commands
 from reference.raised_errors import PACKAGE, Raised, raised
 
 _commands = Commands()
 invoke, run, failure = _commands.invoke, _commands.run, _commands.failure
-
-
-@pytest.fixture
-def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in a folder in the owner's layout."""
-    draw_layout(tmp_path / "data")
-    stand_in(monkeypatch, tmp_path)
-    return tmp_path
 
 
 WORKFLOW = ("retrieval/", "runtime/", "storage.py", "learning.py", "artifact.py", "datasets/folders.py")

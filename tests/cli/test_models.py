@@ -166,6 +166,10 @@ def test_the_first_weights_need_no_proof_and_what_was_taken_out_is_named() -> No
     weights = run_json("models", "promote", "data/fusion.json")
     assert (weights["kind"], weights["gain"], weights["retired"]) == ("alpha", None, None)
     assert run_json("recommend", photo, "--models", "data/models")["confidence_calibrated"] is True
+    for named in (["--models", "data/models"], ["--fusion", "data/fusion.json"]):
+        by_hand = run("recommend", photo, *named, "--alpha", "0.3", "--lang", "en")
+        assert "fitted with another alpha: leave --alpha out" in by_hand
+        assert "✗ Confidence is calibrated: no; leave --alpha out" in by_hand
     run("models", "rollback", "alpha", "--to", "none", "--note", "to see")
     assert "The gain is not proven" in failure("models", "promote", "data/fusion.json")
     looked = run_json("models", "compare", "data/fusion.json")
