@@ -286,10 +286,17 @@ class Artifact:
         file = folder / MANIFEST_NAME
         if not file.is_file():
             raise ArtifactError(
-                f"{folder} holds no artifact (no {MANIFEST_NAME}). Make one: python -m clipfast.export MODEL --out DIR"
+                f"{folder} holds no artifact (no {MANIFEST_NAME}). Make one: python -m clipfast.export MODEL --out DIR",
+                code="no_artifact",
+                path=folder,
             )
         if file.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise ArtifactError(f"{file} is larger than {_MAX_MANIFEST_BYTES:,} bytes; that is no manifest.")
+            raise ArtifactError(
+                f"{file} is larger than {_MAX_MANIFEST_BYTES:,} bytes; that is no manifest.",
+                code="too_large",
+                path=file,
+                most=_MAX_MANIFEST_BYTES,
+            )
         return cls(folder, _decode(file))
 
     def verified(self, names: Iterable[str], *, rehash: bool = False) -> tuple[Path, ...]:
@@ -309,7 +316,8 @@ class Artifact:
         spec = self.manifest.files[name]
         path = self.path / name
         if not path.is_file():
-            raise ArtifactError(f"{path} is missing. Copy the whole artifact folder again, or export it again.")
+            sentence = f"{path} is missing. Copy the whole artifact folder again, or export it again."
+            raise ArtifactError(sentence, code="file_missing", path=path)
         state = path.stat()
         stamp = cache_dir() / "verified" / spec.sha256
         mark = f"{state.st_size} {state.st_mtime_ns} {state.st_ino} {path.resolve()}"
@@ -318,7 +326,9 @@ class Artifact:
                 return path
         if state.st_size != spec.bytes or sha256_file(path) != spec.sha256:
             raise ArtifactError(
-                f"{path} is not the file that was exported: its checksum differs. Copy it again, or export again."
+                f"{path} is not the file that was exported: its checksum differs. Copy it again, or export again.",
+                code="file_changed",
+                path=path,
             )
         with suppress(OSError), atomic_write(stamp) as temporary:  # a read-only cache only costs the next hash
             temporary.write_text(mark, encoding="utf-8")
@@ -343,7 +353,11 @@ def require_fingerprint(got: str, wanted: str, *, what: str) -> None:
     if got != wanted:
         raise FingerprintError(
             f"{what} was made by another model: its fingerprint is {got[:16]}…, this model's is {wanted[:16]}…. "
-            "Load the model it was made with, or build it again with this one."
+            "Load the model it was made with, or build it again with this one.",
+            code="other_model",
+            what=what,
+            got=got[:16],
+            wanted=wanted[:16],
         )
 
 
@@ -354,15 +368,19 @@ def _decode(file: Path) -> Manifest:
         if version != SCHEMA_VERSION:
             raise ArtifactError(
                 f"{file} has schema version {version}; this clipfast reads version {SCHEMA_VERSION}. "
-                + ("Update clipfast." if version > SCHEMA_VERSION else "Export the model again.")
+                + ("Update clipfast." if version > SCHEMA_VERSION else "Export the model again."),
+                code="other_format",
+                path=file,
+                found=version,
+                known=SCHEMA_VERSION,
             )
         manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{file} is not a valid manifest: {error}. Export the model again.") from error
+        sentence = f"{file} is not a valid manifest: {error}. Export the model again."
+        raise ArtifactError(sentence, code="bad_manifest", path=file, error=error) from error
     if hashlib.sha256(data.replace(manifest.seal.encode(), _NO_SEAL.encode())).hexdigest() != manifest.seal:
-        raise ArtifactError(
-            f"{file} was changed after it was written: its seal does not match. Export the model again."
-        )
+        sentence = f"{file} was changed after it was written: its seal does not match. Export the model again."
+        raise ArtifactError(sentence, code="file_changed", path=file)
     _check_names(manifest, file)
     return manifest
 
@@ -372,9 +390,12 @@ def _check_names(manifest: Manifest, file: Path) -> None:
     for name in manifest.files:
         parts = PurePosixPath(name).parts
         if len(parts) != 1 or parts[0] in {"..", "/", "."} or "\\" in name or ":" in name:
-            raise ArtifactError(f"{file} names the file {name!r}; only plain names inside the folder are read.")
+            sentence = f"{file} names the file {name!r}; only plain names inside the folder are read."
+            raise ArtifactError(sentence, code="bad_manifest", path=file, error=name)
     for graph, spec in manifest.graphs.items():
         if missing := [name for name in spec.files if name not in manifest.files] or (not spec.files and ["its graph"]):
-            raise ArtifactError(f"{file}: graph {graph!r} needs {missing}, which the manifest does not list.")
+            sentence = f"{file}: graph {graph!r} needs {missing}, which the manifest does not list."
+            raise ArtifactError(sentence, code="bad_manifest", path=file, error=missing)
     if manifest.tokenizer.file not in manifest.files:
-        raise ArtifactError(f"{file}: the tokenizer {manifest.tokenizer.file!r} is not listed.")
+        sentence = f"{file}: the tokenizer {manifest.tokenizer.file!r} is not listed."
+        raise ArtifactError(sentence, code="bad_manifest", path=file, error=manifest.tokenizer.file)

@@ -37,14 +37,20 @@ class ClipfastError(Exception):
 
     Attributes:
         code: Which error it is, in one word, for programs; empty where only the sentence says so.
+        values: What the sentence names, such as paths and counts, by name; the same names for the same code.
+        language: Of the sentence's beginning; the command line puts Chinese before it where that is asked for.
 
-    >>> DataError("Too few samples to train: ...", code="too_few_samples").code
-    'too_few_samples'
+    >>> error = DataError("Too few samples to train: there are 12 ...", code="too_few_samples", count=12)
+    >>> error.code, error.values
+    ('too_few_samples', {'count': 12})
     """
 
-    def __init__(self, *args: object, code: str = "") -> None:
+    language = "en"
+
+    def __init__(self, *args: object, code: str = "", **values: object) -> None:
         super().__init__(*args)
         self.code = code
+        self.values = values
 
 
 class ShapeError(ClipfastError, ValueError):
@@ -93,4 +99,5 @@ class MissingExtraError(ClipfastError, ImportError):
     @classmethod
     def of(cls, module: str, *, extra: str) -> "MissingExtraError":
         """Build the one sentence that names the missing module and the line that installs it."""
-        return cls(f"{module} is not installed. Run: pip install 'clipfast[{extra}]'")
+        line = f"pip install 'clipfast[{extra}]'"
+        return cls(f"{module} is not installed. Run: {line}", code="missing_extra", module=module, line=line)

@@ -249,7 +249,8 @@ def cross_fit_logistic(
     if len(numbers) < 2:
         raise DataError(
             "Cross-validation needs two photos of at least one class in different folds; every class has one only. "
-            "Label more photos."
+            "Label more photos.",
+            code="photos_alone",
         )
     total, done = len(strengths) * len(numbers), 0
     logits = np.full((len(strengths), len(rows), classes), np.nan)

@@ -110,10 +110,14 @@ def locked(path: Path, *, seconds: float = 60.0) -> Iterator[None]:
         raise DataError(
             f"{path} is held by another process for more than {seconds:g} seconds. Wait for it to finish, or end it.",
             code="locked",
+            path=path,
+            seconds=seconds,
         ) from error
     except NotImplementedError as error:
         raise DataError(
-            f"{path} cannot be locked: its file system knows no locks. Use a folder on a local disk."
+            f"{path} cannot be locked: its file system knows no locks. Use a folder on a local disk.",
+            code="no_locks",
+            path=path,
         ) from error
     try:
         yield
@@ -151,6 +155,9 @@ def require_format(meta: str, known: int, path: Path, *, remedy: str) -> None:
             f"{path} has format {found}; this clipfast reads format {known}. "
             + ("Update clipfast." if found > known else remedy),
             code="other_format",
+            path=path,
+            found=found,
+            known=known,
         )
 
 
@@ -193,16 +200,23 @@ def load_sealed_npz(path: Path, *, kind: str) -> dict[str, NDArray[Any]]:
         ArtifactError: The file is missing, too large, damaged, or not sealed by clipfast.
     """
     if not path.is_file():
-        raise ArtifactError(f"No {kind} at {path}. Build it first, or name the right file.", code="no_file")
+        raise ArtifactError(f"No {kind} at {path}. Build it first, or name the right file.", code="no_file", path=path)
     size = path.stat().st_size
     if size > MAX_SEALED_BYTES:
-        raise ArtifactError(f"{path} is {size:,} bytes; a {kind} may have {MAX_SEALED_BYTES:,} at most.")
+        raise ArtifactError(
+            f"{path} is {size:,} bytes; a {kind} may have {MAX_SEALED_BYTES:,} at most.",
+            code="too_large",
+            path=path,
+            most=MAX_SEALED_BYTES,
+        )
     _check_seal(path, size, kind)
     try:
         with zipfile.ZipFile(path) as archive:
             return {_stem(info, size, kind): _member(archive, info) for info in archive.infolist()}
     except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
-        raise ArtifactError(f"{path} is not a readable {kind} ({error}). Build it again.") from error
+        raise ArtifactError(
+            f"{path} is not a readable {kind} ({error}). Build it again.", code="not_readable", path=path, error=error
+        ) from error
 
 
 def _check_seal(path: Path, size: int, kind: str) -> None:
@@ -214,6 +228,7 @@ def _check_seal(path: Path, size: int, kind: str) -> None:
             raise ArtifactError(
                 f"{path} is not a {kind} written by clipfast, or its end is missing. Build it again, or import it.",
                 code="not_written_by_us",
+                path=path,
             )
         file.seek(0)
         digest = hashlib.sha256()
@@ -226,6 +241,7 @@ def _check_seal(path: Path, size: int, kind: str) -> None:
         raise ArtifactError(
             f"{path} was changed after it was written: its checksum does not match. Build it again.",
             code="file_changed",
+            path=path,
         )
 
 

@@ -13,12 +13,14 @@ from clipfast.cli.bank_summary import (
     bank_checks,
     bank_summary,
     images_text,
+    listed_checks,
     report_summary,
-    show_checks,
     show_report,
     show_totals,
     show_written,
+    written_checks,
 )
+from clipfast.cli.checks import answer_checks, show_checks
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import (
     JsonOption,
@@ -27,6 +29,7 @@ from clipfast.cli.console import (
     print_json,
     progress_bar,
 )
+from clipfast.cli.error_messages import wrong_usage
 from clipfast.cli.messages import Speaker, takes_language
 from clipfast.errors import DataError
 from clipfast.retrieval.default import DEFAULT_BANK, DEFAULT_FOLDER
@@ -37,7 +40,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 def _known_score(name: str) -> str:
     if name not in CLASS_SCORES:
-        raise typer.BadParameter(f"must be one of {', '.join(CLASS_SCORES)}; got {name!r}")
+        known = ", ".join(CLASS_SCORES)
+        raise wrong_usage(f"must be one of {known}; got {name!r}", "bad_score", known=known, got=name)
     return name
 
 
@@ -114,13 +118,18 @@ def add(
     from clipfast.retrieval import FabricBank
 
     if len(images) > 1 and any(path.is_dir() for path in images):
-        raise DataError("Pass photos, or one folder; got several paths with a folder among them.")
+        raise DataError(
+            "Pass photos, or one folder; got several paths with a folder among them.", code="photos_or_folder"
+        )
+    if fabric is None and not images[0].is_dir():
+        raise wrong_usage("name the fabric of these photos, such as --fabric cotton", "name_fabric")
     _require_no_copies(images, bank_path)
     with clip_options.load() as clip:
         bank = FabricBank.load(bank_path, clip, accept_precision=accept_precision)
         with progress_bar(say("encoding")) as progress:
             report = bank.add(images[0] if len(images) == 1 else list(images), fabric, strict=strict, progress=progress)
     bank_path = bank.save(bank_path)
+    checks = written_checks(say, bank, bank_path, small=report.small)
     if json:
         print_json(
             {
@@ -128,11 +137,13 @@ def add(
                 "added": report.counts,
                 "replaced": report.replaced,
                 **report_summary(report),
+                "checks": checks,
             }
         )
         return
     show_report(say, report, bank)
     show_written(say, bank, bank_path)
+    show_checks(checks)
 
 
 def _require_no_copies(images: list[Path], beside: Path) -> None:
@@ -163,12 +174,14 @@ def remove(
     bank = FabricBank.load(bank_path)
     removed = {name: bank.remove(name) for name in names}
     bank_path = bank.save(bank_path)
+    checks = written_checks(say, bank, bank_path)
     if json:
-        print_json({**bank_summary(bank, bank_path), "removed": removed})
+        print_json({**bank_summary(bank, bank_path), "removed": removed, "checks": checks})
         return
     for name, count in removed.items():
         out.print(say("bank_removed", name=name, images=images_text(say, count)))
     show_written(say, bank, bank_path)
+    show_checks(checks)
 
 
 @app.command("list")
@@ -186,9 +199,10 @@ def list_(
     from clipfast.retrieval import FabricBank
 
     bank = FabricBank.load(bank_path)
+    checks = listed_checks(say, bank, bank_path)
     if json:
         listed = {"photos": bank.references.paths} if photos else {}
-        print_json({**bank_summary(bank, bank_path), **listed})
+        print_json({**bank_summary(bank, bank_path), **listed, "checks": checks})
         return
     for fabric, count in bank.fabrics.items():
         out.print(f"{fabric}: {images_text(say, count)}")
@@ -199,6 +213,7 @@ def list_(
     show_totals(say, bank, bank_path)
     made_by = bank.model
     out.print(say("bank_model", name=made_by.name, precision=made_by.precision, fingerprint=made_by.fingerprint[:16]))
+    show_checks(checks)
 
 
 @app.command()
@@ -224,16 +239,20 @@ def search(
         query = clip.encode_images(image)
     ranked = bank.rank(query, topk, cast("ClassScore", score))
     nearest = bank.nearest(query)
+    checks = answer_checks(say, ranked.judgement)
     if json:
         results = [
             {"id": r.id, "score": r.score, "nearest": {"path": nearest[r.id].path, "score": nearest[r.id].score}}
             for r in ranked
         ]
-        print_json({"image": str(image), "bank": str(bank_path), "score": score, "results": results})
+        found = {"image": str(image), "bank": str(bank_path), "score": score, "results": results}
+        judged = {"confidence": ranked.confidence, "none_of_these": ranked.none_of_these}
+        print_json({**found, **judged, "checks": checks})
         return
     for place, r in enumerate(ranked, start=1):
         photo = nearest[r.id]
         out.print(say("bank_hit", place=place, fabric=r.id, score=r.score, path=photo.path, near=photo.score))
+    show_checks(checks)
 
 
 app.command()(check)

@@ -12,13 +12,14 @@ from rich.table import Table
 
 from clipfast.cli.bank_options import BankFile, BatchOption, MaxPixelsOption, OutFile
 from clipfast.cli.bank_summary import (
-    Check,
+    bank_checks,
     bank_summary,
     report_summary,
-    show_checks,
     show_report,
     show_written,
+    written_checks,
 )
+from clipfast.cli.checks import Check, show_checks
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import (
     JsonOption,
@@ -90,7 +91,13 @@ def check(
         plural = "" if len(found.problems) == 1 else "s"
         raise DataError(
             f"{folder} has {len(found.problems)} problem{plural} in {fabrics} of {len(found.counts)} fabrics "
-            f"({kinds}); mend them, or check without --strict."
+            f"({kinds}); mend them, or check without --strict.",
+            code="bank_problems",
+            folder=folder,
+            count=len(found.problems),
+            touched=fabrics,
+            fabrics=len(found.counts),
+            kinds=kinds,
         )
 
 
@@ -125,15 +132,17 @@ def rebuild(
     if report is None:  # a rebuild always leaves one; this tells the type checker
         raise TypeError("rebuild_bank gave no report")
     left_out = len(old) - len(bank)
+    checks = bank_checks(say, bank, report, target)
     if json:
         summary = {**bank_summary(bank, target), **report_summary(report), "left_out": left_out, "old_model": old.model}
-        print_json(summary)
+        print_json(summary | {"checks": checks})
         return
     show_report(say, report, bank)
     if left_out:
         out.print(say("bank_left_out", left=left_out, total=len(old)), style="yellow")
     out.print(say("bank_other_model", old=old.model.name, new=bank.model.name))
     show_written(say, bank, target)
+    show_checks(checks)
 
 
 @takes_clip_options(without=("model",))
@@ -151,12 +160,18 @@ def import_(
     from clipfast.retrieval import BankModel, import_vectors
 
     if out_path.exists() and old.exists() and out_path.samefile(old):
-        raise DataError(f"{out_path} is the file to be imported; name another one to write (--out).")
+        raise DataError(
+            f"{out_path} is the file to be imported; name another one to write (--out).",
+            code="same_file",
+            path=out_path,
+        )
     with replace(clip_options, model=model).load() as clip:
         found = import_vectors(old, BankModel.of(clip), dim=clip.embed_dim)
     out_path = found.bank.save(out_path)
+    checks = written_checks(say, found.bank, out_path, empty=found.empty)
     if json:
-        print_json({**bank_summary(found.bank, out_path), "empty": found.empty, "rescaled": found.rescaled})
+        summary = {**bank_summary(found.bank, out_path), "empty": found.empty, "rescaled": found.rescaled}
+        print_json(summary | {"checks": checks})
         return
     for fabric, count in found.bank.fabrics.items():
         out.print(say("bank_one_vector" if count == 1 else "bank_vectors", fabric=fabric, count=count))
@@ -165,6 +180,7 @@ def import_(
     for fabric, length in found.rescaled.items():
         out.print(say("bank_rescaled", fabric=fabric, length=length), style="yellow")
     show_written(say, found.bank, out_path)
+    show_checks(checks)
 
 
 def _checks(say: Speaker, found: BankCheck) -> list[Check]:

@@ -39,6 +39,7 @@ BANK_MESSAGES: dict[str, tuple[str, str]] = {
         "{place}. {fabric}: {score:z.3f}   nearest {path} ({near:z.3f})",
         "{place}. {fabric}：{score:z.3f}   最近的照片 {path}（{near:z.3f}）",
     ),
+    "check_bank_read": ("The file is whole and unchanged", "文件完整且未被改动"),
     "check_bank_vector": ("Every fabric has a vector", "每个面料至少有 1 个嵌入向量"),
     "check_bank_photos": ("3-5 photos of every fabric", "每个面料 3-5 张图像"),
     "check_bank_size": ("Photos of {side} x {side} pixels or more", "图像分辨率不低于 {side}x{side}"),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipfast.cli.checks import Check, shares_check
 from clipfast.cli.console import note, out
 from clipfast.cli.messages import Speaker
 from clipfast.retrieval.encode import SMALL_SIDE
@@ -15,59 +15,74 @@ if TYPE_CHECKING:
     from clipfast.retrieval import BuildReport, FabricBank
 
 __all__ = [
-    "Check",
     "bank_checks",
     "bank_summary",
     "images_text",
+    "listed_checks",
     "report_summary",
-    "shares_check",
-    "show_checks",
     "show_report",
     "show_totals",
     "show_written",
+    "written_checks",
 ]
 
 RECOMMENDED = range(3, 6)
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One point of the list at the end of a build."""
-
-    name: str
-    ok: bool
-    detail: str
-
-
 def bank_checks(say: Speaker, bank: FabricBank, report: BuildReport, path: Path) -> list[Check]:
     """Return the check points that end a build; the file is read back for the first."""
     empty = [fabric for fabric, count in report.counts.items() if not count]
-    odd = [f"{fabric} {count}" for fabric, count in report.counts.items() if count not in RECOMMENDED]
-    size, vectors = _stored_bytes(path), bank.references.embeddings.nbytes
-    sizes = {"size": _kb(size), "each": _kb(size / len(bank)), "vector": _kb(vectors / len(bank))}
-    sensible = vectors <= size <= 2 * vectors + 2048 * (len(bank) + 2)
     return [
-        Check(say("check_written"), len(type(bank).load(path)) == len(bank), say("check_read_back", path=path)),
+        _written(say, bank, path),
         shares_check(say, "check_bank_vector", len(report.counts), empty),
-        shares_check(say, "check_bank_photos", len(report.counts), odd),
+        _photos_check(say, bank.fabrics | report.counts),
         shares_check(say, "check_bank_size", len(bank), report.small, side=SMALL_SIDE),
-        # Names are short beside vectors; a file far larger than they are holds something else.
-        Check(say("check_bank_file"), sensible, say("check_bank_file_of", **sizes)),
+        _file_check(say, bank, path),
     ]
 
 
-def show_checks(checks: Sequence[Check]) -> None:
-    """Write one line for every point, with a tick or a cross."""
-    for check in checks:
-        mark, style = ("✓", "green") if check.ok else ("✗", "yellow")
-        out.print(f"{mark} {check.name}: {check.detail}", style=style)
+def written_checks(
+    say: Speaker, bank: FabricBank, path: Path, *, small: Sequence[str] = (), empty: Sequence[str] = ()
+) -> list[Check]:
+    """Return the check points of a bank that was changed: as it is now, read back.
+
+    Args:
+        say: In which language.
+        bank: The bank.
+        path: Its file.
+        small: Photos that were added and are smaller than they should be.
+        empty: Fabrics without a vector, which were left out.
+    """
+    checks = [_written(say, bank, path), shares_check(say, "check_bank_vector", len(bank.fabrics) + len(empty), empty)]
+    if small:
+        checks.append(shares_check(say, "check_bank_size", len(bank), small, side=SMALL_SIDE))
+    return [*checks, _photos_check(say, bank.fabrics), _file_check(say, bank, path)]
 
 
-def shares_check(say: Speaker, key: str, total: int, others: Sequence[str], **values: object) -> Check:
-    """Return a check point that holds if there are no others, and names the first few."""
-    shown = ", ".join(others[:5]) + (", …" if len(others) > 5 else "")
-    names = say("not", names=shown) if others else ""
-    return Check(say(key, **values), not others, say("of", good=total - len(others), total=total, others=names))
+def listed_checks(say: Speaker, bank: FabricBank, path: Path) -> list[Check]:
+    """Return the check points of a bank that was read."""
+    return [
+        Check(say("check_bank_read"), True, str(path)),  # else reading it had failed
+        _photos_check(say, bank.fabrics),
+        _file_check(say, bank, path),
+    ]
+
+
+def _written(say: Speaker, bank: FabricBank, path: Path) -> Check:
+    return Check(say("check_written"), len(type(bank).load(path)) == len(bank), say("check_read_back", path=path))
+
+
+def _photos_check(say: Speaker, counts: Mapping[str, int]) -> Check:
+    odd = [f"{fabric} {count}" for fabric, count in counts.items() if count not in RECOMMENDED]
+    return shares_check(say, "check_bank_photos", len(counts), odd)
+
+
+def _file_check(say: Speaker, bank: FabricBank, path: Path) -> Check:
+    size, vectors = _stored_bytes(path), bank.references.embeddings.nbytes
+    sizes = {"size": _kb(size), "each": _kb(size / len(bank)), "vector": _kb(vectors / len(bank))}
+    # Names are short beside vectors; a file far larger than they are holds something else.
+    sensible = vectors <= size <= 2 * vectors + 2048 * (len(bank) + 2)
+    return Check(say("check_bank_file"), sensible, say("check_bank_file_of", **sizes))
 
 
 def show_report(say: Speaker, report: BuildReport, bank: FabricBank) -> None:

@@ -79,7 +79,7 @@ def report_failure(error: ClipfastError | OSError) -> int:
         remedy = "Free some space" if full else "Check the path and its permissions"
         err.print(f"error: {error.filename or 'a file'}: {reason}. {remedy}.", style="bold red")
         return EXIT_FAILED
-    err.print(f"error: {error}", style="bold red")
+    err.print(f"{'错误：' if error.language == 'zh' else 'error: '}{error}", style="bold red")
     return EXIT_USAGE if isinstance(error, MissingExtraError) else EXIT_FAILED
 
 

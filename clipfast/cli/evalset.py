@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clipfast.cli.bank_summary import Check, shares_check, show_checks
+from clipfast.cli.checks import Check, shares_check, show_checks, show_classes
 from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
 from clipfast.cli.head import DEFAULT_FOLDER
 from clipfast.cli.messages import Speaker, takes_language
@@ -83,10 +84,18 @@ def verify(
 
     found = EvalSet.load(path)
     found.verify()
+    counts = dict(sorted(Counter(sample.label for sample in found.samples).items()))
+    checks = [
+        Check(say("check_pictures"), True, say("check_pictures_of", count=len(found))),  # else it had failed
+        Check(say("check_lines"), True, str(len(found))),
+    ]
     if json:
-        print_json({"path": path.as_posix(), "samples": len(found), "version": found.version})
+        summary = {"path": path.as_posix(), "samples": len(found), "classes": counts, "version": found.version}
+        print_json(summary | {"checks": checks})
         return
-    out.print(say("verified", count=len(found)))
+    show_classes(say, counts)
+    out.print(say("eval_version", version=found.version).strip())
+    show_checks(checks)
 
 
 def _checks(say: Speaker, written: EvalSet, made: EvalSet, report: SplitReport, path: Path) -> list[Check]:

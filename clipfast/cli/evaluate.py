@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 from rich.table import Table
 
-from clipfast.cli.bank_summary import Check, show_checks
+from clipfast.cli.checks import Check, show_checks
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
+from clipfast.cli.error_messages import wrong_usage
 from clipfast.cli.messages import Speaker, takes_language
 from clipfast.cli.voice_options import VoiceOptions, takes_voice_options, with_useful_rules
 from clipfast.cli.workflow_options import RULE, numbers
@@ -24,11 +27,13 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _GOOD_TOP = {1: 0.75, 3: 0.9}  # of the owner's check points
 _SHOWN_CONFUSIONS = 5
+_SLOW_MS = 100.0  # of the owner's document: an answer of a warm process
 
 
 def _ks(text: str) -> str:
-    if min(numbers(text, what="whole numbers from 1 with commas, such as 1,3,5")) < 1:
-        raise typer.BadParameter(f"must be whole numbers from 1 with commas, such as 1,3,5; got {text!r}")
+    what = "whole numbers from 1 with commas, such as 1,3,5"
+    if min(numbers(text, what=what, option="--topk")) < 1:
+        raise wrong_usage(f"must be {what}; got {text!r}", "bad_topk", got=text)
     return text
 
 
@@ -50,7 +55,7 @@ def evaluate(
     from clipfast.retrieval.evalset import EvalSet
     from clipfast.retrieval.evaluation import evaluate as measure
 
-    ks = tuple(sorted(set(numbers(topk, what="numbers"))))
+    ks = tuple(sorted(set(numbers(topk, what="numbers", option="--topk"))))
     held = EvalSet.load(eval_set)
     with clip_options.load() as clip:
         voices = with_useful_rules(say, voice_options.open(clip), held)
@@ -67,7 +72,24 @@ def evaluate(
         print_json(summary)
         return
     _show(say, found, eval_set)
+    _advise(say, found, voices)
     show_checks(checks)
+
+
+def _advise(say: Speaker, found: Evaluation, voices: Voices) -> None:
+    """Say what can be done about two troubles that raise no error: fusion answers worse, and answers are slow."""
+    firsts = [(phase.name, np.mean(np.array(phase.ranks) == 1)) for phase in found.phases]
+    for (than, before), (better, after) in pairwise(firsts):
+        if after < before:
+            held = {voices.owners.get(name, name) for name in voices.bank.references.names}
+            lacks = sorted({s.label for s in found.asked if voices.owners.get(s.label, s.label) not in held})
+            shown = say("fusion_lacks", names=", ".join(lacks)) if lacks else say("fusion_lacks_none")
+            values = {"better": better, "than": than, "before": float(before), "after": float(after)}
+            out.print(say("fusion_worse", alpha=voices.fusion.alpha, lacks=shown, **values), style="yellow")
+    slowest = max(found.phases, key=lambda phase: phase.latency.p95_ms)
+    if slowest.latency.p95_ms > _SLOW_MS:
+        values = {"p95": slowest.latency.p95_ms, "wanted": _SLOW_MS}
+        out.print(say("retrieval_slow", phase=slowest.name, **values), style="yellow")
 
 
 def _checks(say: Speaker, found: Evaluation) -> list[Check]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from clipfast.cli.bank_summary import Check, show_checks
+from clipfast.cli.checks import Check, show_checks, show_classes
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
+from clipfast.cli.error_messages import wrong_usage
 from clipfast.cli.head import DEFAULT_FOLDER
 from clipfast.cli.messages import Speaker, takes_language
 from clipfast.cli.voice_options import VoiceOptions, takes_voice_options
@@ -56,7 +57,7 @@ def fit(
     from clipfast.retrieval.fused import default_fusion_path, fit_fusion
 
     if plot is not None and plot.suffix.lower() != ".png":
-        raise typer.BadParameter(f"--plot must name a .png file; got {plot}")
+        raise wrong_usage(f"--plot must name a .png file; got {plot}", "plot_png", got=plot)
     path = out_path or default_fusion_path()
     held = found_eval_set(exclude, folder)
     if held is None:
@@ -90,6 +91,7 @@ def _checks(say: Speaker, fitted: FittedFusion, path: Path) -> list[Check]:
 
 
 def _show(say: Speaker, fitted: FittedFusion, path: Path) -> None:
+    show_classes(say, fitted.counts)
     out.print(_curve(say, fitted))
     share = "" if fitted.head_share is None else say("fit_share", share=fitted.head_share)
     temperatures = {"rules": fitted.rules_temperature, "bank": fitted.bank_temperature}
@@ -102,7 +104,9 @@ def _show(say: Speaker, fitted: FittedFusion, path: Path) -> None:
     if openset.noticed is None:
         out.print(say("fit_no_openset", samples=openset.samples))
     else:
-        out.print(say("fit_openset", noticed=openset.noticed.estimate, rate=openset.false_refusals))
+        found = openset.noticed
+        values = {"noticed": found.estimate, "low": found.low, "high": found.high, "rate": openset.false_refusals}
+        out.print(say("fit_openset", **values))
     out.print(say("saved_fusion", path=path))
 
 

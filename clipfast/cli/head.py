@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clipfast.cli.bank_summary import Check, shares_check, show_checks
+from clipfast.cli.checks import Check, shares_check, show_checks, show_classes
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
 from clipfast.cli.messages import Speaker, takes_language
@@ -81,7 +81,7 @@ def _export(clip: Clip, head: LinearHead, path: Path) -> HeadParity:
     from clipfast.export.head_graph import ClassifierSpec, write_head_graph
 
     if path.suffix != ".onnx":
-        raise DataError(f"--export-onnx must name a .onnx file; got {path}.")
+        raise DataError(f"--export-onnx must name a .onnx file; got {path}.", code="not_onnx_name", path=path)
     spec = ClassifierSpec(
         tuple(str(name) for name in head.classes),
         (head.weights / head.temperature).astype("float32"),
@@ -106,10 +106,7 @@ def _checks(say: Speaker, head: LinearHead, report: HeadReport, path: Path) -> l
 
 def _show(say: Speaker, trained: TrainedHead, report: HeadReport, path: Path) -> None:
     out.print(RULE)
-    out.print(say("class_distribution"))
-    for name, count in report.counts.items():
-        out.print(say("class_samples", name=name, count=count))
-    out.print(say("total_samples", samples=report.samples, classes=len(report.counts)))
+    show_classes(say, report.counts)
     if trained.eval_set is not None:
         out.print(say("left_out", count=len(trained.excluded), path=trained.eval_set.path))
     for item in trained.skipped:

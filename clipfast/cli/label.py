@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from clipfast.cli.bank_summary import Check, shares_check, show_checks
+from clipfast.cli.checks import Check, shares_check, show_checks, show_classes
 from clipfast.cli.console import JsonOption, note, out, print_json
+from clipfast.cli.error_messages import wrong_usage
 from clipfast.cli.head import DEFAULT_HEAD
 from clipfast.cli.label_options import LabelOptions, takes_label_options
 from clipfast.cli.messages import Speaker, takes_language
@@ -48,9 +50,9 @@ def add(
     from clipfast.retrieval.labels import Labeller
 
     if (image is None) == (item is None):
-        raise typer.BadParameter("name a photo, or with --item what waits; one of them")
+        raise wrong_usage("name a photo, or with --item what waits; one of them", "photo_or_item")
     if item is not None and not region.whole:
-        raise typer.BadParameter("--item knows its part of the photo; give no --crop or --at with it")
+        raise wrong_usage("--item knows its part of the photo; give no --crop or --at with it", "item_has_part")
     by = Labeller(who=given.who)
     store = _store(given.labels, say)
     added = (
@@ -97,7 +99,7 @@ def upcoming(
         out.print(say("label_none_waits"))
     else:
         out.print(say("label_waits", shown=len(shown), total=len(waiting)))
-        out.print(_table(say, shown))
+        out.print(_table(say, given.labels, shown))
     show_checks(checks)
 
 
@@ -273,10 +275,7 @@ def _totals(say: Speaker, found: LabelStats) -> list[Check]:
 
 def _finish(say: Speaker, found: LabelStats, checks: list[Check]) -> None:
     out.print(RULE)
-    out.print(say("class_distribution"))
-    for name, count in found.counts.items():
-        out.print(say("class_samples", name=name, count=count))
-    out.print(say("total_samples", samples=found.total, classes=len(found.counts)))
+    show_classes(say, found.counts)
     out.print(say("label_held", count=found.held_out))
     out.print(say("label_new", count=found.new))
     if found.by_hand:
@@ -290,7 +289,7 @@ def _finish(say: Speaker, found: LabelStats, checks: list[Check]) -> None:
     show_checks(checks)
 
 
-def _table(say: Speaker, items: list[QueueItem]) -> Table:
+def _table(say: Speaker, labels: Path, items: list[QueueItem]) -> Table:
     table = Table()
     for name in ("column_item", "column_photo", "column_region", "column_answers", "column_why"):
         table.add_column(say(name))
@@ -300,8 +299,16 @@ def _table(say: Speaker, items: list[QueueItem]) -> Table:
         where = item.region.box or item.region.coords
         part = "" if where is None else ",".join(str(number) for number in where)
         why = say(f"label_{item.picked}")
-        table.add_row(item.id, item.photo, part, answers, why, f"{item.confidence:.2f}")
+        table.add_row(item.id, _from_here(labels / item.photo), part, answers, why, f"{item.confidence:.2f}")
     return table
+
+
+def _from_here(path: Path) -> str:
+    """Return a path as seen from the folder that one stands in; on another drive as it is."""
+    try:
+        return Path(os.path.relpath(path)).as_posix()
+    except ValueError:
+        return path.as_posix()
 
 
 def _summary(found: LabelStats) -> dict[str, Any]:

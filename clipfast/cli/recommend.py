@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from clipfast.cli.bank_summary import Check, show_checks
+from clipfast.cli.checks import Check, answer_checks, show_checks
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json
+from clipfast.cli.error_messages import wrong_usage
 from clipfast.cli.messages import Speaker, takes_language
 from clipfast.cli.region_options import takes_region
 from clipfast.cli.voice_options import VoiceOptions, takes_voice_options
@@ -57,7 +58,7 @@ def recommend(
     from clipfast.retrieval.recommend import recommend_fabrics_localized
 
     if ask_below is not None and labels is None:
-        raise typer.BadParameter("--ask-below needs --labels, the folder where it is to wait")
+        raise wrong_usage("--ask-below needs --labels, the folder where it is to wait", "ask_needs_labels")
     patch = region.cut(image)
     with clip_options.load() as clip:
         voices = voice_options.open(clip)
@@ -112,13 +113,18 @@ class _Hint:
 
     @classmethod
     def of(cls, options: VoiceOptions, *, calibrated: bool) -> _Hint:
-        """Tell whether weights must be fitted first, or are there and only have to be used."""
+        """Tell whether weights must be fitted first, or are there and only have to be used, or used as they are."""
         from clipfast.retrieval.fused import default_fusion_path
+        from clipfast.retrieval.registry import Registry
 
         path = default_fusion_path()
+        promoted = options.models is not None and "alpha" in Registry(options.models).current().versions
         if calibrated:
             keys: tuple[str | None, str] = None, "recommend_fitted"
-        elif options.alpha == "fit" or options.fusion is not None or not path.is_file():
+        elif promoted or options.fusion is not None or options.alpha == "fit":
+            own = options.alpha not in (None, "fit")
+            keys = ("confidence_own", "recommend_own") if own else ("confidence_others", "recommend_others")
+        elif not path.is_file():
             keys = "confidence_share", "recommend_not_fitted"
         elif options.models is not None:
             keys = "confidence_promote", "recommend_not_promoted"
@@ -132,8 +138,7 @@ def _checks(say: Speaker, voices: Voices, results: Answer[Recommendation], hint:
     first = results[0].name
     return [
         Check(say("check_confidence"), judged.calibrated, say(hint.check, path=hint.path)),
-        Check(say("check_certain"), judged.confidence >= UNCERTAIN, f"{judged.confidence:.0%}"),
-        Check(say("check_known"), not judged.none, say("recommend_none" if judged.none else "recommend_some")),
+        *answer_checks(say, judged),
         Check(say("check_in_bank"), first in held, results[0].display_name),
     ]
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from clipfast.cli.error_messages import wrong_usage
 from clipfast.cli.option_groups import Decorator, takes
 from clipfast.cli.workflow_options import numbers
 from clipfast.retrieval.crops import PATCH_SIZE, Region
@@ -29,11 +30,11 @@ def takes_region() -> Decorator:
 
 def _region(*, crop: str | None, at: str | None, size: int) -> Region:
     if crop is not None and at is not None:
-        raise typer.BadParameter("--crop and --at say the same thing twice; give one of them")
+        raise wrong_usage("--crop and --at say the same thing twice; give one of them", "crop_or_at")
     if crop is not None:
-        left, top, right, bottom = numbers(crop, count=4, what="x1,y1,x2,y2 in pixels")
+        left, top, right, bottom = numbers(crop, option="--crop", count=4, what="x1,y1,x2,y2 in pixels")
         return Region(box=(left, top, right, bottom))
     if at is not None:
-        x, y = numbers(at, count=2, what="x,y in pixels")
+        x, y = numbers(at, option="--at", count=2, what="x,y in pixels")
         return Region(coords=(x, y), size=size)
     return Region()

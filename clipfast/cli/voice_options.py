@@ -10,6 +10,7 @@ import typer
 
 from clipfast.cli.bank_options import BankFile
 from clipfast.cli.console import note
+from clipfast.cli.error_messages import wrong_usage
 from clipfast.cli.messages import Speaker
 from clipfast.cli.option_groups import Decorator, takes
 from clipfast.retrieval.default import DEFAULT_BANK
@@ -33,7 +34,7 @@ def _alpha(text: str | None) -> str | None:
     except ValueError:
         inside = False
     if not inside:
-        raise typer.BadParameter(f"must be a number in [0, 1], or fit; got {text!r}")
+        raise wrong_usage(f"must be a number in [0, 1], or fit; got {text!r}", "bad_alpha_option", got=text)
     return text
 
 
@@ -132,8 +133,9 @@ class VoiceOptions:
 
         other_bank = self.bank not in (DEFAULT_BANK, default_bank_path())
         if other_bank or self.head is not None or self.fusion is not None or self.accept_precision:
-            raise typer.BadParameter(
-                "--models stands for bank, head and weights; leave --bank, --head, --fusion and --accept-precision out"
+            raise wrong_usage(
+                "--models stands for bank, head and weights; leave --bank, --head, --fusion and --accept-precision out",
+                "models_alone",
             )
         return promoted_voices(Registry(models), clip, rules_named(self.rules))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
+from clipfast.cli.error_messages import wrong_usage
 
 if TYPE_CHECKING:
     from clipfast.retrieval.evalset import EvalSet
@@ -28,7 +28,7 @@ def found_eval_set(named_file: Path | None, folder: Path) -> EvalSet | None:
     return find_eval_set(folder) if named_file is None else EvalSet.load(named_file)
 
 
-def numbers(text: str, *, count: int | None = None, what: str) -> tuple[int, ...]:
+def numbers(text: str, *, option: str, count: int | None = None, what: str) -> tuple[int, ...]:
     """Read whole numbers with commas.
 
     Raises:
@@ -39,7 +39,7 @@ def numbers(text: str, *, count: int | None = None, what: str) -> tuple[int, ...
     except ValueError:
         found = ()
     if not found or (count is not None and len(found) != count):
-        raise typer.BadParameter(f"must be {what}; got {text!r}")
+        raise wrong_usage(f"must be {what}; got {text!r}", "bad_numbers", option=option, wanted=what, got=text)
     return found
 
 

@@ -142,11 +142,16 @@ def scan_fabrics(root: str | os.PathLike[str]) -> FabricFolder:
 
 def _entries(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise DataError(f"No folder at {folder}. Expected layout: {EXPECTED_LAYOUT}.", code="no_folder")
+        raise DataError(f"No folder at {folder}. Expected layout: {EXPECTED_LAYOUT}.", code="no_folder", path=folder)
     try:
         return sorted(folder.iterdir(), key=_by_name)
     except OSError as error:
-        raise DataError(f"{folder} cannot be listed: {error.strerror}. Check who may read it.") from error
+        raise DataError(
+            f"{folder} cannot be listed: {error.strerror}. Check who may read it.",
+            code="no_access",
+            path=folder,
+            reason=error.strerror,
+        ) from error
 
 
 def _by_name(path: Path) -> tuple[str, str]:

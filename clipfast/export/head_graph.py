@@ -87,7 +87,10 @@ def write_head_graph(artifact: Artifact, head: ClassifierSpec, out: Path, *, thr
         if not found.max_abs_diff <= MAX_PROBABILITY_DIFF:  # written so that NaN fails too
             raise ParityError(
                 f"{out} gives probabilities {found.max_abs_diff:.2e} away from NumPy's (limit "
-                f"{MAX_PROBABILITY_DIFF:.0e}). Do not use it; please report the model and the versions in use."
+                f"{MAX_PROBABILITY_DIFF:.0e}). Do not use it; please report the model and the versions in use.",
+                code="head_graph_differs",
+                path=out,
+                diff=found.max_abs_diff,
             )
     return found
 
@@ -98,7 +101,11 @@ def _write(artifact: Artifact, head: ClassifierSpec, path: Path) -> None:
     if (total := sum(file.stat().st_size for file in files)) > _MAX_BYTES:
         raise ArtifactError(
             f"{artifact.path} has image weights of {total:,} bytes; one ONNX file may hold {_MAX_BYTES:,}. "
-            "Use the head in NumPy: LinearHead.load(path).predict_proba(embeddings)."
+            "Use the head in NumPy: LinearHead.load(path).predict_proba(embeddings).",
+            code="head_graph_too_large",
+            path=artifact.path,
+            size=total,
+            most=_MAX_BYTES,
         )
     model = ir.load(files[0])
     ir.external_data.load_to_model(model)  # beside the new file there would be no weights

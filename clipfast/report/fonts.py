@@ -61,7 +61,11 @@ def chinese_font() -> Path | None:
         return _of_the_system()
     path = Path(named)
     if not _has_chinese(path):
-        raise DataError(f"CLIPFAST_FONT must name a font file with Chinese glyphs; {path} is none. Name another.")
+        raise DataError(
+            f"CLIPFAST_FONT must name a font file with Chinese glyphs; {path} is none. Name another.",
+            code="bad_font",
+            path=path,
+        )
     return path
 
 

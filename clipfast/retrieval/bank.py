@@ -180,7 +180,10 @@ class FabricBank:
         elif folder is not None:
             new, report = encode_folder(clip, folder, options)
         else:
-            raise DataError("fabric_id must name the fabric of these photos; got None. Pass fabric_id='cotton'.")
+            raise DataError(
+                "fabric_id must name the fabric of these photos; got None. Pass fabric_id='cotton'.",
+                code="no_fabric_id",
+            )
         with self._lock:
             known = set(self._references.paths)
             self._references = self._references.merged(new)
@@ -198,9 +201,18 @@ class FabricBank:
             keep = [row for row, path in enumerate(old.paths) if wanted not in (path, old.fabrics[row])]
             if len(keep) == len(old):
                 known = ", ".join(old.names[:20]) + (", …" if len(old.names) > 20 else "")
-                raise DataError(f"No fabric and no photo is named {name!r}. The bank's fabrics: {known}.")
+                raise DataError(
+                    f"No fabric and no photo is named {name!r}. The bank's fabrics: {known}.",
+                    code="not_in_bank",
+                    name=name,
+                    known=known,
+                )
             if not keep:
-                raise DataError(f"{name!r} is all that the bank holds; an empty bank answers nothing. Delete its file.")
+                raise DataError(
+                    f"{name!r} is all that the bank holds; an empty bank answers nothing. Delete its file.",
+                    code="all_of_bank",
+                    name=name,
+                )
             self._references = old.taken(keep)
         return len(old) - len(keep)
 

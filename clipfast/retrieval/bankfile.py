@@ -77,7 +77,12 @@ def require_model(
         ArtifactError: Another precision, or nobody knows whose vectors they are.
     """
     if stored is None:
-        raise ArtifactError(f"{what} does not say which model's embeddings it takes. Make the {kind} again with clip=.")
+        raise ArtifactError(
+            f"{what} does not say which model's embeddings it takes. Make the {kind} again with clip=.",
+            code="no_model_named",
+            what=what,
+            kind=kind,
+        )
     mine = BankModel.of(clip)
     require_fingerprint(stored.fingerprint, mine.fingerprint, what=what)
     if mine.precision != stored.precision and not accept_precision:
@@ -86,6 +91,9 @@ def require_model(
             f"Load the model with {stored.precision}, build the {kind} again, or accept the difference "
             "(accept_precision=True, --accept-precision).",
             code="other_precision",
+            what=what,
+            stored=stored.precision,
+            mine=mine.precision,
         )
 
 
@@ -137,7 +145,10 @@ def read_bank(path: Path) -> tuple[References, BankModel]:
         )
     except (msgspec.MsgspecError, ShapeError, DataError) as error:
         raise ArtifactError(
-            f"{path} is not a readable bank: {str(error).rstrip('.')}. Build it again.", code="not_bank"
+            f"{path} is not a readable bank: {str(error).rstrip('.')}. Build it again.",
+            code="not_bank",
+            path=path,
+            error=error,
         ) from error
     return references, BankModel(meta.fingerprint, meta.precision, meta.model)
 
@@ -183,7 +194,9 @@ def bank_folder(path: Path) -> Path | None:
 
 def missing_bank(path: Path) -> ArtifactError:
     """Return the error that says how to build the bank that is not there."""
-    return ArtifactError(f"No bank at {path}. Build it: clipfast bank build data/fabrics --out {path}", code="no_bank")
+    return ArtifactError(
+        f"No bank at {path}. Build it: clipfast bank build data/fabrics --out {path}", code="no_bank", path=path
+    )
 
 
 def _meta(arrays: dict[str, NDArray[Any]], path: Path) -> _Meta:

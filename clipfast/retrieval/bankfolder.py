@@ -75,7 +75,11 @@ def write_bank_folder(path: Path, references: References, model: BankModel) -> N
         ArtifactError: A folder is there that holds something else.
     """
     if path.exists() and not is_bank_folder(path) and (not path.is_dir() or any(path.iterdir())):
-        raise ArtifactError(f"{path} holds something that is no bank, and is not overwritten. Name another folder.")
+        raise ArtifactError(
+            f"{path} holds something that is no bank, and is not overwritten. Name another folder.",
+            code="no_bank_there",
+            path=path,
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     try:
@@ -116,7 +120,7 @@ def read_bank_folder(path: Path, *, verify: bool = False) -> tuple[References, F
             continue
         if _is_still(path, before):
             return opened
-    raise ArtifactError(f"{path} is replaced again and again. Try later.")
+    raise ArtifactError(f"{path} is replaced again and again. Try later.", code="replaced_again", path=path)
 
 
 def _fill(folder: Path, references: References, model: BankModel) -> None:
@@ -172,7 +176,9 @@ def _replace(made: Path, path: Path) -> None:
             continue
         shutil.rmtree(aside, ignore_errors=True)
         return
-    raise ArtifactError(f"{path} is replaced by others again and again. Save it later.")
+    raise ArtifactError(
+        f"{path} is replaced by others again and again. Save it later.", code="replaced_again", path=path
+    )
 
 
 def _files() -> tuple[str, ...]:
@@ -190,15 +196,26 @@ def _described(path: Path) -> tuple[bytes, tuple[int, int, int]]:
     try:
         state = file.stat()
         if state.st_size > _MOST_META:
-            raise ArtifactError(f"{file} is larger than {_MOST_META:,} bytes; that describes no bank. Build it again.")
+            raise ArtifactError(
+                f"{file} is larger than {_MOST_META:,} bytes; that describes no bank. Build it again.",
+                code="too_large",
+                path=file,
+                most=_MOST_META,
+            )
         return file.read_bytes(), (state.st_ino, state.st_mtime_ns, state.st_ctime_ns)
     except OSError as error:
         if left := set_aside(path):
             raise ArtifactError(
-                f"{path} is gone: a save was broken off. The bank is in {left[0]}; rename it."
+                f"{path} is gone: a save was broken off. The bank is in {left[0]}; rename it.",
+                code="save_broken_off",
+                path=path,
+                left=left[0],
             ) from error
         raise ArtifactError(
-            f"{path} holds no bank: {file.name} cannot be read. Build it, or name the right one.", code="not_bank"
+            f"{path} holds no bank: {file.name} cannot be read. Build it, or name the right one.",
+            code="not_bank",
+            path=path,
+            error=file.name,
         ) from error
 
 
@@ -224,6 +241,7 @@ def _open(path: Path, text: bytes, *, verify: bool) -> tuple[References, FolderM
             raise ArtifactError(
                 f"{path / META_NAME} was changed after it was written: its seal does not match. Build it again.",
                 code="file_changed",
+                path=path / META_NAME,
             )
         _check_files(path, meta, verify=verify)
         vectors, codes = _mapped_rows(path, meta)
@@ -233,7 +251,10 @@ def _open(path: Path, text: bytes, *, verify: bool) -> tuple[References, FolderM
         return References.stored((vectors, codes), fabrics, paths, sha256, marks), meta
     except (msgspec.MsgspecError, ShapeError, DataError, UnicodeDecodeError, OSError) as error:
         raise ArtifactError(
-            f"{path} is not a readable bank: {str(error).rstrip('.')}. Build it again.", code="not_bank"
+            f"{path} is not a readable bank: {str(error).rstrip('.')}. Build it again.",
+            code="not_bank",
+            path=path,
+            error=error,
         ) from error
 
 
@@ -243,15 +264,22 @@ def _check_files(path: Path, meta: FolderMeta, *, verify: bool) -> None:
     for name, spec in meta.files.items():
         file = path / name
         if not file.is_file():
-            raise ArtifactError(f"{file} is missing. Copy the whole bank again, or build it again.")
+            raise ArtifactError(
+                f"{file} is missing. Copy the whole bank again, or build it again.", code="file_missing", path=file
+            )
         if file.stat().st_size != spec.bytes:
             raise ArtifactError(
-                f"{file} must be {spec.bytes:,} bytes; it is {file.stat().st_size:,}. Build the bank again."
+                f"{file} must be {spec.bytes:,} bytes; it is {file.stat().st_size:,}. Build the bank again.",
+                code="other_size",
+                path=file,
+                wanted=spec.bytes,
+                size=file.stat().st_size,
             )
         if (verify or name == "ids.npz") and sha256_file(file) != spec.sha256:
             raise ArtifactError(
                 f"{file} was changed after it was written: its checksum does not match. Build the bank again.",
                 code="file_changed",
+                path=file,
             )
 
 

@@ -81,7 +81,9 @@ def checked_id(fabric_id: str) -> str:
     if not name.strip() or name.startswith(".") or any(sign in "/\\" or not sign.isprintable() for sign in name):
         raise DataError(
             "fabric_id must be a folder name: not empty, no leading dot, no slash, no control character; "
-            f"got {fabric_id!r}. Pass the name that its folder would have."
+            f"got {fabric_id!r}. Pass the name that its folder would have.",
+            code="bad_fabric_id",
+            name=fabric_id,
         )
     return name
 

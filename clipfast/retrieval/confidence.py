@@ -28,9 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.errors import ShapeError
-from clipfast.metrics import apply_temperature, expected_calibration_error, wilson_interval
+from clipfast.metrics import apply_temperature, expected_calibration_error
 from clipfast.metrics.intervals import Interval
 from clipfast.retrieval.answers import Judgement
+from clipfast.retrieval.photowise import PhotoCounts
 from clipfast.retrieval.references import References
 from clipfast.retrieval.scoring import products
 from clipfast.retrieval.voices import Doubles, smoothed_temperature
@@ -98,7 +99,8 @@ class OpenSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         threshold: Scores below it mean none; None where there were too few answers to find one.
         false_refusals: The share of pictures of known fabrics that it may refuse.
         samples: Answers of known fabrics that it was found on.
-        noticed: Share of queries answered "none" when their fabric was taken out of the bank; None without a threshold.
+        noticed: Share of queries answered "none" when their fabric was taken out of the bank, with an interval that
+            counts photos; None without a threshold.
     """
 
     score: KnownScore
@@ -152,12 +154,13 @@ def answer_features(shares: Doubles, class_scores: Doubles) -> Doubles:
     return np.stack([ratio, class_scores.max(axis=1)], axis=1)
 
 
-def fit_confidence(features: Doubles, right: NDArray[np.bool_]) -> Confidence:
+def fit_confidence(features: Doubles, right: NDArray[np.bool_], *, photos: Sequence[int] | None = None) -> Confidence:
     """Fit the curve on known answers.
 
     Args:
         features: (n, 2), see `answer_features`.
         right: Whether the first fabric was right, (n,).
+        photos: Number of each answer's photo, (n,): no photo is in two folds. None: a photo each.
 
     Raises:
         ShapeError: The two do not fit, or there is no answer.
@@ -166,7 +169,7 @@ def fit_confidence(features: Doubles, right: NDArray[np.bool_]) -> Confidence:
         raise ShapeError(f"features must be (n, 2) and right (n,), n at least 1; got {features.shape}, {right.shape}.")
     if not np.isfinite(features).all():
         raise ShapeError("features must be finite; see where a share or cosine became NaN.")
-    fold = np.arange(len(features)) % 5
+    fold = PhotoCounts.of(range(len(features)) if photos is None else photos).owner % 5
     held = np.empty(len(features))
     for number in np.unique(fold):
         rest = fold != number
@@ -176,13 +179,19 @@ def fit_confidence(features: Doubles, right: NDArray[np.bool_]) -> Confidence:
     return msgspec.structs.replace(_curve(features, right), calibration_error=error)
 
 
-def fit_openset(views: Sequence[tuple[Doubles, Doubles]], *, false_refusals: float = FALSE_REFUSALS) -> OpenSet:
+def fit_openset(
+    views: Sequence[tuple[Doubles, Doubles]],
+    *,
+    false_refusals: float = FALSE_REFUSALS,
+    photos: Sequence[int] | None = None,
+) -> OpenSet:
     """Find score and threshold.
 
     Args:
         views: One pair a query of a fabric that the bank holds: its class scores, (c,), and those of the bank without
             the query's fabric, (c - 1,); two fabrics at least.
         false_refusals: The share of such queries that may be refused, in (0, 1).
+        photos: Number of each query's photo, for the interval. None: a photo each.
 
     Raises:
         ShapeError: `false_refusals` is outside (0, 1), or a score is not finite.
@@ -194,13 +203,13 @@ def fit_openset(views: Sequence[tuple[Doubles, Doubles]], *, false_refusals: flo
     place = int(np.floor(false_refusals * (len(views) + 1)))
     if not place:
         return OpenSet(score="best", threshold=None, false_refusals=false_refusals, samples=len(views), noticed=None)
-    best: tuple[int, KnownScore, float] | None = None
+    best: tuple[NDArray[np.bool_], KnownScore, float] | None = None
     for name, score in KNOWN_SCORES.items():
         known = np.array([score(held[None])[0] for held, _ in views])
         without = np.array([score(rest[None])[0] for _, rest in views])
         threshold = float(np.sort(known)[place - 1])
-        noticed = int((without < threshold).sum())
-        if best is None or noticed > best[0]:
+        noticed = without < threshold
+        if best is None or noticed.sum() > best[0].sum():
             best = noticed, name, threshold
     if best is None:
         raise ShapeError("there is no score to choose among.")
@@ -210,7 +219,7 @@ def fit_openset(views: Sequence[tuple[Doubles, Doubles]], *, false_refusals: flo
         threshold=threshold,
         false_refusals=false_refusals,
         samples=len(views),
-        noticed=wilson_interval(noticed, len(views)),
+        noticed=PhotoCounts.of(range(len(views)) if photos is None else photos).share(noticed),
     )
 
 

@@ -121,6 +121,10 @@ def crop_patch(image: ImageSource, xy: tuple[int, int], size: int = PATCH_SIZE) 
             f"xy must be inside the photo of {photo.width} x {photo.height} pixels; got ({x}, {y}). "
             "Coordinates count from the upper left corner: x to the right, y down.",
             code="outside_photo",
+            x=x,
+            y=y,
+            width=photo.width,
+            height=photo.height,
         )
     width, height = min(side, photo.width), min(side, photo.height)
     left = min(max(x - width // 2, 0), photo.width - width)
@@ -138,13 +142,19 @@ def crop_box(image: ImageSource, xyxy: tuple[int, int, int, int]) -> Image.Image
     photo = load_image(image)
     found = _wholes(xyxy, 4)
     if found is None:
-        raise ShapeError(f"a box must be four whole numbers, x1, y1, x2, y2; got {xyxy!r}.", code="bad_crop")
+        raise ShapeError(f"a box must be four whole numbers, x1, y1, x2, y2; got {xyxy!r}.", code="bad_box", got=xyxy)
     left, top, right, bottom = found
     if not (0 <= left < right <= photo.width and 0 <= top < bottom <= photo.height):
         raise ShapeError(
             f"a crop must be x1,y1,x2,y2 with 0 <= x1 < x2 <= {photo.width} and 0 <= y1 < y2 <= {photo.height}; "
             f"got {left},{top},{right},{bottom}.",
             code="bad_crop",
+            left=left,
+            top=top,
+            right=right,
+            bottom=bottom,
+            width=photo.width,
+            height=photo.height,
         )
     return photo.crop((left, top, right, bottom))
 
@@ -164,7 +174,12 @@ def read_sidecar(patch: Path) -> Sidecar | None:
     if not path.is_file():
         return None
     if path.stat().st_size > _MAX_SIDECAR_BYTES:
-        raise DataError(f"{path} is larger than {_MAX_SIDECAR_BYTES:,} bytes; that is no side-car. Remove it.")
+        raise DataError(
+            f"{path} is larger than {_MAX_SIDECAR_BYTES:,} bytes; that is no side-car. Remove it.",
+            code="too_large",
+            path=path,
+            most=_MAX_SIDECAR_BYTES,
+        )
     try:
         return msgspec.json.decode(path.read_bytes(), type=Sidecar)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -172,6 +187,8 @@ def read_sidecar(patch: Path) -> Sidecar | None:
             f"{path} must be a JSON object such as "
             '{"source": "../../photos/a.jpg", "coords": [150, 200], "size": 224}; ' + f"{error}. Mend or remove it.",
             code="bad_sidecar",
+            path=path,
+            error=error,
         ) from error
 
 
@@ -186,7 +203,9 @@ def write_sidecar(patch: Path, sidecar: Sidecar) -> Path:
 def _point(xy: tuple[int, int]) -> tuple[int, int]:
     found = _wholes(xy, 2)
     if found is None:
-        raise ShapeError(f"xy must be two whole numbers, x and y, such as (150, 200); got {xy!r}.", code="bad_point")
+        raise ShapeError(
+            f"xy must be two whole numbers, x and y, such as (150, 200); got {xy!r}.", code="bad_point", got=xy
+        )
     return found[0], found[1]
 
 

@@ -43,7 +43,7 @@ def read_current(path: Path) -> Current:
         return msgspec.json.decode(text, type=Current)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ArtifactError(
-            f"{path} does not say what is in use: {error}. Promote again.", code="not_pointer"
+            f"{path} does not say what is in use: {error}. Promote again.", code="not_pointer", path=path, error=error
         ) from error
 
 

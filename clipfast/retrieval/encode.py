@@ -150,7 +150,12 @@ def encode_photos(
     """
     begun = time.perf_counter()
     if options.strict and unusable:
-        raise ImageError(f"{unusable[0].path}: {unusable[0].reason}. Remove or replace it, or build without strict.")
+        raise ImageError(
+            f"{unusable[0].path}: {unusable[0].reason}. Remove or replace it, or build without strict.",
+            code="unusable_photo",
+            path=unusable[0].path,
+            reason=unusable[0].reason,
+        )
     found = _Collector(clip, options)
     found.skipped += unusable
     for done, item in enumerate(
@@ -227,6 +232,9 @@ class _Collector:
                 f"No embeddings collected: {where} gave no readable photo ({len(self.skipped)} skipped{first}). "
                 f"Expected layout: {EXPECTED_LAYOUT}.",
                 code="no_embeddings",
+                where=where,
+                skipped=len(self.skipped),
+                layout=EXPECTED_LAYOUT,
             )
         kept = self._kept.values()
         looks = np.array([item.look for item in kept], np.uint64)
@@ -279,7 +287,7 @@ def _read(options: EncodeOptions, exif: Literal["apply", "ignore"], photo: Photo
     except (ImageError, ShapeError, OSError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).removeprefix(f"{name} ")
         if options.strict:
-            raise ImageError(f"{name}: {reason}") from error
+            raise ImageError(f"{name}: {reason}", code="unusable_photo", path=name, reason=reason) from error
         return Skipped(name, reason)
     sha256 = _sha256(image) if data is None else hashlib.sha256(data).hexdigest()
     facts = _Facts(photo.fabric, sha256, _source_sha256(photo.source), _look(image))
@@ -314,7 +322,12 @@ def _bytes_of(source: ImageSource) -> bytes | None:
     if isinstance(source, str | PathLike):
         size = Path(source).stat().st_size
         if size > _MAX_FILE_BYTES:
-            raise ImageError(f"the file must have at most {_MAX_FILE_BYTES:,} bytes; got {size:,}. Shrink the photo.")
+            raise ImageError(
+                f"the file must have at most {_MAX_FILE_BYTES:,} bytes; got {size:,}. Shrink the photo.",
+                code="photo_too_large",
+                size=size,
+                most=_MAX_FILE_BYTES,
+            )
         return Path(source).read_bytes()
     read = getattr(source, "read", None)  # an open file has it; images and arrays do not
     return read(_MAX_FILE_BYTES) if callable(read) else None

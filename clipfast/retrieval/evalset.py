@@ -157,9 +157,11 @@ class EvalSet:
         try:
             sha256, image = read_picture(path)
         except OSError as error:
-            raise DataError(f"{self._moved(sample)} ({error.strerror}). {_MOVED}", code="eval_moved") from error
+            raise DataError(
+                f"{self._moved(sample)} ({error.strerror}). {_MOVED}", code="eval_moved", images=sample.image
+            ) from error
         if sha256 != sample.sha256:
-            raise DataError(f"{self._changed(sample)}. {_CHANGED}", code="eval_changed")
+            raise DataError(f"{self._changed(sample)}. {_CHANGED}", code="eval_changed", images=sample.image)
         return image
 
     def verify(self) -> None:
@@ -170,11 +172,17 @@ class EvalSet:
         """
         gone = [sample for sample in self.samples if not self.file(sample).is_file()]
         if gone:
-            raise DataError(f"{_listed([self._moved(sample) for sample in gone])}. {_MOVED}", code="eval_moved")
+            raise DataError(
+                f"{_listed([self._moved(sample) for sample in gone])}. {_MOVED}",
+                code="eval_moved",
+                images=_listed([sample.image for sample in gone], "…"),
+            )
         changed = [sample for sample in self.samples if sha256_file(self.file(sample)) != sample.sha256]
         if changed:
             raise DataError(
-                f"{_listed([self._changed(sample) for sample in changed])}. {_CHANGED}", code="eval_changed"
+                f"{_listed([self._changed(sample) for sample in changed])}. {_CHANGED}",
+                code="eval_changed",
+                images=_listed([sample.image for sample in changed], "…"),
             )
 
     def save(self, path: str | os.PathLike[str], *, replace: bool = True) -> None:
@@ -210,12 +218,16 @@ class EvalSet:
             raise DataError(
                 f"No evaluation set at {file}. Make one: clipfast evalset make data/patches/labeled --output {file}",
                 code="no_eval_set",
+                path=file,
             )
         if (size := file.stat().st_size) > _MAX_BYTES:
-            raise DataError(f"{file} is {size:,} bytes; an evaluation set may have {_MAX_BYTES:,} at most.")
+            sentence = f"{file} is {size:,} bytes; an evaluation set may have {_MAX_BYTES:,} at most."
+            raise DataError(sentence, code="too_large", path=file, most=_MAX_BYTES)
         samples = _lines(file)
         if not samples:
-            raise DataError(f"{file} holds no sample. Make it again: clipfast evalset make", code="empty_eval_set")
+            raise DataError(
+                f"{file} holds no sample. Make it again: clipfast evalset make", code="empty_eval_set", path=file
+            )
         return cls(samples, file.parent, path=file)
 
     def _require_place(self, target: Path) -> None:
@@ -228,6 +240,9 @@ class EvalSet:
                 f"frozen; results on version {self.version} do not compare with those on it. Keep it, name another "
                 "file with --output, or replace it: clipfast evalset make --replace",
                 code="eval_set_exists",
+                path=target,
+                version=present.version,
+                count=len(present),
             )
 
     def _moved(self, sample: EvalSample) -> str:
@@ -276,6 +291,7 @@ def make_eval_set(
             f"{os.fspath(folder)} cannot be shared out: no class has two photos that are not nearly the same. "
             f"Label more, 5-10 of each class.{first}",
             code="cannot_split",
+            folder=folder,
         )
     root = Path(folder).absolute().parent
     sizes = {int(group): int((groups == group).sum()) for group in set(groups.tolist())}
@@ -356,6 +372,9 @@ def _lines(file: Path) -> tuple[EvalSample, ...]:
                 f'{file}, line {number} must be {{"image": ..., "coords": [x, y], "label": ..., "sha256": ...}}; '
                 f"{error}. Make the set again: clipfast evalset make",
                 code="bad_eval_line",
+                path=file,
+                line=number,
+                error=error,
             ) from error
         first, _ = found.setdefault(_place(sample), (number, sample))
         if first != number:
@@ -363,6 +382,9 @@ def _lines(file: Path) -> tuple[EvalSample, ...]:
                 f"{file}, line {number} asks about the same place as line {first}: {sample.image} at {sample.coords}. "
                 "It would count twice: remove one of the lines, or make the set again: clipfast evalset make --replace",
                 code="eval_line_twice",
+                path=file,
+                line=number,
+                first=first,
             )
     return tuple(sample for _, sample in found.values())
 
@@ -371,6 +393,5 @@ def _place(sample: EvalSample) -> tuple[object, ...]:
     return os.path.normpath(sample.image), sample.coords, sample.size
 
 
-def _listed(parts: Sequence[str]) -> str:
-    more = f"; and {len(parts) - _NAMED} more" if len(parts) > _NAMED else ""
-    return "; ".join(parts[:_NAMED]) + more
+def _listed(parts: Sequence[str], more: str = "; and {count} more") -> str:
+    return "; ".join(parts[:_NAMED]) + (more.format(count=len(parts) - _NAMED) if len(parts) > _NAMED else "")

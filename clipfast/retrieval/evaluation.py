@@ -267,6 +267,8 @@ def ask_all(eval_set: EvalSet, voices: Voices, *, progress: Callable[[int, int],
         raise DataError(
             f"No picture of the evaluation set can be read; the first: {first.path}: {first.reason}",
             code="no_eval_picture",
+            path=first.path,
+            reason=first.reason,
         )
     known_looks.require_none()
     if doubts := known_looks.doubts():

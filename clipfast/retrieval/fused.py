@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,6 +72,7 @@ class FittedFusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         bank_temperature: Of cosines.
         curve: Every α that was tried, at that share.
         samples: Patches that it was fitted on.
+        counts: How many of each fabric.
         excluded: Patches that were left out because they are in the evaluation set.
         in_bank: Patches that were left out because the bank holds them, or nearly: they would find themselves.
         not_held_out: Patches that were left out because no head could be made without them.
@@ -99,6 +101,7 @@ class FittedFusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     fingerprint: str
     eval_version: str | None
     judge: Judge
+    counts: dict[str, int] = {}
     format: int = FORMAT_VERSION
 
     def fusion(self) -> Fusion:
@@ -125,21 +128,18 @@ class FittedFusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         """
         file = Path(path)
         if not file.is_file():
-            raise ArtifactError(
-                f"No fitted weights at {file}. Fit them: clipfast fuse fit data/patches/labeled --out {file}",
-                code="no_weights",
-            )
+            sentence = f"No fitted weights at {file}. Fit them: clipfast fuse fit data/patches/labeled --out {file}"
+            raise ArtifactError(sentence, code="no_weights", path=file)
         if file.stat().st_size > _MAX_BYTES:
-            raise ArtifactError(
-                f"{file} is larger than {_MAX_BYTES:,} bytes; those are no fitted weights.", code="not_weights"
-            )
+            sentence = f"{file} is larger than {_MAX_BYTES:,} bytes; those are no fitted weights."
+            raise ArtifactError(sentence, code="too_large", path=file, most=_MAX_BYTES)
         try:
             text = file.read_text(encoding="utf-8")
             require_format(text, FORMAT_VERSION, file, remedy="Fit them again: clipfast fuse fit.")
             return msgspec.json.decode(text, type=cls)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ArtifactError(
-                f"{file} holds no fitted weights: {error}. Fit them again.", code="not_weights"
+                f"{file} holds no fitted weights: {error}. Fit them again.", code="not_weights", path=file, error=error
             ) from error
 
 
@@ -148,6 +148,7 @@ class _Validation:
     """Labelled rows that neither the evaluation set nor the bank holds, and what the voices say of them."""
 
     labels: tuple[str, ...]
+    photos: Ints
     rules: Voice
     bank: Voice
     head: Voice | None
@@ -175,12 +176,14 @@ def with_alpha(voices: Voices, alpha: float | Literal["fit"], fitted: FittedFusi
         raise ArtifactError(
             "The fitted weights belong to another model than the bank: "
             f"{found.fingerprint[:16]}… and {voices.bank.model.fingerprint[:16]}…. Fit them again: clipfast fuse fit",
-            code="other_model",
+            code="weights_of_other_model",
         )
     if voices.rules is not None and found.rules != voices.rules.name:
         raise ArtifactError(
             f"The weights were fitted with the rules {found.rules}; these are {voices.rules.name}. Fit them again.",
             code="other_rules",
+            fitted=found.rules,
+            rules=voices.rules.name,
         )
     judge = found.judge
     if _others_weigh(voices, found):
@@ -239,14 +242,15 @@ def fit_fusion(
     ]
     held, head_voice = _cross_fitted(rows, fresh, voices.head, seed)
     if len(held) < MIN_SAMPLES:
-        raise DataError(
+        sentence = (
             f"Too few patches to fit on: {len(held)} of {count} are left ({count - len(kept)} are in the evaluation "
             f"set, {len(kept) - len(fresh)} in the bank); at least {MIN_SAMPLES} are needed. Label more, or take "
-            f"alpha={voices.fusion.alpha} as it is.",
-            code="too_few_patches",
+            f"alpha={voices.fusion.alpha} as it is."
         )
+        raise DataError(sentence, code="too_few_patches", left=len(held), count=count, least=MIN_SAMPLES)
     validation = _Validation(
         tuple(rows.references.fabrics[row] for row in held),
+        _photos(rows, held),
         _rules_voice(folder, rows, held, rules),
         replace(voices, fusion=replace(voices.fusion, bank_temperature=1.0)).bank_voice(_rows_of(rows, held)),
         head_voice,
@@ -254,6 +258,7 @@ def fit_fusion(
     return msgspec.structs.replace(
         _fit(voices, validation, rules),
         samples=len(held),
+        counts=dict(sorted(Counter(validation.labels).items())),
         excluded=count - len(kept),
         in_bank=len(kept) - len(fresh),
         not_held_out=len(fresh) - len(held),
@@ -304,7 +309,9 @@ def _judge(probs: Sequence[Doubles], weights: tuple[float, float], truth: Ints, 
     owner = np.array([names.index(found.labels[at]) for at in held], np.int64)
     views = openset_views(found.bank.scores[held], owner) if len(names) > 1 else []
     features = answer_features(fused, found.bank.scores)
-    return Judge(confidence=fit_confidence(features, fused.argmax(axis=1) == truth), openset=fit_openset(views))
+    right = fused.argmax(axis=1) == truth
+    openset = fit_openset(views, photos=found.photos[held].tolist())
+    return Judge(confidence=fit_confidence(features, right, photos=found.photos.tolist()), openset=openset)
 
 
 def _pooled(probs: Sequence[Doubles], alpha: float, share: float) -> Doubles:
@@ -363,9 +370,7 @@ def _cross_fitted(
     if len(present) < 2:
         return [], None
     truth = np.array([present.index(labels[row]) for row in mine], np.int64)
-    groups = photo_groups(
-        [rows.photos[row] for row in mine], [rows.references.sha256[r] for r in mine], [rows.looks[r] for r in mine]
-    )
+    groups = _photos(rows, mine)
     folds = learning.grouped_folds(truth, groups, folds=5, seed=seed)
     strength = 1.0 if head.report is None else head.report.strength
     found = learning.cross_fit_logistic(_rows_of(rows, mine), truth, folds, strengths=(strength,))
@@ -378,6 +383,11 @@ def _rules_voice(folder: str | os.PathLike[str], rows: LabelledRows, held: Seque
     paths = {patch.key: patch.path for patch in list_patches(folder)}
     scores = [list(rule_scores(extract_attributes(paths[rows.references.paths[at]]), rules).values()) for at in held]
     return Voice(tuple(rules.rules), np.array(scores), 1.0)
+
+
+def _photos(rows: LabelledRows, numbers: Sequence[int]) -> Ints:
+    sources = [rows.photos[row] for row in numbers]
+    return photo_groups(sources, [rows.references.sha256[row] for row in numbers], [rows.looks[r] for r in numbers])
 
 
 def _rows_of(rows: LabelledRows, numbers: Sequence[int]) -> Floats:

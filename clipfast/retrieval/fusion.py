@@ -249,7 +249,7 @@ def require_share(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float | np.floating) or not 0 <= value <= 1:
         extra = " or 'fit'" if name == "alpha" else ""
         code = "bad_alpha" if name == "alpha" else "bad_share"
-        raise ShapeError(f"{name} must be a number in [0, 1]{extra}; got {value!r}.", code=code)
+        raise ShapeError(f"{name} must be a number in [0, 1]{extra}; got {value!r}.", code=code, name=name, got=value)
 
 
 def entries_of(voices: Iterable[Voice | None], owners: Mapping[str, str]) -> tuple[str, ...]:

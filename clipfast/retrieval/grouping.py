@@ -111,4 +111,6 @@ def require_split(split: float) -> None:
     """
     kind: type[object] = type(split)
     if kind is bool or not issubclass(kind, int | float | np.number) or not 0 < split < 1:
-        raise ShapeError(f"split must be a number above 0 and below 1, such as 0.2; got {split!r}.", code="bad_split")
+        raise ShapeError(
+            f"split must be a number above 0 and below 1, such as 0.2; got {split!r}.", code="bad_split", got=split
+        )

@@ -239,12 +239,18 @@ def _require_enough(classes: NDArray[Any], truth: Ints) -> None:
             f"{MIN_SAMPLES - len(truth)} more, the classes with the fewest first; until then ask the bank alone, "
             "without a head.",
             code="too_few_samples",
+            count=len(truth),
+            counts=shown,
+            least=MIN_SAMPLES,
+            good=GOOD_SAMPLES,
         )
     if len(counts) < 2:
         raise DataError(
             f"A head tells classes apart, so it needs two or more; all {len(truth)} samples are of {shown}. "
             "Label patches of other fabrics too.",
             code="one_class",
+            count=len(truth),
+            name=shown,
         )
 
 

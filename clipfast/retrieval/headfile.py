@@ -101,7 +101,9 @@ def read_head(path: Path) -> StoredHead:
     """
     if not path.is_file():
         raise ArtifactError(
-            f"No head at {path}. Train it: clipfast head train data/patches/labeled --out {path}", code="no_head"
+            f"No head at {path}. Train it: clipfast head train data/patches/labeled --out {path}",
+            code="no_head",
+            path=path,
         )
     arrays = load_sealed_npz(path, kind="head")
     try:
@@ -109,7 +111,10 @@ def read_head(path: Path) -> StoredHead:
         weights, bias, classes = _checked(arrays)
     except (msgspec.MsgspecError, ShapeError, DataError) as error:
         raise ArtifactError(
-            f"{path} is not a readable head: {str(error).rstrip('.')}. Train it again.", code="not_head"
+            f"{path} is not a readable head: {str(error).rstrip('.')}. Train it again.",
+            code="not_head",
+            path=path,
+            error=error,
         ) from error
     return StoredHead(
         classes=classes,

@@ -88,7 +88,9 @@ def train_head(
         raise DataError(
             f"Too few samples to train: all {len(kept.excluded)} patches of {os.fspath(folder)} are in the evaluation "
             "set. Label more, or make the set again with a smaller split.",
-            code="too_few_samples",
+            code="all_evaluated",
+            count=len(kept.excluded),
+            folder=folder,
         )
     references = rows.references.taken(kept.rows)
     photos, looks = [rows.photos[row] for row in kept.rows], [rows.looks[row] for row in kept.rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import os
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from clipfast.errors import ArtifactError
 from clipfast.retrieval.promotion import Gain
 from clipfast.storage import sync_folder
 
-__all__ = ["KINDS", "Action", "Event", "History", "Kind", "Name", "used_before"]
+__all__ = ["KINDS", "Action", "Event", "History", "Kind", "Name", "used_before", "user_name"]
 
 Kind = Literal["head", "bank", "alpha"]
 Action = Literal["compare", "promote", "rollback", "retire"]
@@ -45,6 +46,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         samples: Labelled samples at that time, where that was said.
         note: Why, where somebody said so.
         beside: All that was in use, by kind: a gain is one beside those.
+        retired: What had been taken out of use and was compared with, too; None for nothing.
         rules: Checksum of the rules that answered with them, `RuleSet.sha256`; None for none.
         pictures: First digits of the checksums of the evaluation set's pictures; in the first line of a version only.
     """
@@ -62,6 +64,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     samples: int | None = None
     note: str | None = None
     beside: dict[Kind, Name] = {}
+    retired: Name | None = None
     rules: str | None = None
     pictures: tuple[str, ...] = ()
 
@@ -105,7 +108,12 @@ class History:
         if not self.path.is_file():
             return []
         if self.path.stat().st_size > _MAX_BYTES:
-            raise ArtifactError(f"{self.path} is larger than {_MAX_BYTES:,} bytes; that is no history.")
+            raise ArtifactError(
+                f"{self.path} is larger than {_MAX_BYTES:,} bytes; that is no history.",
+                code="too_large",
+                path=self.path,
+                most=_MAX_BYTES,
+            )
         return [line for line in self.path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
 
     def _lines(self) -> list[tuple[Event, str]]:
@@ -117,13 +125,18 @@ class History:
                 event = msgspec.json.decode(line, type=Event)
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise ArtifactError(
-                    f"{self.path}, line {number}, is no event: {error}.", code="history_changed"
+                    f"{self.path}, line {number}, is no event: {error}.",
+                    code="history_changed",
+                    path=self.path,
+                    line=number,
                 ) from error
             if event.before != before:
                 raise ArtifactError(
                     f"{self.path} was edited: line {number} does not follow the line before. Put the old file back, or "
                     "begin a new folder.",
                     code="history_changed",
+                    path=self.path,
+                    line=number,
                 )
             before = hashlib.sha256(line).hexdigest()
             found.append((event, before))
@@ -145,6 +158,14 @@ def used_before(events: Sequence[Event], kind: Kind, present: str | None) -> lis
     if present in used:  # else the pointer was not written any more when the history was
         del used[_last(used, present) :]
     return used
+
+
+def user_name() -> str:
+    """Return whose name the history gets where none is given."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in containers
+        return "unknown"
 
 
 def _last(used: list[str], version: str) -> int:

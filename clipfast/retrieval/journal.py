@@ -146,7 +146,12 @@ class Journal:
         """
         size = self.path.stat().st_size if self.path.is_file() else 0
         if size > _MAX_BYTES:
-            raise DataError(f"{self.path} is {size:,} bytes; a journal may have {_MAX_BYTES:,} at most.")
+            raise DataError(
+                f"{self.path} is {size:,} bytes; a journal may have {_MAX_BYTES:,} at most.",
+                code="too_large",
+                path=self.path,
+                most=_MAX_BYTES,
+            )
         if size < self._end:
             self._events, self._end, self._sum = [], 0, _FIRST
         self.torn = b""
@@ -178,7 +183,11 @@ class Journal:
             body = msgspec.json.encode(event)
             msgspec.json.decode(body, type=Event)
         except (msgspec.ValidationError, UnicodeEncodeError) as error:
-            raise DataError(f"the journal cannot hold this: {error}. Nothing was written; mend the value.") from error
+            raise DataError(
+                f"the journal cannot hold this: {error}. Nothing was written; mend the value.",
+                code="journal_cannot_hold",
+                error=error,
+            ) from error
         total = _chained(self._sum, body)
         line = msgspec.json.encode(_Line(total, msgspec.Raw(body))) + b"\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -206,7 +215,10 @@ class Journal:
         except msgspec.ValidationError as error:
             raise DataError(
                 f"{self.path}, line {len(self._events) + 1} is whole, but this clipfast does not know it ({error}). "
-                "Update clipfast."
+                "Update clipfast.",
+                code="journal_newer",
+                path=self.path,
+                line=len(self._events) + 1,
             ) from error
         self._sum = found.sum
         return event
@@ -219,6 +231,8 @@ class Journal:
                 "taken out: its checksum does not match. Put a copy of the file back; without one, move it away: the "
                 "patches and their side-cars stay, what is lost is undo and the queue.",
                 code="journal_changed",
+                path=self.path,
+                line=len(self._events) + 1,
             )
 
 

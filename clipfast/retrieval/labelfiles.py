@@ -130,6 +130,9 @@ def require_unharmed(root: Path, moves: Sequence[tuple[str, str]], edits: Sequen
                 f"{moved[file]} is in the evaluation set {held.path}, version {held.version}, which is frozen: it must "
                 "stay where it is. Replace the set first (clipfast evalset make --replace), or leave the patch.",
                 code="frozen_patch",
+                patch=moved[file],
+                path=held.path,
+                version=held.version,
             )
 
 

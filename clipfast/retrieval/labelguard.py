@@ -43,7 +43,9 @@ class FolderGuard:
             raise DataError(
                 f"{path} is nearly the same picture as {image} of the evaluation set {guard.eval_set.path}, which is "
                 "never trained on. Label another place or another photo.",
-                code="eval_copy",
+                code="label_of_eval",
+                path=path,
+                image=image,
             )
         return guard.holds(photo_sha256, absolute(path))
 

@@ -121,7 +121,7 @@ def photo_path(photo: str | os.PathLike[str]) -> Path:
         DataError: It is none.
     """
     if not isinstance(photo, str | os.PathLike):
-        raise DataError(f"photo must be the path of a file; got {photo!r}.", code="no_photo")
+        raise DataError(f"photo must be the path of a file; got {photo!r}.", code="no_photo", path=photo)
     return Path(photo)
 
 
@@ -133,7 +133,7 @@ def existing_photo(photo: str | os.PathLike[str]) -> Path:
     """
     path = photo_path(photo)
     if not path.is_file():
-        raise DataError(f"No photo at {path}. Name a photo that is there.", code="no_photo")
+        raise DataError(f"No photo at {path}. Name a photo that is there.", code="no_photo", path=path)
     return path
 
 
@@ -185,10 +185,15 @@ def asked_photo(root: Path, item: QueueItem) -> Path:
     path = absolute(root / item.photo)
     skip = f"Put the old file back, or let it go: clipfast label next --skip {item.id}"
     if not path.is_file():
-        raise DataError(f"No photo at {path}, which {item.id} asks about. {skip}", code="photo_gone")
+        raise DataError(
+            f"No photo at {path}, which {item.id} asks about. {skip}", code="photo_gone", path=path, item=item.id
+        )
     if sha256_file(path) != item.sha256:
         raise DataError(
-            f"{path} was changed since {item.id} was asked about: its checksum differs. {skip}", code="photo_changed"
+            f"{path} was changed since {item.id} was asked about: its checksum differs. {skip}",
+            code="photo_changed",
+            path=path,
+            item=item.id,
         )
     return path
 

@@ -107,7 +107,10 @@ def list_patches(folder: str | os.PathLike[str]) -> list[Patch]:
     ]
     if not patches:
         raise DataError(
-            f"{os.fspath(folder)} holds no labelled patch. Expected layout: {EXPECTED_LAYOUT}.", code="no_patches"
+            f"{os.fspath(folder)} holds no labelled patch. Expected layout: {EXPECTED_LAYOUT}.",
+            code="no_patches",
+            folder=folder,
+            layout=EXPECTED_LAYOUT,
         )
     return patches
 
@@ -166,13 +169,18 @@ def read_picture(path: Path) -> tuple[str, Image.Image]:
     """
     size = path.stat().st_size
     if size > _MAX_FILE_BYTES:
-        raise ImageError(f"{path} must have at most {_MAX_FILE_BYTES:,} bytes; it has {size:,}. Shrink the photo.")
+        raise ImageError(
+            f"{path} must have at most {_MAX_FILE_BYTES:,} bytes; it has {size:,}. Shrink the photo.",
+            code="photo_too_large",
+            size=size,
+            most=_MAX_FILE_BYTES,
+        )
     data = path.read_bytes()
     try:
         return hashlib.sha256(data).hexdigest(), load_image(data)
     except ImageError as error:
         reason = str(error).removeprefix(f"the image of {len(data):,} bytes ")
-        raise ImageError(f"{path} {reason}") from error
+        raise ImageError(f"{path} {reason}", code="unusable_photo", path=path, reason=reason) from error
 
 
 def _look_at(patch: Patch) -> SeenPatch | Skipped:

@@ -38,30 +38,39 @@ def require_label(label: str) -> str:
         raise DataError(f"a label must be a text, such as 'silk_satin'; got {label!r}.", code="bad_label")
     if not label or not label.strip():
         raise DataError(
-            f"a label must not be empty; got {label!r}. Name the fabric, such as silk_satin.", code="bad_label"
+            f"a label must not be empty; got {label!r}. Name the fabric, such as silk_satin.", code="label_empty"
         )
     for sign in label:
         if sign in _SEPARATORS:
-            raise _wrong(label, f"must not hold a path separator ({sign})", label.replace(sign, "_"))
+            raise _wrong(label, f"must not hold a path separator ({sign})", label.replace(sign, "_"), "label_separator")
         if (kind := _INVISIBLE.get(unicodedata.category(sign))) is not None:
-            raise _wrong(label, f"must not hold {kind} character (U+{ord(sign):04X})", "".join(label.split(sign)))
+            must = f"must not hold {kind} character (U+{ord(sign):04X})"
+            raise _wrong(label, must, "".join(label.split(sign)), "label_invisible")
         if sign in _FORBIDDEN:
-            raise _wrong(label, f"must not hold {sign}, which no folder of Windows may have", label.replace(sign, "_"))
+            must = f"must not hold {sign}, which no folder of Windows may have"
+            raise _wrong(label, must, label.replace(sign, "_"), "label_forbidden")
     if label[0] == ".":
-        raise _wrong(label, "must not begin with a dot: hidden folders are passed over", label.lstrip("."))
+        raise _wrong(label, "must not begin with a dot: hidden folders are passed over", label.lstrip("."), "label_dot")
     if label != label.strip() or label[-1] == ".":
-        raise _wrong(label, "must not begin or end with a space, or end with a dot", label.strip().rstrip(". "))
+        must = "must not begin or end with a space, or end with a dot"
+        raise _wrong(label, must, label.strip().rstrip(". "), "label_ends")
     if label.split(".", maxsplit=1)[0].rstrip().lower() in _RESERVED:
-        raise _wrong(label, "must not be a name that Windows keeps for devices", f"{label}_fabric")
+        must = "must not be a name that Windows keeps for devices"
+        raise _wrong(label, must, f"{label}_fabric", "label_reserved")
     if (size := len(label.encode())) > MAX_LABEL_BYTES:
         raise DataError(
-            f"a label must have at most {MAX_LABEL_BYTES} bytes; got {size}. Write a shorter one.", code="bad_label"
+            f"a label must have at most {MAX_LABEL_BYTES} bytes; got {size}. Write a shorter one.",
+            code="label_too_long",
+            size=size,
+            most=MAX_LABEL_BYTES,
         )
     if (composed := unicodedata.normalize("NFC", label)) != label:
         raise DataError(
             f"a label must be in Unicode normal form C; {label!r} is not, though it looks like {composed!r}. "
             "Type it anew, or take the label from the list of `clipfast label stats`.",
-            code="bad_label",
+            code="label_not_composed",
+            label=label,
+            composed=composed,
         )
     return label
 
@@ -90,6 +99,8 @@ def require_new_label(label: str, existing: Iterable[str]) -> str:
             f"the label {label!r} differs from the existing {twin!r} only in {how}, so some systems take them for one "
             f"folder. Write {twin!r}, or another name.",
             code="label_twin",
+            label=label,
+            twin=twin,
         )
     return label
 
@@ -98,6 +109,6 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
-def _wrong(label: str, must: str, instead: str) -> DataError:
+def _wrong(label: str, must: str, instead: str, code: str) -> DataError:
     offer = f" Write {instead!r}, for example." if instead.strip() else ""
-    return DataError(f"a label {must}; got {label!r}.{offer}", code="bad_label")
+    return DataError(f"a label {must}; got {label!r}.{offer}", code=code, label=label, instead=instead)

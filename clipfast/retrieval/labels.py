@@ -170,6 +170,7 @@ class LabelStore:
                 raise DataError(
                     f"there is nothing to undo in {self.root}: no label was added, renamed or merged.",
                     code="nothing_to_undo",
+                    folder=self.root,
                 )
             last = state.undoable[-1]
             moves: tuple[tuple[str, str], ...] = ()
@@ -198,6 +199,8 @@ class LabelStore:
                 raise DataError(
                     f"the label {new!r} is there already. To put {label!r} into it: clipfast label merge",
                     code="label_taken",
+                    label=label,
+                    new=new,
                 )
             require_new_label(new, known)
             return self._move(state, "rename", (label, new), (folder, new), by or Labeller())
@@ -212,7 +215,9 @@ class LabelStore:
             known = label_folders(self.root)
             folders = _known(label, known), _known(into, known)
             if label == into:
-                raise DataError(f"a label must be merged into another; got {label!r} twice.", code="merge_twice")
+                raise DataError(
+                    f"a label must be merged into another; got {label!r} twice.", code="merge_twice", label=label
+                )
             return self._move(state, "merge", (label, into), folders, by or Labeller())
 
     def enqueue(
@@ -293,7 +298,12 @@ class LabelStore:
     ) -> Moved:
         moves = merge_moves(self.root, *folders, state.stems.get(folders[1], set()) if kind == "merge" else set())
         if not moves:
-            raise DataError(f"the label {labels[0]!r} holds no patch. Remove the folder {self.root / folders[0]}.")
+            raise DataError(
+                f"the label {labels[0]!r} holds no patch. Remove the folder {self.root / folders[0]}.",
+                code="label_without_patch",
+                label=labels[0],
+                folder=self.root / folders[0],
+            )
         event = Moved(
             n=state.last + 1,
             when=by.moment,
@@ -309,9 +319,18 @@ class LabelStore:
     def _require_free(self, moves: Sequence[tuple[str, str]]) -> None:
         for source, target in moves:
             if not (self.root / source).is_file():
-                raise DataError(f"{source} is no longer in {self.root}, so this cannot be undone. Put it back there.")
+                raise DataError(
+                    f"{source} is no longer in {self.root}, so this cannot be undone. Put it back there.",
+                    code="undo_gone",
+                    path=source,
+                    folder=self.root,
+                )
             if (self.root / target).exists():
-                raise DataError(f"{target} is there again, so this cannot be undone. Move it away.")
+                raise DataError(
+                    f"{target} is there again, so this cannot be undone. Move it away.",
+                    code="undo_blocked",
+                    path=target,
+                )
 
     def _require_new_picture(self, state: LabelState, sha256: str, label: str) -> None:
         for key, patch in state.patches.items():
@@ -322,6 +341,7 @@ class LabelStore:
                     f"{key} is this very patch; it must not be there {what}. Label another place, or take that back: "
                     "clipfast label undo",
                     code="same_patch",
+                    patch=key,
                 )
 
     def _item(self, crop: SeenCrop, threshold: float, seed: int) -> QueueItem | None:
@@ -336,7 +356,9 @@ class LabelStore:
 def _waiting(state: LabelState, item: str) -> QueueItem:
     if item not in state.queue:
         raise DataError(
-            f"nothing of the id {item!r} waits for a label. See what does: clipfast label next", code="no_such_item"
+            f"nothing of the id {item!r} waits for a label. See what does: clipfast label next",
+            code="no_such_item",
+            item=item,
         )
     return state.queue[item]
 
@@ -344,6 +366,9 @@ def _waiting(state: LabelState, item: str) -> QueueItem:
 def _known(label: str, known: dict[str, str]) -> str:
     if label not in known:
         raise DataError(
-            f"there is no label {label!r}; there are: {', '.join(sorted(known)) or 'none'}.", code="no_label"
+            f"there is no label {label!r}; there are: {', '.join(sorted(known)) or 'none'}.",
+            code="no_label",
+            label=label,
+            known=", ".join(sorted(known)) or "-",
         )
     return known[label]

@@ -22,9 +22,10 @@ from clipfast.retrieval.head import LinearHead
 from clipfast.retrieval.promotion import Gain, gain_of
 from clipfast.retrieval.registry import Kind, Registry
 from clipfast.retrieval.rules import RuleSet
+from clipfast.storage import sha256_file
 from clipfast.types import ImageEncoder
 
-__all__ = ["LiveVoices", "measure_gain", "promoted_voices", "with_candidate"]
+__all__ = ["LiveVoices", "measure_gain", "promoted_voices", "retired_voices", "with_candidate"]
 
 _Stamp = tuple[int, int, int] | None
 _File = tuple[str, int, int, int]
@@ -129,6 +130,7 @@ def promoted_voices(
         raise ArtifactError(
             f"No bank is in use in {registry.root}. Promote the first: clipfast models promote data/fabric_bank.npz",
             code="no_bank_in_use",
+            folder=registry.root,
         )
     voices = Voices(FabricBank.load(bank, clip), None if head is None else LinearHead.load(head, clip), rules)
     return voices if alpha is None else with_alpha(voices, "fit", FittedFusion.load(alpha))
@@ -147,6 +149,25 @@ def with_candidate(voices: Voices, kind: Kind, file: Path, clip: ImageEncoder) -
     return with_alpha(voices, "fit", FittedFusion.load(file))
 
 
+def retired_voices(
+    registry: Registry, present: Voices, candidate: tuple[Kind, Path], clip: ImageEncoder
+) -> tuple[str, Voices] | None:
+    """Return what was taken out of use, by its name, and the voices with it put back, to compare a candidate with.
+
+    None where something of the candidate's kind is in use or nothing was taken out, where the candidate is what was
+    taken out, and where that could not answer any more: its file is damaged or gone, or another model's.
+    """
+    kind, file = candidate
+    version = registry.retired(kind)
+    if version is None:
+        return None
+    with suppress(ArtifactError):
+        before = registry.file(version)
+        if sha256_file(before) != sha256_file(file):
+            return version, with_candidate(present, kind, before, clip)
+    return None
+
+
 def measure_gain(
     present: Voices,
     candidate: Voices,
@@ -154,26 +175,35 @@ def measure_gain(
     *,
     look: int,
     progress: Callable[[int, int], None] | None = None,
+    retired: Voices | None = None,
 ) -> Gain:
     """Ask both about every picture of an evaluation set.
+
+    With `retired` there are two comparisons, and the one that says less for the candidate is returned: a gain is proven
+    only if both are, so the chance of a false promotion is no larger than with one.
 
     Args:
         present: What is in use.
         candidate: What may replace it.
         eval_set: The frozen set.
         look: Which look at it this is, see `promotion`.
-        progress: Called with (done, total) pictures, twice over.
+        progress: Called with (done, total) pictures, once for each that is asked.
+        retired: What was in use before one of `present` was taken out; None where nothing was.
 
     Raises:
         DataError: A picture cannot be read, was moved or changed, is in a bank or was trained on; or the set is spent.
     """
     right = []
-    for voices in (present, candidate):
+    for voices in (candidate, present) if retired is None else (candidate, present, retired):
         found = ask_all(eval_set, voices, progress=progress)
         if found.errors:
             raise DataError(
-                f"{found.errors[0].path} of the evaluation set cannot be read: {found.errors[0].reason}. Both must "
-                "answer the same pictures: put it back, or make the set again."
+                f"{found.errors[0].path} of the evaluation set cannot be read: {found.errors[0].reason}. All must "
+                "answer the same pictures: put it back, or make the set again.",
+                code="eval_unreadable",
+                path=found.errors[0].path,
+                reason=found.errors[0].reason,
             )
         right.append(np.array(found.right))
-    return gain_of(right[0], right[1], eval_set.groups(), look=look)
+    gains = [gain_of(before, right[0], eval_set.groups(), look=look) for before in right[1:]]
+    return min(gains, key=lambda gain: gain.interval.low)

@@ -65,6 +65,20 @@ class Gain:
         """Whether the interval excludes 0: the candidate may be promoted."""
         return self.interval.low > 0
 
+    def refusal(self) -> DataError:
+        """Return what is raised where a gain that is not proven was to promote."""
+        estimate, low, high = self.interval.estimate, self.interval.low, self.interval.high
+        return DataError(
+            f"The gain is not proven: {100 * estimate:+z.1f} points ({100 * low:+z.1f} to {100 * high:+z.1f}) includes "
+            f"0, with {self.better} photos better and {self.worse} worse. Keep what is in use, and label more.",
+            code="gain_not_proven",
+            gain=estimate,
+            low=low,
+            high=high,
+            better=self.better,
+            worse=self.worse,
+        )
+
 
 def look_error(look: int) -> float:
     """Return the chance of a false promotion that look number `look` (from 1) may add.
@@ -82,6 +96,7 @@ def look_error(look: int) -> float:
             f"This evaluation set has been looked at {LOOKS} times; another look could be lucky. Make a new one of "
             "other pictures, labelled since, in a folder of their own: clipfast evalset make FOLDER.",
             code="eval_set_spent",
+            looks=LOOKS,
         )
     half = TOTAL_ERROR / 2
     return half / LOOKS + half * 6 / (math.pi * look) ** 2

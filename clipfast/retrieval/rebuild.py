@@ -67,7 +67,11 @@ def rebuild_bank(
     if not photos:
         raise DataError(
             f"None of the bank's {len(references)} photos can be embedded again; the first: {left_out[0].path} "
-            f"({left_out[0].reason}). Name the folder that holds them (--folder)."
+            f"({left_out[0].reason}). Name the folder that holds them (--folder).",
+            code="none_rebuilt",
+            count=len(references),
+            path=left_out[0].path,
+            reason=left_out[0].reason,
         )
 
     def progress(done: int, total: int) -> None:
@@ -120,5 +124,10 @@ def _refusal(left_out: Sequence[Skipped], total: int, folder: str | os.PathLike[
     more = f" and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
     return DataError(
         f"{len(left_out)} of the bank's {total} photos cannot be embedded again from {os.fspath(folder)}: "
-        f"{shown}{more}. Restore them, name another folder (--folder), or leave them out (--skip-missing)."
+        f"{shown}{more}. Restore them, name another folder (--folder), or leave them out (--skip-missing).",
+        code="some_not_rebuilt",
+        count=len(left_out),
+        total=total,
+        folder=folder,
+        shown=shown,
     )

@@ -148,7 +148,7 @@ class References:
                 f"got {len(embeddings)}, {len(fabrics)}, {len(paths)} and {len(sha256)}."
             )
         if not len(embeddings):
-            raise DataError("No embeddings collected: a bank must hold at least one photo.", code="no_embeddings")
+            raise DataError("No embeddings collected: a bank must hold at least one photo.")
         order = sorted(range(len(paths)), key=lambda row: (fabrics[row], paths[row]))
         self.codes: RowCodes | None = None
         self.embeddings = embeddings if order == list(range(len(paths))) else embeddings[order]

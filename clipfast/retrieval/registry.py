@@ -11,7 +11,6 @@ edited is noticed.
 
 from __future__ import annotations
 
-import getpass
 import os
 import shutil
 from collections.abc import Callable, Collection
@@ -24,7 +23,7 @@ import msgspec
 
 from clipfast.errors import ArtifactError, DataError
 from clipfast.retrieval.current import Current, read_current, write_current
-from clipfast.retrieval.history import KINDS, Action, Event, History, Kind, used_before
+from clipfast.retrieval.history import KINDS, Action, Event, History, Kind, used_before, user_name
 from clipfast.retrieval.promotion import Gain
 from clipfast.storage import atomic_write, locked, sha256_file
 
@@ -43,10 +42,12 @@ class Setting:
     Attributes:
         rules: Checksum of the rules, `RuleSet.sha256`; None for none.
         pictures: Checksums of the evaluation set's pictures, `EvalSet.pictures`.
+        retired: A version that was taken out of use and that the candidate is compared with, too; None for none.
     """
 
     rules: str | None = None
     pictures: Collection[str] = ()
+    retired: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,8 @@ class Registry:
         if not path.is_file() or sha256_file(path) != found:
             raise ArtifactError(
                 f"{path} is gone, or was changed after it was put there. Put it back, or take another.",
-                code="file_changed",
+                code="version_changed",
+                path=path,
             )
         return path
 
@@ -123,7 +125,9 @@ class Registry:
         first = kind not in self.current().versions and self.retired(kind) is None
         return not (first and kind in ("bank", "alpha"))
 
-    def known_gain(self, kind: Kind, sha256: str, eval_version: str, rules: str | None = None) -> Gain | None:
+    def known_gain(
+        self, kind: Kind, sha256: str, eval_version: str, rules: str | None = None, retired: str | None = None
+    ) -> Gain | None:
         """Return what was found of a candidate beside all that is in use now: the same look again costs nothing.
 
         Args:
@@ -131,6 +135,7 @@ class Registry:
             sha256: Checksum of its file.
             eval_version: Of the evaluation set.
             rules: Checksum of the rules; None for none.
+            retired: What was taken out of use and is compared with, too.
         """
         beside = self.current().versions
         same = [
@@ -138,7 +143,7 @@ class Registry:
             for event in self.history()
             if event.action == "compare"
             and (event.kind, event.sha256, event.eval_version) == (kind, sha256, eval_version)
-            and (event.beside, event.rules) == (beside, rules)
+            and (event.beside, event.rules, event.retired) == (beside, rules, retired)
         ]
         return next((gain for gain in reversed(same) if gain is not None), None)
 
@@ -184,13 +189,14 @@ class Registry:
         asked = setting or Setting()
         with self._writing():
             sha256 = sha256_file(file)
-            if (found := self.known_gain(kind, sha256, eval_version, asked.rules)) is not None:
+            if (found := self.known_gain(kind, sha256, eval_version, asked.rules, asked.retired)) is not None:
                 return found
             gain = measure(self.next_look(eval_version, asked.pictures))
             version = self._keep(kind, file, sha256)
             listed = any(event.pictures and event.eval_version == eval_version for event in self.history())
             shown = () if listed else tuple(sorted({picture[:_DIGITS] for picture in asked.pictures}))
-            event = msgspec.structs.replace(self._event("compare", version, sha256), rules=asked.rules, pictures=shown)
+            event = self._event("compare", version, sha256)
+            event = msgspec.structs.replace(event, rules=asked.rules, pictures=shown, retired=asked.retired)
             self._append(event, gain=gain, eval_version=eval_version, samples=samples)
             return gain
 
@@ -223,35 +229,29 @@ class Registry:
         with self._writing():
             present = self.current().versions.get(kind)
             if gain is not None and not gain.proven and note is None:
-                raise DataError(
-                    f"The gain is not proven: {100 * gain.interval.estimate:+z.1f} points "
-                    f"({100 * gain.interval.low:+z.1f} to {100 * gain.interval.high:+z.1f}) includes 0, with "
-                    f"{gain.better} photos better and {gain.worse} worse. Keep what is in use, and label more.",
-                    code="gain_not_proven",
-                )
+                raise gain.refusal()
             retired = self.retired(kind)
             if gain is None and note is None and (present is not None or retired is not None):
                 was = f"{present} is in use" if retired is None else f"{retired} was in use and was taken out"
-                raise DataError(
-                    f"{was}; what replaces it must be compared first, on an evaluation set.",
-                    code="not_compared",
-                )
+                sentence = f"{was}; what replaces it must be compared first, on an evaluation set."
+                raise DataError(sentence, code="not_compared", version=present or retired)
             sha256 = sha256_file(file)
-            self._require_measured_beside(sha256, gain)
+            self._require_measured_beside(kind, sha256, gain)
             version = self._keep(kind, file, sha256)
             event = self._event("promote", version, sha256)
             self._append(event, gain=gain, eval_version=eval_version, samples=samples, note=note)
             self._point(kind, version)
             return version
 
-    def _require_measured_beside(self, sha256: str, gain: Gain | None) -> None:
-        """Refuse a gain that was measured beside others than are in use now: another process promoted meanwhile."""
-        looks = [e.beside for e in self.history() if e.action == "compare" and e.sha256 == sha256 and e.gain == gain]
-        if gain is not None and any(looks) and self.current().versions not in looks:
-            raise DataError(
-                "What is in use changed since the candidate was measured. Compare it again.",
-                code="measured_beside_others",
-            )
+    def _require_measured_beside(self, kind: Kind, sha256: str, gain: Gain | None) -> None:
+        """Refuse a gain measured beside others than are in use now, or before one of its kind was taken out."""
+        events, out_of_use = self.history(), self.retired(kind) is not None
+        if out_of_use:
+            events = events[max(at for at, e in enumerate(events) if (e.kind, e.action) == (kind, "retire")) :]
+        looks = [e.beside for e in events if e.action == "compare" and e.sha256 == sha256 and e.gain == gain]
+        if gain is not None and (any(looks) or out_of_use) and self.current().versions not in looks:
+            sentence = "What is in use changed since the candidate was measured. Compare it again."
+            raise DataError(sentence, code="measured_beside_others")
 
     def rollback(self, kind: Kind, *, to: str | None = None, note: str | None = None) -> str:
         """Go back to what was in use before, or to a version by name; returns it.
@@ -273,13 +273,19 @@ class Registry:
                 return self._retire(kind, note)
             target = to or self._before(kind)
             if not target.startswith(f"{kind}-"):
-                raise DataError(f"{target} is no {kind}. Versions are named {kind}-…; see clipfast models list.")
+                raise DataError(
+                    f"{target} is no {kind}. Versions are named {kind}-…; see clipfast models list.",
+                    code="other_kind",
+                    version=target,
+                    kind=kind,
+                )
             self.file(target)
             if note is None and not any(e.version == target and e.action != "compare" for e in self.history()):
                 raise DataError(
                     f"{target} was never in use, so there is no way back to it. Promote it, which compares it first, "
                     "or say why it is taken (--note).",
                     code="never_in_use",
+                    version=target,
                 )
             self._append(self._event("rollback", target, self._sha256_of(target)), note=note)
             self._point(kind, target)
@@ -290,11 +296,14 @@ class Registry:
         present = self.current().versions.get(kind)
         if kind == "bank" or present is None:
             why = "A bank must be in use; go back to another" if kind == "bank" else f"No {kind} is in use"
-            raise DataError(f"{why}. See clipfast models list.")
+            raise DataError(
+                f"{why}. See clipfast models list.", code="bank_needed" if kind == "bank" else "none_in_use", kind=kind
+            )
         if note is None:
             raise DataError(
                 f"Why is {present} taken out of use? What comes next is not compared with it. Say so: --note REASON.",
                 code="retire_reason",
+                version=present,
             )
         self._append(self._event("retire", present, self._sha256_of(present)), note=note)
         self._point(kind, None)
@@ -310,6 +319,7 @@ class Registry:
                 f"There is no {kind} to go back to: {int(present is not None)} was in use so far."
                 f"{'' if kind == 'bank' or present is None else remedy}",
                 code="nothing_before",
+                kind=kind,
             )
         return used[-1]
 
@@ -318,7 +328,8 @@ class Registry:
         if found is None:
             known = sorted({event.version for event in self.history()})
             shown = ", ".join(known[-5:]) or "none yet"
-            raise DataError(f"No version {version!r} in {self.root}. The last known: {shown}.", code="no_version")
+            sentence = f"No version {version!r} in {self.root}. The last known: {shown}."
+            raise DataError(sentence, code="no_version", version=version, known=shown)
         return found
 
     def _place(self, version: str) -> Path:
@@ -335,7 +346,9 @@ class Registry:
             with atomic_write(target) as temporary:
                 shutil.copyfile(file, temporary)
                 if sha256_file(temporary) != sha256:
-                    raise DataError(f"{file} changed while it was copied. Try again.")
+                    raise DataError(
+                        f"{file} changed while it was copied. Try again.", code="changed_while_copied", path=file
+                    )
         return version
 
     def _event(self, action: Action, version: str, sha256: str) -> Event:
@@ -346,7 +359,7 @@ class Registry:
             kind=kind,
             version=version,
             sha256=sha256,
-            who=self.who or _user(),
+            who=self.who or user_name(),
             when=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
             present=self.current().versions.get(kind),
             beside=self.current().versions,
@@ -382,10 +395,3 @@ def _reason(note: str | None) -> str | None:
             "The reason must say something: it stays in the history in place of a proof.", code="empty_reason"
         )
     return note
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a user without a name, as in containers
-        return "unknown"

@@ -175,7 +175,12 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
     if image.mode in {"I", "F"} and (brightest := np.asarray(image).max()) > _BRIGHTEST:
-        raise ImageError(f"{name} has 32-bit levels up to {brightest:g}. Save it with 8 or 16 bits.")
+        raise ImageError(
+            f"{name} has 32-bit levels up to {brightest:g}. Save it with 8 or 16 bits.",
+            code="image_levels",
+            name=name,
+            brightest=brightest,
+        )
     return image
 
 
@@ -196,11 +201,18 @@ def _explained(name: str) -> Iterator[None]:
         raise
     except Image.DecompressionBombError as error:
         raise ImageError(
-            f"{name} must be smaller: {error} Shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it."
+            f"{name} must be smaller: {error} Shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it.",
+            code="image_over_limit",
+            name=name,
         ) from error
     except _DAMAGE as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ImageError(f"{name} cannot be read as an image: {reason}. Check or replace it.") from error
+        raise ImageError(
+            f"{name} cannot be read as an image: {reason}. Check or replace it.",
+            code="image_unreadable",
+            name=name,
+            reason=reason,
+        ) from error
 
 
 @contextmanager
@@ -230,7 +242,11 @@ def _header(file: BinaryIO, name: str, max_pixels: int) -> ImageFile:
             _check_size(image.size, _limit(image, max_pixels), name)
             return image
     found = f"it starts with {start[:8]!r}" if start else "it is empty"
-    raise ImageError(f"{name} must be a JPEG, PNG, WebP, BMP or TIFF file; {found}. Convert or replace it.")
+    raise ImageError(
+        f"{name} must be a JPEG, PNG, WebP, BMP or TIFF file; {found}. Convert or replace it.",
+        code="image_kind",
+        name=name,
+    )
 
 
 def _limit(image: ImageFile, max_pixels: int) -> int:
@@ -245,10 +261,21 @@ def _check_size(size: tuple[int, int], limit: int, name: str) -> None:
     if width * height > limit:
         raise ImageError(
             f"{name} must have at most {limit:,} pixels; got {width:,} x {height:,} = {width * height:,}. "
-            "Shrink it, or raise max_pixels if you trust it (for TIFF also PIL.Image.MAX_IMAGE_PIXELS)."
+            "Shrink it, or raise max_pixels if you trust it (for TIFF also PIL.Image.MAX_IMAGE_PIXELS).",
+            code="too_many_pixels",
+            name=name,
+            width=width,
+            height=height,
+            most=limit,
         )
     if width * height == 0:
-        raise ImageError(f"{name} must have pixels; got {width} x {height}. Check or replace it.")
+        raise ImageError(
+            f"{name} must have pixels; got {width} x {height}. Check or replace it.",
+            code="no_pixels",
+            name=name,
+            width=width,
+            height=height,
+        )
 
 
 def _turn(image: Image.Image, exif: Literal["apply", "ignore"]) -> Image.Transpose | None:

@@ -30,6 +30,9 @@ def find_model(model: str | os.PathLike[str]) -> Path:
     if not path.is_dir():
         raise ArtifactError(
             f"No artifact folder at {path}, and no embedded model of that name (there is "
-            f"{', '.join(embedded_models()) or 'none'}). Make one: python -m clipfast.export MODEL --out DIR"
+            f"{', '.join(embedded_models()) or 'none'}). Make one: python -m clipfast.export MODEL --out DIR",
+            code="no_model",
+            path=path,
+            known=", ".join(embedded_models()),
         )
     return path

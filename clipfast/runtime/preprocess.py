@@ -63,7 +63,10 @@ def preprocess(image: Image.Image | Pixels, spec: ImageSpec, *, threads: int = 1
     if new_h * new_w > max(DEFAULT_MAX_PIXELS, height * width):
         raise ImageError(
             f"an image of {size_hw[1]:,} x {size_hw[0]:,} is too narrow: {new_w:,} x {new_h:,} pixels would be "
-            f"computed to keep {width} x {height}. Crop it to the part that matters."
+            f"computed to keep {width} x {height}. Crop it to the part that matters.",
+            code="too_narrow",
+            width=size_hw[1],
+            height=size_hw[0],
         )
     if _KERNEL in sys.modules and _is_kernels(image, size_hw, (new_h, new_w)):
         return _resized(np.asarray(image), (new_h, new_w), (top, left, height, width), threads)
@@ -75,7 +78,9 @@ def preprocess(image: Image.Image | Pixels, spec: ImageSpec, *, threads: int = 1
         return np.asarray(image.convert("RGB"))
     except ValueError as error:
         raise ImageError(
-            f"an image must be convertible to RGB; got mode {image.mode} ({error}). Convert it first."
+            f"an image must be convertible to RGB; got mode {image.mode} ({error}). Convert it first.",
+            code="image_mode",
+            mode=image.mode,
         ) from error
 
 
@@ -133,13 +138,18 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if mode == "F":
         raise ImageError(
             "an image must have 8-bit or 16-bit integer values; got mode F (float), whose range nobody agrees on. "
-            "Scale it to 0..255 and convert it to L or RGB."
+            "Scale it to 0..255 and convert it to L or RGB.",
+            code="image_mode",
+            mode=mode,
         )
     if mode != "I" and not mode.startswith("I;16"):
         return image
     values = np.asarray(image)
     if mode == "I" and (values.min() < 0 or values.max() > 0xFFFF):
         raise ImageError(
-            f"a 32-bit integer image must lie in 0..65535; got {values.min()}..{values.max()}. Scale it to 0..65535."
+            f"a 32-bit integer image must lie in 0..65535; got {values.min()}..{values.max()}. Scale it to 0..65535.",
+            code="image_levels",
+            name="I",
+            brightest=values.max(),
         )
     return Image.fromarray((values >> 8).astype(np.uint8))

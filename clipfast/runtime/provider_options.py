@@ -285,7 +285,12 @@ def provider_options(provider: str | ProviderOptions) -> ProviderOptions:
     if isinstance(provider, ProviderOptions):
         return provider
     if not isinstance(provider, str) or provider not in _BY_NAME:
-        raise ProviderError(f"provider must be one of {', '.join(_BY_NAME)}; got {provider!r}.")
+        raise ProviderError(
+            f"provider must be one of {', '.join(_BY_NAME)}; got {provider!r}.",
+            code="unknown_provider",
+            known=", ".join(_BY_NAME),
+            got=provider,
+        )
     return _BY_NAME[provider]()
 
 

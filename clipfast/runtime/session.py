@@ -182,10 +182,14 @@ def require_int8(artifact: Artifact, provider: ProviderOptions | None = None) ->
     if report is not None:
         raise ArtifactError(
             f"{artifact.path} has no int8 graphs: the accuracy gate refused them when it was exported, because "
-            f"{'; '.join(report.reasons)}. Use fp32, or export again with --calibration and images of your own."
+            f"{'; '.join(report.reasons)}. Use fp32, or export again with --calibration and images of your own.",
+            code="int8_refused",
+            path=artifact.path,
         )
     raise ArtifactError(
-        f"{artifact.path} has no int8 graphs. Export it with --precision fp32,int8, or use precision fp32."
+        f"{artifact.path} has no int8 graphs. Export it with --precision fp32,int8, or use precision fp32.",
+        code="no_int8",
+        path=artifact.path,
     )
 
 
@@ -206,7 +210,12 @@ def _open_on_openvino(artifact: Artifact, head: str, options: OpenVinoOptions, p
     from clipfast.runtime.openvino import PRECISIONS, open_openvino
 
     if precision not in PRECISIONS:
-        raise ProviderError(f"On openvino precision must be one of {', '.join(PRECISIONS)}; got {precision!r}.")
+        raise ProviderError(
+            f"On openvino precision must be one of {', '.join(PRECISIONS)}; got {precision!r}.",
+            code="other_precision_here",
+            known=", ".join(PRECISIONS),
+            got=precision,
+        )
     spec = _cpu_graph(artifact, head, stored_precision(options, precision))
     file = artifact.verified(spec.files)[0]
     return open_openvino(file, spec.outputs, precision=precision, threads=threads, int8_rest=options.int8_rest)
@@ -218,7 +227,14 @@ def _cpu_graph(artifact: Artifact, head: str, precision: str) -> GraphSpec:
         if (head_of(key), spec.precision, spec.flavour) == (head, precision, CpuOptions.flavour):
             return spec
     held = ", ".join(f"{head_of(name)} ({spec.precision})" for name, spec in graphs.items())
-    raise ArtifactError(f"{artifact.path} holds no {head!r} graph in {precision}; it holds {held}. Export it.")
+    raise ArtifactError(
+        f"{artifact.path} holds no {head!r} graph in {precision}; it holds {held}. Export it.",
+        code="no_graph",
+        path=artifact.path,
+        head=head,
+        precision=precision,
+        held=held,
+    )
 
 
 def _open_on_gpu(
@@ -317,7 +333,12 @@ def _open_on_cpu(ort: Any, path: Path, ort_provider: str, threads: int) -> Any:
     try:
         return ort.InferenceSession(str(path), sess_options=options, providers=[ort_provider], enable_fallback=0)
     except Exception as error:
-        raise ArtifactError(f"ONNX Runtime {ort.__version__} cannot open {path}: {error}") from error
+        raise ArtifactError(
+            f"ONNX Runtime {ort.__version__} cannot open {path}: {error}",
+            code="graph_not_opened",
+            path=path,
+            error=error,
+        ) from error
 
 
 def check_request(provider: str | ProviderOptions, threads: int, precision: str = "fp32") -> None:
@@ -328,11 +349,13 @@ def check_request(provider: str | ProviderOptions, threads: int, precision: str 
     """
     chosen = provider_options(provider)
     if threads < 1:
-        raise ProviderError(f"threads must be 1 or more; got {threads}.")
+        raise ProviderError(f"threads must be 1 or more; got {threads}.", code="bad_threads", got=threads)
     if precision == "bf16" and not isinstance(chosen, OpenVinoOptions):
         raise ProviderError(
             f"bf16 runs on provider 'openvino' only; got {chosen.name!r}, where ONNX Runtime has no bf16 products. "
-            "Pass provider='openvino' (pip install 'clipfast[openvino]'), or precision='fp32'."
+            "Pass provider='openvino' (pip install 'clipfast[openvino]'), or precision='fp32'.",
+            code="bf16_elsewhere",
+            provider=chosen.name,
         )
 
 
@@ -344,7 +367,11 @@ def stored_precision(provider: str | ProviderOptions, precision: str) -> str:
 def _require_provider(provider: str) -> tuple[Any, str]:
     onnxruntime = _require_onnxruntime()
     if provider not in offered_providers():
-        raise ProviderError(_missing(provider, "the installed onnxruntime wheel was built without it"))
+        raise ProviderError(
+            _missing(provider, "the installed onnxruntime wheel was built without it"),
+            code="no_provider",
+            provider=provider,
+        )
     return onnxruntime, PROVIDERS[provider][0]
 
 
@@ -357,10 +384,15 @@ def _require_onnxruntime() -> Any:
         import onnxruntime
     except ImportError as error:
         if error.name not in (None, "onnxruntime"):
-            raise ProviderError(f"onnxruntime is installed but does not import ({error}). {_REINSTALL}") from error
+            raise ProviderError(
+                f"onnxruntime is installed but does not import ({error}). {_REINSTALL}", code="broken_onnxruntime"
+            ) from error
         raise MissingExtraError.of("onnxruntime", extra="cpu") from error
     if not hasattr(onnxruntime, "InferenceSession"):
-        raise ProviderError(f"onnxruntime is installed but empty: another wheel took its files with it. {_REINSTALL}")
+        raise ProviderError(
+            f"onnxruntime is installed but empty: another wheel took its files with it. {_REINSTALL}",
+            code="broken_onnxruntime",
+        )
     onnxruntime.disable_telemetry_events()
     return onnxruntime
 

@@ -97,19 +97,43 @@ class Tokenizer:
         """
         file = Path(path)
         if not file.is_file():
-            raise ArtifactError(f"No tokenizer at {file}. Copy the whole artifact folder again, or export it again.")
+            raise ArtifactError(
+                f"No tokenizer at {file}. Copy the whole artifact folder again, or export it again.",
+                code="file_missing",
+                path=file,
+            )
         if (size := file.stat().st_size) > _MAX_FILE_BYTES:
-            raise ArtifactError(f"{file} is {size:,} bytes; a tokenizer may have {_MAX_FILE_BYTES:,} at most.")
+            raise ArtifactError(
+                f"{file} is {size:,} bytes; a tokenizer may have {_MAX_FILE_BYTES:,} at most.",
+                code="too_large",
+                path=file,
+                most=_MAX_FILE_BYTES,
+            )
         try:
             model = msgspec.json.decode(file.read_bytes(), type=_File).model
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise ArtifactError(f"{file} is not a tokenizer of clipfast: {error}. Export the model again.") from error
+            raise ArtifactError(
+                f"{file} is not a tokenizer of clipfast: {error}. Export the model again.",
+                code="bad_tokenizer",
+                path=file,
+                error=error,
+            ) from error
         if wrong := _flaw(model.vocab, spec):
-            raise ArtifactError(f"{file} does not fit the manifest: {wrong}. Export the model again.")
+            raise ArtifactError(
+                f"{file} does not fit the manifest: {wrong}. Export the model again.",
+                code="bad_tokenizer",
+                path=file,
+                error=wrong,
+            )
         try:
             return cls(model.vocab, model.merges, spec)
         except Exception as error:  # `tokenizers` raises plain Exception for a merge of unknown tokens
-            raise ArtifactError(f"{file} is not a tokenizer of clipfast: {error}. Export the model again.") from error
+            raise ArtifactError(
+                f"{file} is not a tokenizer of clipfast: {error}. Export the model again.",
+                code="bad_tokenizer",
+                path=file,
+                error=error,
+            ) from error
 
     def __call__(self, texts: Sequence[str]) -> Ints:
         """Return one row of ids per text: start, words, end, then zeros up to the longest row.

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -12,39 +12,28 @@ from typer.testing import CliRunner, Result
 from clipfast.cli.bank import app
 from clipfast.datasets.fabricworld import render, write_folder
 from clipfast.errors import ArtifactError, ClipfastError, DataError
-from clipfast.runtime.images import load_image
 from clipfast.types import Floats, Images
+from reference.colour_clip import ColourClip
 
 CLOTH = {"denim": "blue", "tweed": "red", "羊毛": "green"}
 
 
-class ToneClip:
-    """The mean colour as a unit row; another model name turns it."""
-
-    embed_dim = 3
+class ToneClip(ColourClip):
+    """The mean colour; another model name turns it."""
 
     def __init__(self, model: str, precision: str) -> None:
+        super().__init__(precision)
         self.name = model
-        self.precision = precision
 
     @classmethod
-    def load(cls, model: str | None, **options: Any) -> "ToneClip":
+    def load(cls, model: str | None, **options: Any) -> Self:
         return cls(model or "first", options["precision"])
-
-    def __enter__(self) -> "ToneClip":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
 
     def fingerprint(self, output: str = "embedding") -> str:
         return ("a" if self.name == "first" else "b") * 64
 
     def encode_images(self, images: Images) -> Floats:
-        listed: list[Any] = images if isinstance(images, list) else [images]
-        rows = np.array([np.asarray(load_image(image).convert("RGB"), float).mean(axis=(0, 1)) for image in listed])
-        rows = np.roll(rows, self.name != "first", axis=1)
-        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
+        return np.ascontiguousarray(np.roll(super().encode_images(images), self.name != "first", axis=1))
 
 
 @pytest.fixture

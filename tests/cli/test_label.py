@@ -121,7 +121,7 @@ def test_an_evaluation_set_is_not_replaced_unasked() -> None:
     whole = Path("data/eval_set.jsonl").read_bytes()
     assert make().exit_code == 0
     refused = make("--seed", "7", "--lang", "zh")
-    assert str(refused.exception).startswith("评估集已存在并已冻结，如确需替换请加 --replace。")
+    assert str(refused.exception).startswith("评估集已存在并已冻结：")
     assert "results on version" in str(refused.exception)
     assert Path("data/eval_set.jsonl").read_bytes() == whole
     assert make("--seed", "7", "--output", "other.jsonl").exit_code == 0
@@ -174,19 +174,23 @@ def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
             "must not hold a path separator (/); got 'a/b'",
             "标签名称无效",
         ),
-        (["add", "photos/shirt.png", "--label", "SILK"], "only in case", "标签与已有标签仅大小写"),
+        (["add", "photos/shirt.png", "--label", "SILK"], "only in case", "标签 SILK 与已有标签 silk 仅大小写"),
         (["add", "photos/shirt.png", "--label", "wool", "--at", "50,50"], "under two labels", "该图块已标注过"),
         (
             ["add", "photos/shirt.png", "--label", "wool", "--at", "400,0"],
             "must be inside the photo",
-            "坐标超出照片范围",
+            "坐标 (400, 0) 超出照片范围",
         ),
-        (["add", "photos/shirt.png", "--label", "wool", "--crop", "9,9,9,20"], "a crop must be", "裁剪框超出照片范围"),
+        (
+            ["add", "photos/shirt.png", "--label", "wool", "--crop", "9,9,9,20"],
+            "a crop must be",
+            "裁剪框 9,9,9,20 超出",
+        ),
         (["add", "nowhere.png", "--label", "silk"], "No photo at nowhere.png", "找不到照片"),
-        (["rename", "wool", "silk"], "there is no label 'wool'; there are: silk", "没有这个标签"),
-        (["rename", "silk", "silk"], "is there already", "该标签已存在"),
+        (["rename", "wool", "silk"], "there is no label 'wool'; there are: silk", "没有标签 wool。现有标签：silk"),
+        (["rename", "silk", "silk"], "is there already", "标签 silk 已存在"),
         (["merge", "silk", "silk"], "must be merged into another", "标签必须合并到另一个标签"),
-        (["next", "--skip", "x"], "nothing of the id 'x' waits", "没有这个待标注项"),
+        (["next", "--skip", "x"], "nothing of the id 'x' waits", "没有编号为 x 的待标注项"),
     ],
 )
 def test_bad_input_is_refused_in_both_languages(arguments: list[str], english: str, chinese: str) -> None:

@@ -49,7 +49,8 @@ def test_nothing_is_in_use_at_first() -> None:
 def test_forward_compared_and_back() -> None:
     """The file says what it is; a head without a proven gain is refused, promoted for a reason, and gone back from."""
     bank = run_json("models", "promote", "data/fabric_bank.npz")
-    assert (bank["kind"], bank["gain"], bank["checks"]) == ("bank", None, [])
+    assert (bank["kind"], bank["gain"]) == ("bank", None)
+    assert [check["ok"] for check in bank["checks"]] == [True, True]
     looked = run_json("models", "compare", "data/clip_head.npz")
     assert looked["kind"] == "head"
     assert (looked["gain"]["look"], looked["gain"]["photos"], looked["gain"]["proven"]) == (1, 6, False)
@@ -144,7 +145,8 @@ def test_what_could_not_answer_with_the_others_is_refused_and_the_first_can_be_t
     assert "rollback alpha --to none" in failure("models", "rollback", "alpha")
     assert "Why is alpha-" in failure("models", "rollback", "alpha", "--to", "none")
     out_of_use = run_json("models", "rollback", "alpha", "--to", "none", "--note", "to see")
-    assert out_of_use == {"kind": "alpha", "version": "none"}
+    assert (out_of_use["kind"], out_of_use["version"]) == ("alpha", "none")
+    assert "alpha" not in out_of_use["current"]
     run("models", "rollback", "head", "--to", "none", "--note", "it errs")
     assert run_json("recommend", photo, "--models", "data/models") == plain
     assert "No head is in use" in failure("models", "rollback", "head", "--to", "none")
@@ -164,10 +166,28 @@ def test_the_first_weights_need_no_proof_and_what_was_taken_out_is_named() -> No
     weights = run_json("models", "promote", "data/fusion.json")
     assert (weights["kind"], weights["gain"], weights["retired"]) == ("alpha", None, None)
     assert run_json("recommend", photo, "--models", "data/models")["confidence_calibrated"] is True
+    for named in (["--models", "data/models"], ["--fusion", "data/fusion.json"]):
+        by_hand = run("recommend", photo, *named, "--alpha", "0.3", "--lang", "en")
+        assert "fitted with another alpha: leave --alpha out" in by_hand
+        assert "✗ Confidence is calibrated: no; leave --alpha out" in by_hand
     run("models", "rollback", "alpha", "--to", "none", "--note", "to see")
     assert "The gain is not proven" in failure("models", "promote", "data/fusion.json")
     looked = run_json("models", "compare", "data/fusion.json")
     assert looked["retired"] == weights["promoted"]
     assert f"without any alpha: {weights['promoted']} was taken out" in run("models", "compare", "data/fusion.json")
     head = run_json("models", "compare", "data/clip_head.npz")
-    assert head["retired"] is None
+    assert (head["retired"], head["compared_with"], looked["compared_with"]) == (None, None, None)
+
+
+def test_a_candidate_is_compared_with_the_head_that_was_taken_out(layout: Path) -> None:
+    """Not with what is left alone; it is said, and written down."""
+    run("models", "promote", "data/fabric_bank.npz")
+    first = run_json("models", "promote", "data/clip_head.npz", "--because", "the first head")["promoted"]
+    run("models", "rollback", "head", "--to", "none", "--note", "to see")
+    draw(layout / "data/patches/labeled/linen/more.png", "linen", 777)
+    run("head", "train", "--out", "other.npz")
+    looked = run_json("models", "compare", "other.npz")
+    assert (looked["retired"], looked["compared_with"]) == (first, first)
+    assert f"and with {first}, which was taken out of use" in run("models", "compare", "other.npz")
+    assert run_json("models", "list")["history"][-1]["retired"] == first
+    assert "The gain is not proven" in failure("models", "promote", "other.npz")

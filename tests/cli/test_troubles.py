@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,27 +12,15 @@ import pytest
 from PIL import Image
 
 from clipfast.retrieval.evalset import EvalSet
-from reference.colour_clip import COLOURS, draw
-from reference.fabric_commands import Commands, draw_layout, stand_in
+from clipfast.types import Floats, Images
+from reference.colour_clip import COLOURS, ColourClip, draw
+from reference.fabric_commands import Commands
 
 _commands = Commands()
 invoke, run, run_json, failure = _commands.invoke, _commands.run, _commands.run_json, _commands.failure
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """References and labelled patches of three fabrics, drawn once."""
-    root = tmp_path_factory.mktemp("drawn") / "data"
-    draw_layout(root)
-    return root
-
-
-@pytest.fixture(autouse=True)
-def layout(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in the owner's project folder."""
-    shutil.copytree(drawn, tmp_path / "data")
-    stand_in(monkeypatch, tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("layout")
 
 
 def test_rules_that_know_none_of_the_fabrics_are_left_out(layout: Path) -> None:
@@ -84,7 +73,7 @@ def test_errors_come_in_the_words_of_the_owners_document(layout: Path) -> None:
     assert failure("evalset", "make", "nowhere", "--lang", "zh").startswith("目录不存在")
     Path("bad.toml").write_text('[[fabric]]\nid = "a"\nen = "A"\nzh = "甲"\nattributes.shine = { low = 0.5 }\n')
     said = failure("recommend", "data/fabrics/cotton/ref_00.png", "--rules", "bad.toml")
-    assert said.startswith("规则文件中有未知属性。bad.toml, line 5: unknown attribute 'shine'")
+    assert said.startswith("规则文件中有未知属性：bad.toml 第 5 行，面料 a 的 shine。可用的属性：sheen_score")
 
 
 def _empty_fabrics() -> None:
@@ -125,12 +114,17 @@ def _eval_image(change: str) -> None:
 PHOTO = "data/fabrics/cotton/ref_00.png"
 
 
+NO_PHOTO = "中没有可读取的照片（跳过 0 个）。请检查目录结构，应为 data/fabrics/<fabric_id>/<photo>.jpg"
+TOO_FEW = (
+    "训练样本太少：至少需要 20 个（建议 50 个以上），现有 18 个（cotton 6, linen 6, silk_satin 6）。"
+    "请先标注样本最少的类别；此前可先使用纯检索模式"
+)
 TROUBLES: list[tuple[Callable[[], object], list[str], str, str]] = [
     # the owner's problem 1: the folder is empty, or its structure is wrong
-    (_empty_fabrics, ["bank", "build"], "No embeddings collected", "没有收集到任何嵌入"),
-    (_flat_fabrics, ["bank", "build"], "No embeddings collected", "没有收集到任何嵌入"),
+    (_empty_fabrics, ["bank", "build"], "No embeddings collected", f"没有收集到任何嵌入：data/fabrics {NO_PHOTO}"),
+    (_flat_fabrics, ["bank", "build"], "No embeddings collected", f"没有收集到任何嵌入：data/fabrics {NO_PHOTO}"),
     # problem 2: fewer than 20 labelled samples
-    (_few_labels, ["head", "train"], "Too few samples to train: there are 18", "训练样本太少：至少需要 20 个"),
+    (_few_labels, ["head", "train"], "Too few samples to train: there are 18", TOO_FEW),
     # bad input of the issue
     (_odd_rules, ["recommend", PHOTO, "--rules", "odd.toml"], "unknown attribute 'shine'", "规则文件中有未知属性"),
     (lambda: None, ["label", "add", PHOTO, "--label", "a/b"], "must not hold a path separator", "标签名称无效"),
@@ -152,6 +146,48 @@ def test_every_trouble_of_the_owners_document_has_its_words(
     said = failure(*arguments, "--lang", "zh")
     assert said.startswith(chinese)
     assert english in said
+
+
+def test_fusion_that_answers_worse_is_said_with_what_can_be_done() -> None:
+    """Problem 4 of the owner's document, in its words: is the fabric in the bank, another alpha, more references."""
+    Path("sure.toml").write_text("".join(map(_sure_rule, COLOURS)), encoding="utf-8")
+    shutil.rmtree("data/fabrics/linen")
+    run("bank", "build")
+    run("evalset", "make")
+    answered = run("evaluate", "--rules", "sure.toml", "--alpha", "0.01", "--lang", "zh")
+    assert "融合后准确率反而下降：+CLIP 66.7%，rules 100.0%。1. 检查参考库是否包含这些面料：缺少 linen。" in answered
+    for remedy in ("调整 alpha 权重（现为 0.01；增大则更依赖规则）", "增加更多高质量参考图", "clipfast fuse fit"):
+        assert remedy in answered
+    assert "It lacks linen." in run("evaluate", "--rules", "sure.toml", "--alpha", "0.01")
+    assert "融合后准确率" not in run("evaluate", "--rules", "sure.toml", "--alpha", "0.9", "--lang", "zh")
+
+
+def test_slow_retrieval_is_said_with_what_can_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Problem 3: above 100 ms a picture the remedy is named; below it nothing is."""
+    run("bank", "build")
+    run("evalset", "make")
+    assert "检索速度慢" not in run("evaluate", "--lang", "zh")
+    fast = ColourClip.encode_images
+
+    def slow(self: ColourClip, images: Images) -> Floats:
+        time.sleep(0.12)
+        return fast(self, images)
+
+    monkeypatch.setattr(ColourClip, "encode_images", slow)
+    answered = run("evaluate", "--lang", "zh")
+    assert "检索速度慢：+CLIP 每张图像" in answered
+    assert "模型在每个进程中只加载一次" in answered
+    assert "Retrieval is slow" in run("evaluate")
+
+
+def _sure_rule(fabric: str) -> str:
+    """A rule that knows its fabric by the colour it is drawn in."""
+    colours = {"cotton": "red", "linen": "green", "silk_satin": "blue"}
+    condition = f'any = ["{colours[fabric]}"], otherwise = 0.0'
+    return (
+        f'[[fabric]]\nid = "{fabric}"\nen = "{fabric}"\nzh = "{fabric}"\n'
+        f"attributes.dominant_color_name = {{ {condition} }}\n"
+    )
 
 
 def test_a_planted_evaluation_image_stops_training() -> None:

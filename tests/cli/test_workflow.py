@@ -12,7 +12,7 @@ from PIL import Image
 from clipfast.cli.messages import MESSAGES
 from reference.colour_clip import COLOURS
 from reference.drawn_font import draw_font
-from reference.fabric_commands import Commands, draw_layout, stand_in
+from reference.fabric_commands import Commands
 
 _commands = Commands()
 invoke, run, run_json, failure = _commands.invoke, _commands.run, _commands.run_json, _commands.failure
@@ -21,20 +21,7 @@ invoke, run, run_json, failure = _commands.invoke, _commands.run, _commands.run_
 PHOTO = "data/fabrics/cotton/ref_00.png"
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """References and labelled patches of three fabrics, drawn once."""
-    root = tmp_path_factory.mktemp("drawn") / "data"
-    draw_layout(root)
-    return root
-
-
-@pytest.fixture(autouse=True)
-def layout(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in the owner's project folder."""
-    shutil.copytree(drawn, tmp_path / "data")
-    stand_in(monkeypatch, tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("layout")
 
 
 def test_the_whole_loop_runs_in_the_owners_layout() -> None:
@@ -78,14 +65,17 @@ def test_the_bank_speaks_chinese_too() -> None:
     assert "[成功] cotton：3 张图像 -> 形状 (3, 3)" in built
     assert "已保存面料向量库 -> data/fabric_bank.npz" in built
     ticks = [line for line in built.splitlines() if line[0] in "✓✗"]
-    assert [line.split(":")[0] for line in ticks] == [
+    assert [line.split("：")[0] for line in ticks] == [
         "✓ 文件已生成", "✓ 每个面料至少有 1 个嵌入向量", "✓ 每个面料 3-5 张图像", "✓ 图像分辨率不低于 224x224",
         "✓ 文件大小合理",
     ]  # fmt: skip
     assert "面料总数：3" in run("bank", "list", "--lang", "zh")
     assert "最近的照片 cotton/" in run("bank", "search", PHOTO, "--lang", "zh")
     assert "每张照片都能在其他照片中找到自己的面料" in run("bank", "check", "--lang", "zh")
-    assert run_json("bank", "list", "--lang", "zh") == run_json("bank", "list")
+    listed = [run_json("bank", "list", *words) for words in (["--lang", "zh"], [])]
+    checks = [[check["ok"] for check in each.pop("checks")] for each in listed]
+    assert checks[0] == checks[1]
+    assert listed[0] == listed[1]
 
 
 def test_head_train_prints_the_summary_of_the_owners_tool() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
@@ -17,13 +17,16 @@ COLOURS = {"cotton": (190, 60, 60), "linen": (60, 180, 60), "silk_satin": (60, 6
 class ColourClip:
     """The mean colour as a unit row."""
 
-    name, precision, threads = "colour", "fp32", 1
+    name, threads, embed_dim = "colour", 1, 3
+
+    def __init__(self, precision: str = "fp32") -> None:
+        self.precision = precision
 
     @classmethod
-    def load(cls, model: str | None, **options: Any) -> ColourClip:
-        return cls()
+    def load(cls, model: str | None, **options: Any) -> Self:
+        return cls(options.get("precision", "fp32"))
 
-    def __enter__(self) -> ColourClip:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,26 +12,13 @@ from clipfast.retrieval import BankModel, FabricBank, References
 from clipfast.retrieval.fusion import Voices
 from clipfast.retrieval.recommend import Recommendation
 from clipfast.retrieval.rules import load_rules
-from clipfast.types import Floats, Images
+from reference import colour_clip
+from reference.colour_clip import ColourClip
 
 __all__ = ["BASE", "COLOURS", "ColourClip", "colour_bank", "colour_voices", "labelled_folder", "patch", "scores"]
 
 
-COLOURS = {"cotton": (190, 60, 60), "linen": (60, 180, 60), "silk_satin": (60, 60, 190), "sku_77": (150, 150, 40)}
-
-
-class ColourClip:
-    """Stands in for a model: the mean colour as a unit row."""
-
-    name, precision = "colour", "fp32"
-
-    def fingerprint(self, output: str = "embedding") -> str:
-        return "d" * 64
-
-    def encode_images(self, images: Images) -> Floats:
-        listed: list[Any] = images if isinstance(images, list) else [images]
-        rows = np.stack([np.asarray(image.convert("RGB"), float).mean(axis=(0, 1)) for image in listed]) - 100
-        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+COLOURS = colour_clip.COLOURS | {"sku_77": (150, 150, 40)}
 
 
 def patch(fabric: str, seed: int, *, noise: float = 55.0) -> Image.Image:

@@ -29,28 +29,7 @@ from clipfast.retrieval.photowise import PhotoCounts
 from clipfast.retrieval.promotion import gain_of
 from reference.colour_voices import (
     ColourClip,
-    colour_bank,
-    colour_voices,
-    labelled_folder,
 )
-
-
-@pytest.fixture(scope="module")
-def bank() -> FabricBank:
-    """Return three references of each of four fabrics; one of them has no rule."""
-    return colour_bank()
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return labelled patches of the fabrics."""
-    return labelled_folder(tmp_path_factory)
-
-
-@pytest.fixture
-def voices(bank: FabricBank) -> Voices:
-    """Return bank and rules."""
-    return colour_voices(bank)
 
 
 def test_phases_are_counted_and_compared(voices: Voices, folder: Path) -> None:

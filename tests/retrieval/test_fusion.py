@@ -23,30 +23,9 @@ from reference.colour_voices import (
     BASE,
     COLOURS,
     ColourClip,
-    colour_bank,
-    colour_voices,
-    labelled_folder,
     patch,
     scores,
 )
-
-
-@pytest.fixture(scope="module")
-def bank() -> FabricBank:
-    """Return three references of each of four fabrics; one of them has no rule."""
-    return colour_bank()
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return labelled patches of the fabrics."""
-    return labelled_folder(tmp_path_factory)
-
-
-@pytest.fixture
-def voices(bank: FabricBank) -> Voices:
-    """Return bank and rules."""
-    return colour_voices(bank)
 
 
 def test_the_call_of_the_source_document_works(voices: Voices) -> None:

@@ -263,6 +263,23 @@ def test_a_gain_beside_what_is_no_longer_in_use_promotes_nothing(registry: Regis
     registry.promote("bank", candidate, gain=found, eval_version="v", note=None)
 
 
+def test_a_gain_from_before_one_was_taken_out_promotes_nothing(registry: Registry, tmp_path: Path) -> None:
+    """Beside the bank alone it was proven; then a head came into use and was taken out, and the bank is alone again."""
+    registry.promote("bank", bank(tmp_path / "b.npz", 0), gain=None, eval_version=None, note=None)
+    candidate = bank(tmp_path / "1.npz", 0.1)
+    early = registry.look("head", candidate, "v", lambda look: gain(20, 1, look))
+    first = registry.promote("head", bank(tmp_path / "0.npz", 0.3), gain=None, eval_version=None, note="the first")
+    registry.rollback("head", to="none", note="to see")
+    with pytest.raises(DataError, match="changed since the candidate was measured"):
+        registry.promote("head", candidate, gain=early, eval_version="v", note=None)
+    asked = Setting(retired=first)
+    again = [registry.look("head", candidate, "v", lambda look: gain(9, 1, look), setting=asked) for _ in range(2)]
+    assert [found.look for found in again] == [2, 2]
+    assert registry.history()[-1].retired == first
+    with pytest.raises(DataError, match="is not proven"):
+        registry.promote("head", candidate, gain=again[0], eval_version="v", note=None)
+
+
 def test_taking_out_needs_a_reason_and_leaves_no_way_round_the_proof(registry: Registry, tmp_path: Path) -> None:
     """After --to none the next is not the first of its kind; the first weights are, the first head is compared."""
     first = registry.promote("head", bank(tmp_path / "0.npz", 0), gain=None, eval_version=None, note=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,7 +14,7 @@ from clipfast.errors import DataError
 from clipfast.retrieval import BankModel, FabricBank, LinearHead, References
 from clipfast.retrieval.evalset import EvalSample, EvalSet
 from clipfast.retrieval.fusion import Fusion, Voices
-from clipfast.retrieval.live import measure_gain
+from clipfast.retrieval.live import measure_gain, retired_voices
 from clipfast.retrieval.promotion import LOOKS, Gain, gain_of
 from clipfast.retrieval.registry import Registry, Setting
 from clipfast.runtime.images import load_image
@@ -87,6 +88,28 @@ def shop(tmp_path: Path) -> Shop:
     registry.promote("bank", tmp_path / "bank.npz", gain=None, eval_version=None, note=None)
     bank = FabricBank.load(tmp_path / "bank.npz", PhotoClip())
     return Shop(tmp_path, EvalSet(tuple(samples), tmp_path), registry, Voices(bank, fusion=Fusion(head_share=1.0)))
+
+
+def test_taking_the_head_out_first_does_not_prove_a_worse_one(shop: Shop) -> None:
+    """Right on nine photos of ten, it is proven beside the bank alone; the one that was taken out was right on ten."""
+    silk = replace(shop.held, samples=tuple(msgspec.structs.replace(each, label="silk") for each in shop.held.samples))
+    _, file = shop.head(np.zeros(PHOTOS, np.bool_))
+    shop.registry.promote("head", file, gain=None, eval_version=None, note="the first")
+    shop.registry.rollback("head", to="none", note="to see")
+    out = shop.registry.retired("head")
+    assert out is not None
+    alone, clip = shop.voices, PhotoClip()
+    worse, file = shop.head(np.arange(PHOTOS) == 0, 1)
+    named = retired_voices(shop.registry, alone, ("head", file), clip)
+    assert named is not None
+    assert named[0] == out
+    other = replace(alone, head=worse)
+    assert measure_gain(alone, other, silk, look=1).proven
+    gain = measure_gain(alone, other, silk, look=1, retired=named[1])
+    assert (gain.proven, gain.better, gain.worse) == (False, 0, 1)
+    assert retired_voices(shop.registry, alone, ("head", shop.registry.file(out)), clip) is None
+    (shop.root / "models" / f"{out}.npz").unlink()
+    assert retired_voices(shop.registry, alone, ("head", file), clip) is None
 
 
 def test_a_year_of_useless_heads_promotes_none(shop: Shop) -> None:

@@ -157,6 +157,8 @@ def load_rules(source: RulesSource = "fine") -> RuleSet:
         raise DataError(
             f"rules_source must be {' or '.join(RULE_SETS)}, or the path of a TOML file; got {source!r}.",
             code="no_rules",
+            path=source,
+            known=", ".join(RULE_SETS),
         )
     name = os.fspath(source)
     if name in RULE_SETS:
@@ -164,14 +166,24 @@ def load_rules(source: RulesSource = "fine") -> RuleSet:
     path = Path(name)
     if not path.is_file():
         raise DataError(
-            f"rules_source must be {' or '.join(RULE_SETS)}, or a TOML file; there is none at {path}.", code="no_rules"
+            f"rules_source must be {' or '.join(RULE_SETS)}, or a TOML file; there is none at {path}.",
+            code="no_rules",
+            path=path,
+            known=", ".join(RULE_SETS),
         )
     if (size := path.stat().st_size) > _MAX_BYTES:
-        raise DataError(f"{path} is {size:,} bytes; a rule file may have {_MAX_BYTES:,} at most.")
+        raise DataError(
+            f"{path} is {size:,} bytes; a rule file may have {_MAX_BYTES:,} at most.",
+            code="too_large",
+            path=path,
+            most=_MAX_BYTES,
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} must be UTF-8 text: {error}. Save it as UTF-8.", code="bad_rules") from error
+        raise DataError(
+            f"{path} must be UTF-8 text: {error}. Save it as UTF-8.", code="rules_not_text", path=path
+        ) from error
     return _parsed(text, str(path))
 
 
@@ -196,62 +208,101 @@ def _parsed(text: str, name: str) -> RuleSet:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise DataError(f"{name} is not valid TOML: {error}.", code="bad_rules") from error
+        raise DataError(f"{name} is not valid TOML: {error}.", code="rules_not_toml", path=name, error=error) from error
     try:
         file = msgspec.convert(data, _File)
     except msgspec.ValidationError as error:
-        raise DataError(f"{name}, {_place(text, str(error))}: {_reason(str(error))}", code="bad_rules") from error
+        line, place = _entry(text, str(error))
+        said = re.sub(r" - at `.*`$", "", str(error))
+        raise DataError(
+            f"{name}, {place}: {said}. See docs/fabric-workflow.md for what an entry holds.",
+            code="bad_rules",
+            path=name,
+            line=line,
+            error=said,
+        ) from error
     for number, rule in enumerate(file.fabric):
         _check(rule, text, name, number)
     twice = [known for known, times in Counter(rule.id for rule in file.fabric).items() if times > 1]
     if twice:
-        raise DataError(f"{name} has {twice[0]!r} twice. Join the two entries.", code="bad_rules")
+        raise DataError(
+            f"{name} has {twice[0]!r} twice. Join the two entries.", code="rule_twice", path=name, fabric=twice[0]
+        )
     if not file.fabric:
-        raise DataError(f"{name} holds no [[fabric]]. See docs/fabric-workflow.md for an example.", code="bad_rules")
+        raise DataError(
+            f"{name} holds no [[fabric]]. See docs/fabric-workflow.md for an example.", code="rules_empty", path=name
+        )
     return RuleSet(name, {rule.id: rule for rule in file.fabric})
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a condition stands."""
+
+    path: str
+    line: int
+    attribute: str
+    fabric: str
+
+    def __str__(self) -> str:
+        return f"{self.path}, line {self.line}: {self.attribute} of fabric {self.fabric!r}"
 
 
 def _check(rule: Rule, text: str, name: str, number: int) -> None:
     for attribute, condition in rule.attributes.items():
-        where = f"{name}, line {_line(text, number, attribute)}: "
+        place = _Place(name, _line(text, number, attribute), attribute, rule.id)
         if attribute not in SCORES and attribute not in CHOICES:
             raise DataError(
-                f"{where}unknown attribute {attribute!r} of fabric {rule.id!r}. "
+                f"{name}, line {place.line}: unknown attribute {attribute!r} of fabric {rule.id!r}. "
                 f"Known attributes: {', '.join([*SCORES, *CHOICES])}.",
                 code="unknown_attribute",
+                path=name,
+                line=place.line,
+                attribute=attribute,
+                fabric=rule.id,
+                known=", ".join([*SCORES, *CHOICES]),
             )
         if attribute in SCORES:
-            _check_range(condition, f"{where}{attribute} of fabric {rule.id!r}")
+            _check_range(condition, place)
         else:
-            _check_words(condition, CHOICES[attribute], f"{where}{attribute} of fabric {rule.id!r}")
+            _check_words(condition, CHOICES[attribute], place)
 
 
-def _check_range(condition: Condition, what: str) -> None:
+def _check_range(condition: Condition, place: _Place) -> None:
     low, high = condition.low, condition.high
     if condition.any is not None or (low is None and high is None) or (low or 0.0) > (1.0 if high is None else high):
         raise DataError(
-            f"{what} is a score: give low and high in [0, 1], low <= high, such as {{ low = 0.6 }}.", code="bad_rules"
+            f"{place} is a score: give low and high in [0, 1], low <= high, such as {{ low = 0.6 }}.",
+            code="rule_wants_range",
+            place=place,
         )
 
 
-def _check_words(condition: Condition, words: tuple[str, ...], what: str) -> None:
+def _check_words(condition: Condition, words: tuple[str, ...], place: _Place) -> None:
     if condition.low is not None or condition.high is not None or not condition.any:
-        raise DataError(f'{what} is a word: give any, such as {{ any = ["{words[0]}"] }}.', code="bad_rules")
+        raise DataError(
+            f'{place} is a word: give any, such as {{ any = ["{words[0]}"] }}.',
+            code="rule_wants_words",
+            place=place,
+            word=words[0],
+        )
     if strangers := [word for word in condition.any if word not in words]:
-        raise DataError(f"{what} knows no {strangers[0]!r}; it is one of {', '.join(words)}.", code="bad_rules")
+        raise DataError(
+            f"{place} knows no {strangers[0]!r}; it is one of {', '.join(words)}.",
+            code="rule_unknown_word",
+            place=place,
+            word=strangers[0],
+            known=", ".join(words),
+        )
 
 
-def _place(text: str, error: str) -> str:
-    """Turn msgspec's path, such as `$.fabric[3].attributes[...]`, into a line of the file."""
+def _entry(text: str, error: str) -> tuple[int, str]:
+    """Turn msgspec's path, such as `$.fabric[3].attributes[...]`, into a line of the file, as a number and in words."""
     found = re.search(r"`\$\.fabric\[(\d+)\](?:\.(\w+))?", error)
     if not found:
-        return "at the top level"
-    return f"line {_line(text, int(found[1]), found[2])} (fabric number {int(found[1]) + 1})"
-
-
-def _reason(error: str) -> str:
-    said = re.sub(r" - at `.*`$", "", error)
-    return f"{said}. See docs/fabric-workflow.md for what an entry holds."
+        return 1, "at the top level"
+    line = _line(text, int(found[1]), found[2])
+    return line, f"line {line} (fabric number {int(found[1]) + 1})"
 
 
 def _line(text: str, number: int, key: str | None) -> int:
