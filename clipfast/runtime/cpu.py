@@ -28,7 +28,7 @@ def int8_shortcoming(cpuinfo: str | None = None) -> str | None:
     >>> int8_shortcoming("flags : avx2 avx512f avx512_vnni") is None
     True
     >>> print(int8_shortcoming("flags : avx2"))
-    This CPU has neither VNNI nor AVX-512: int8 works, with the same answers, but gains little or nothing over fp32.
+    This CPU has neither VNNI nor AVX-512: int8 works on ONNX Runtime, with the same answers, but gains little.
     """
     flags, is_arm = _flags(_read() if cpuinfo is None else cpuinfo)
     if not flags or flags & _DOT_PRODUCTS:
@@ -36,7 +36,7 @@ def int8_shortcoming(cpuinfo: str | None = None) -> str | None:
     lacking = "no VNNI" if flags & _WIDE else "neither VNNI nor AVX-512"
     if is_arm:
         lacking = "no int8 dot products (asimddp, i8mm)"
-    return f"This CPU has {lacking}: int8 works, with the same answers, but gains little or nothing over fp32."
+    return f"This CPU has {lacking}: int8 works on ONNX Runtime, with the same answers, but gains little."
 
 
 def _read() -> str:

@@ -3,9 +3,10 @@
 Where the CPU multiplies bfloat16, rows are screened (`kernels.packed_rows`), and what may be nearest is looked at
 exactly. Queries that hundreds of rows are equally near to, as on white paper, take the other way.
 
-Elsewhere a graph (`nearest.onnx`, no weights) computes `argmax_j(<query, row_j> + offset_j)`. With offsets of
--|row|^2 / 2 that is the nearest row by Euclidean distance, with none the largest inner product, and -inf bars a row.
-Results do not depend on how many queries are asked together, but for rows that are equally near to within 1e-7.
+Elsewhere a graph (`nearest.onnx`, no weights) computes `argmax_j(<query - c, row_j> + offset_j)`, where c is the rows'
+mean. With offsets of -|row_j - c|^2 / 2 that is the nearest row by Euclidean distance; of unit rows the largest inner
+product is, with no offsets and no c; and -inf bars a row. Sums are in single precision: of rows whose squared distances
+differ by less than about 1e-6 of |query - c| |row| any may be taken, another one perhaps beside other queries.
 
 Either way the distance is computed from the two rows, so a row's distance to itself is 0.
 """
@@ -34,7 +35,8 @@ __all__ = ["Nearest", "NearestRows"]
 _GRAPH = Path(__file__).resolve().parent / "nearest.onnx"
 _UNIT_GRAPH = _GRAPH.with_name("nearest_unit.onnx")  # without offsets: laying zeros under a product costs a tenth
 _PRODUCTS = 1 << 24  # numbers of one product: 64 MB
-_UNIT = 1e-5
+_UNIT = 1e-6  # of a squared length: rows that were divided by their length in float32 are within 5e-7
+_ROWS_AT_A_TIME = 1 << 14
 _MOST = 1e37  # of a sum of products
 _sessions: dict[tuple[int, int, Path], Session] = {}  # by process and threads; a parent's are kept after a fork
 _lock = threading.Lock()
@@ -56,8 +58,8 @@ class Nearest:
 class NearestRows:
     """Rows that are searched by Euclidean distance; safe from many threads.
 
-    Without screening, rows far from zero lose digits in the product: subtract their mean first, or scale them to unit
-    length. Of unit rows the largest inner product is taken, which is the same row.
+    Without screening the product is in single precision: rows whose distances differ by less than it can tell may stand
+    for each other, which shows where rows are much longer than they are apart.
 
     Args:
         rows: (m, c) float32, finite, one at least; kept, not copied where they are contiguous.
@@ -88,10 +90,15 @@ class NearestRows:
         self._largest = _largest(self.rows)
         if not self._largest**2 * self.rows.shape[1] < _MOST:
             raise ShapeError(f"rows must have products within float32; got {self._largest:g} among them. Scale them.")
-        squares = np.einsum("mc,mc->m", self.rows, self.rows)
-        unit = bool(np.all(np.abs(squares - 1) < _UNIT))
-        self._unit = unit
-        self._offsets: Floats = np.zeros_like(squares) if unit else (squares * np.float32(-0.5))
+        self._centre = np.zeros(self.rows.shape[1], np.float32)
+        squares = _squares(self.rows, self._centre)
+        self._unit = bool(np.all(np.abs(squares - 1) < _UNIT))
+        if not self._unit:
+            self._centre = self.rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+            squares = _squares(self.rows, self._centre)
+        self._offsets: Floats = (
+            np.zeros(len(squares), np.float32) if self._unit else (-0.5 * squares).astype(np.float32)
+        )
         self.screened = False
         self._packed: PackedRows | None = None
         self._device: Session | None = None
@@ -150,7 +157,7 @@ class NearestRows:
         step = max(1, _PRODUCTS // len(rows))
         for start in range(0, len(wanted), step):
             some = wanted[start : start + step]
-            feeds: dict[str, NDArray[Any]] = {"queries": some, "rows": rows}
+            feeds: dict[str, NDArray[Any]] = {"queries": some if self._unit else some - self._centre, "rows": rows}
             if not plain:
                 feeds["offsets"] = offsets
             found = session.run(feeds)["places"]
@@ -172,12 +179,23 @@ class NearestRows:
         places = np.empty(len(queries), np.int64)
         step = max(1, _PRODUCTS // len(self.rows))
         for start in range(0, len(queries), step):
-            places[start : start + step] = device.run({"queries": queries[start : start + step], **barred})["places"]
+            some = queries[start : start + step]
+            moved = some if self._unit else some - self._centre
+            places[start : start + step] = device.run({"queries": moved, **barred})["places"]
         return Nearest(places, _apart(queries, self.rows, places))
 
 
 def _largest(rows: Floats) -> float:
     return max(float(rows.max(initial=0)), -float(rows.min(initial=0)))
+
+
+def _squares(rows: Floats, centre: Floats) -> NDArray[np.float64]:
+    """Squared distances of the rows from a point, summed in double precision."""
+    found = np.empty(len(rows))
+    for first in range(0, len(rows), _ROWS_AT_A_TIME):
+        apart = rows[first : first + _ROWS_AT_A_TIME].astype(np.float64) - centre
+        found[first : first + len(apart)] = np.einsum("mc,mc->m", apart, apart)
+    return found
 
 
 def _apart(queries: Floats, rows: Floats, places: Ints) -> Floats:

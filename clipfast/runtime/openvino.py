@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.errors import ArtifactError, MissingExtraError, ProviderError
-from clipfast.runtime.cpu import has_int8_products
 from clipfast.runtime.openvino_graph import fix_rows, separate_projections, unpack_weights
 from clipfast.runtime.session import available_cores
 
@@ -120,11 +119,6 @@ def open_openvino(
     core = openvino.Core()
     floats = int8_rest if precision == "int8" else precision
     require_precision(floats, _capabilities(core))
-    if precision == "int8" and has_int8_products() is False:
-        raise ProviderError(
-            "This CPU has no VNNI, and OpenVINO would add products of int8 in 16 bits, which overflow and give wrong "
-            "answers. Use provider='cpu', which is exact, or precision='fp32'."
-        )
     packed = precision != "int8"
     return OpenVinoSession(lambda rows: _compile(core, path, floats, threads, rows, packed=packed), outputs)
 

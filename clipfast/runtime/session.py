@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.artifact import Artifact, GraphSpec, Int8Report, head_of
@@ -63,6 +64,8 @@ PROVIDERS = {
 }
 # Distributions that install the same import name; two of a row overwrite each other's files.
 RIVALS = (("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"), ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs"))
+_MOST_THREADS = 256  # ONNX Runtime starts them all before the first run
+_PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 _REINSTALL = "Run `clipfast info --system`, or: pip install --force-reinstall --no-deps onnxruntime"
 
 
@@ -345,17 +348,38 @@ def check_request(provider: str | ProviderOptions, threads: int, precision: str 
     """Refuse what no machine could run, without importing onnxruntime.
 
     Raises:
-        ProviderError: Unknown provider, fewer than one thread, or bf16 where nothing computes in it.
+        ProviderError: Unknown provider or precision, no number of threads, bf16 where nothing computes in it, or int8
+            on OpenVINO where the CPU would give other answers.
     """
     chosen = provider_options(provider)
-    if threads < 1:
-        raise ProviderError(f"threads must be 1 or more; got {threads}.", code="bad_threads", got=threads)
+    most = max(_MOST_THREADS, available_cores())
+    if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or not 1 <= threads <= most:
+        raise ProviderError(
+            f"threads must be a whole number, 1 to {most}; got {threads!r}. Leave it out.",
+            code="bad_threads",
+            most=most,
+            got=repr(threads),
+        )
+    if precision not in _PRECISIONS:
+        known = ", ".join(_PRECISIONS)
+        raise ProviderError(
+            f"precision must be one of {known}; got {precision!r}.",
+            code="unknown_precision",
+            known=known,
+            got=repr(precision),
+        )
     if precision == "bf16" and not isinstance(chosen, OpenVinoOptions):
         raise ProviderError(
             f"bf16 runs on provider 'openvino' only; got {chosen.name!r}, where ONNX Runtime has no bf16 products. "
             "Pass provider='openvino' (pip install 'clipfast[openvino]'), or precision='fp32'.",
             code="bf16_elsewhere",
             provider=chosen.name,
+        )
+    if precision == "int8" and isinstance(chosen, OpenVinoOptions) and has_int8_products() is False:
+        raise ProviderError(
+            "int8 on openvino needs a CPU with VNNI: without it OpenVINO adds products of int8 in 16 bits, which are "
+            "too few, and answers are others (cosine .98). Use provider='cpu', which is exact, or precision='fp32'.",
+            code="int8_needs_vnni",
         )
 
 

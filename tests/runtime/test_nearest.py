@@ -66,6 +66,28 @@ def test_equal_rows_give_the_lowest() -> None:
     assert NearestRows(bank, threads=1).search(bank).places.tolist() == [0] * 4 + [4] * 4 + [8] * 4
 
 
+def test_rows_far_from_zero_keep_their_neighbours() -> None:
+    """The product once gave rows several times as far as the nearest: their lengths swallowed what sets them apart."""
+    bank, queries = (
+        np.float32(100) + rows(count, 16, seed, unit=False) / np.float32(300) for count, seed in ((400, 11), (30, 12))
+    )
+    places, distances = naive_nearest(queries, bank, [True] * 400)
+    found = NearestRows(bank, threads=1).search(queries)
+
+    np.testing.assert_allclose(found.distances, distances, rtol=2e-3)
+    assert np.mean(found.places == places) > 0.9
+
+
+def test_rows_of_nearly_unit_length_are_not_taken_for_unit_rows() -> None:
+    """Where rows are near each other, 4 millionths of length decide more than the angle does."""
+    drawn = rows(1, 64, 13, unit=True) + 1e-5 * rows(300, 64, 14, unit=True)
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    bank = drawn * np.random.default_rng(15).uniform(1 - 4e-6, 1 + 4e-6, (300, 1)).astype(np.float32)
+    found = NearestRows(bank, threads=1).search(bank[:20])
+
+    assert found.distances.max() < 1e-6
+
+
 def test_many_copies_are_one_row() -> None:
     """Where hundreds of rows are alike, as patches of white paper are, the first is taken, and the others as ever."""
     bank = np.concatenate([np.repeat(rows(1, 24, 4, unit=True), 900, axis=0), rows(50, 24, 5, unit=True)])

@@ -146,15 +146,6 @@ def test_a_row_does_not_depend_on_batch_or_thread(openvino: Any, precision: str)
     assert clip.encode_texts(["red denim"]).shape == (1, clip.embed_dim)
 
 
-def test_int8_without_vnni_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sums of its products would overflow in 16 bits."""
-    monkeypatch.setattr("clipfast.runtime.openvino.has_int8_products", lambda: False)
-    _fake(monkeypatch, offers=["FP32", "INT8"])
-
-    with pytest.raises(ProviderError, match=r"no VNNI.* overflow.*Use provider='cpu'"):
-        open_openvino(MINI / "embed.onnx", ["embedding"], precision="int8", threads=1)
-
-
 @pytest.mark.parametrize("graph", ["embed", "dense", "patches", "text"])
 def test_divided_projections_give_the_same_answers(openvino: Any, graph: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums keep their terms and order, also for value-value attention."""
