@@ -1,11 +1,11 @@
 """Process start to first embedding: ours, plain ONNX Runtime and open_clip, each in a fresh process, in turn.
 
 All read the same seeded weights and the same JPEG from disk, embed it with two threads and stop. What is timed is the
-whole life of the process, its end included. The page cache is warm. ONNX Runtime's reports to its maker are off for all:
-clipfast switches them off, and they would cost the others 10 ms.
+whole life of the process, its end included. The page cache is warm. ONNX Runtime's reports to its maker are off for
+all: clipfast switches them off, and they would cost the others 10 ms.
 
-Plain ONNX Runtime is what its documentation shows. It packs weights in one thread unless it is told otherwise, which few
-know: so told it runs beside, for what the rest is worth.
+Plain ONNX Runtime is what its documentation shows. It packs weights in one thread unless it is told otherwise, which
+few know: so told it runs beside, for what the rest is worth.
 """
 
 from __future__ import annotations

@@ -334,9 +334,9 @@ def _require_provider(provider: str) -> tuple[Any, str]:
 
 
 def _require_onnxruntime() -> Any:
-    # Since 1.29 ONNX Runtime reports to its maker from Linux and macOS too, and keeps what it could not send in a database
-    # under ~/.cache. Only this variable, read while it is imported, keeps it from both: the call below comes after the
-    # first report. A start is 10 ms shorter without.
+    # Since 1.29 ONNX Runtime reports to its maker from Linux and macOS too, and keeps what it could not send in a
+    # database under ~/.cache. Only this variable, read while it is imported, keeps it from both: the call below comes
+    # after the first report. A start is 10 ms shorter without.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime

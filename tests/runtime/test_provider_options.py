@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 
 from clipfast.errors import ClipfastError, ProviderError, ShapeError
-from clipfast.runtime import device, session
+from clipfast.runtime import device
 from clipfast.runtime.clip import Clip
 from clipfast.runtime.gpu import Gpu
 from clipfast.runtime.provider_options import CudaOptions, ShapeProfile, TensorRtOptions, provider_options
