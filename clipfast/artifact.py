@@ -185,8 +185,7 @@ class Int8Report(_Spec, frozen=True):
 
     `kept_fp32` names the products that stay fp32 because they are sensitive; `int8_share` is the rest's share of the
     weights. `figures` were measured on ONNX Runtime, `figures_openvino` on OpenVINO, if that was installed; both count.
-    `figures_bf16_rest` are of `OpenVinoOptions(int8_rest="bf16")`, if the CPU had bf16; `reasons_bf16_rest` say why
-    that alone is refused.
+    Those of `int8_rest="bf16"` are there if the CPU had bf16; `reasons_bf16_rest` say why that alone is refused.
     """
 
     passed: bool

@@ -16,7 +16,8 @@ from clipfast.export.pipeline import load_source
 from clipfast.export.weights import LoadedModel
 from clipfast.runtime.parity import require
 from clipfast.runtime.provider_options import ProviderOptions, provider_options
-from clipfast.runtime.session import Session, open_session, stored_precision
+from clipfast.runtime.request import stored_precision
+from clipfast.runtime.session import Session, open_session
 
 __all__ = ["source_of", "verify_against"]
 

@@ -16,12 +16,12 @@ from clipfast.errors import ArtifactError, ShapeError
 from clipfast.prompts import expand
 from clipfast.runtime.batching import batches, prefetch
 from clipfast.runtime.choice import choose_provider, openvino_hint
-from clipfast.runtime.cpu import int8_shortcoming
+from clipfast.runtime.cpu import available_cores, int8_shortcoming
 from clipfast.runtime.models import DEFAULT_MODEL, embedded_models, find_model
 from clipfast.runtime.opened import OpenedModel
 from clipfast.runtime.provider_options import ProviderOptions, provider_options, smallest_batch
 from clipfast.runtime.reading import ImageOptions, each_image
-from clipfast.runtime.session import available_cores, check_request, require_int8
+from clipfast.runtime.request import check_request, require_int8
 from clipfast.types import DenseTokens, Floats, Images, ImageSource, JointFeatures, PatchFeatures, Pixels
 
 if TYPE_CHECKING:

@@ -1,15 +1,23 @@
-"""What the CPU lacks for int8, read from where Linux says it."""
+"""How many cores there are for us, and what the CPU lacks for int8, read from where Linux says it."""
 
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 
-__all__ = ["has_int8_products", "int8_shortcoming"]
+__all__ = ["available_cores", "has_int8_products", "int8_shortcoming"]
 
 _CPUINFO = Path("/proc/cpuinfo")
 _DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "avx512vnni", "asimddp", "i8mm"}  # x86's names and Arm's
 _WIDE = {"avx512f"}
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use; ONNX Runtime's own default counts those of the host."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @functools.cache

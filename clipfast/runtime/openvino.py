@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipfast.errors import ArtifactError, MissingExtraError, ProviderError
+from clipfast.runtime.cpu import available_cores
 from clipfast.runtime.openvino_graph import fix_rows, separate_projections, unpack_weights
-from clipfast.runtime.session import available_cores
 
 __all__ = [
     "PRECISIONS",

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from clipfast.artifact import REFERENCE_NAME, Artifact, Parity, head_of
 from clipfast.errors import ArtifactError, ParityError
 from clipfast.runtime.provider_options import ProviderOptions, provider_options
-from clipfast.runtime.session import open_session, stored_precision
+from clipfast.runtime.request import stored_precision
+from clipfast.runtime.session import open_session
 from clipfast.storage import load_sealed_npz
 
 __all__ = ["LIMITS", "MAX_ABS_DIFF", "MAX_NORM_ERROR", "MIN_COSINE", "Limits", "compare", "require", "thin", "verify"]

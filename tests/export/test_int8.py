@@ -27,7 +27,8 @@ from clipfast.export.sample_inputs import sample_pixels
 from clipfast.export.weights import load_model
 from clipfast.runtime.clip import Clip
 from clipfast.runtime.provider_options import OpenVinoOptions
-from clipfast.runtime.session import open_packaged, require_int8
+from clipfast.runtime.request import require_int8
+from clipfast.runtime.session import open_packaged
 
 pytestmark = pytest.mark.torch
 

@@ -10,7 +10,8 @@ import pytest
 from clipfast.errors import ProviderError
 from clipfast.runtime import cpu
 from clipfast.runtime.cpu import has_int8_products, int8_shortcoming
-from clipfast.runtime.session import _options, check_request
+from clipfast.runtime.request import check_request
+from clipfast.runtime.session import _options
 
 
 @pytest.mark.parametrize(
