@@ -63,6 +63,19 @@ class _Linear(nn.Module):
         """Only the output columns `begin:end`; a slice of the one weight, which `stored_weights` cuts."""
         return x.to(self.weight.dtype) @ self.weight[:, begin:end] + self.bias[begin:end]
 
+    @torch.no_grad()
+    def absorb(self, norm: _LayerNorm) -> None:
+        """Take gain and shift from the norm before it, in place: (u g + s) W + b = u (diag(g) W) + (s W + b).
+
+        Computed in double precision and rounded once. The norm is left with ones and zeros, so nothing else may read
+        it.
+        """
+        weight = self.weight.double()
+        self.bias.copy_(self.bias.double() + norm.bias.double() @ weight)
+        self.weight.copy_(norm.weight.double()[:, None] * weight)
+        norm.weight.fill_(1.0)
+        norm.bias.fill_(0.0)
+
 
 class _LayerNorm(nn.Module):
     def __init__(self, norm: nn.LayerNorm) -> None:
@@ -88,6 +101,15 @@ class Block(nn.Module):
         self.heads: int = block.attn.num_heads
         self.attend = attend
         self.quick_gelu = quick_gelu
+
+    def fold_norms(self, *, first: bool = True) -> None:
+        """Move gain and shift of the norms into the products behind them, in place; of `first` only if it is true.
+
+        ONNX Runtime multiplies in any case. OpenVINO makes an operation of its own of it, which ones and zeros spare.
+        """
+        if first:
+            self.qkv.absorb(self.norm_1)
+        self.up.absorb(self.norm_2)
 
     def mlp(self, x: Tensor) -> Tensor:
         """Add the MLP of the norm."""

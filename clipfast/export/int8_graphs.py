@@ -206,7 +206,7 @@ def _weight_of(node: ir.Node) -> str | None:
 
 
 def _fold_into_norm(graph: ir.Graph, product: Product, factors: Floats, done: set[str]) -> None:
-    """Divide the norm's gain and shift by the factors, once a norm."""
+    """Divide the norm's gain and shift by the factors, once a norm; norms may share the ones that hold them."""
     norm = product.norm
     if norm is None or str(norm.outputs[0].name) in done:
         return
@@ -215,7 +215,8 @@ def _fold_into_norm(graph: ir.Graph, product: Product, factors: Floats, done: se
         value = norm.inputs[at]
         if value is None or value.const_value is None:
             raise ParityError(f"The norm before {product.place} has no constant {what}. Export the model again.")
-        norm.replace_input_with(at, _initializer(graph, f"{value.name}.smoothed", value.const_value.numpy() / factors))
+        name = f"{norm.outputs[0].name}.{what}.smoothed"
+        norm.replace_input_with(at, _initializer(graph, name, value.const_value.numpy() / factors))
 
 
 def _parts(graph: ir.Graph, node: ir.Node) -> list[ir.Node]:

@@ -35,10 +35,28 @@ class GraphPlan:
 
 
 def plan_graphs(source: LoadedModel, options: ExportOptions, flavour: Flavour = "fused") -> dict[str, GraphPlan]:
-    """Return the graphs of `options.heads` by name, all vision graphs on one tower."""
+    """Return the graphs of `options.heads` by name, all vision graphs on one tower.
+
+    In the fused ones gains and shifts of norms are in the products behind them, unless the export is compact: those
+    weights are int8 levels and must stay so. Plain ones are the model as it is, also for what is measured of GPU graphs.
+    """
     quick = source.activation == "quick_gelu"
     tower = VisionTower(source.model.visual, source.image, quick_gelu=quick, flavour=flavour)
-    return plan_on(tower, TextTower(source.model, quick_gelu=quick, flavour=flavour), source, options)
+    text = TextTower(source.model, quick_gelu=quick, flavour=flavour)
+    plans = plan_on(tower, text, source, options)
+    if flavour == "fused" and not options.compact:
+        _fold_norms(tower, text, plans)
+    return plans
+
+
+def _fold_norms(tower: VisionTower, text: TextTower, plans: dict[str, GraphPlan]) -> None:
+    """Fold every norm that nothing but a product reads, in any of the graphs."""
+    heads = [plan.module for plan in plans.values()]
+    kept = {number for head in heads if isinstance(head, TokensHead) for number in head.norms_read()}
+    for number, block in enumerate(tower.blocks):
+        block.fold_norms(first=number not in kept)
+    for block in text.blocks:
+        block.fold_norms()
 
 
 def plan_on(tower: VisionTower, text: TextTower, source: LoadedModel, options: ExportOptions) -> dict[str, GraphPlan]:

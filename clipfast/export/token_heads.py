@@ -38,6 +38,11 @@ class TokensHead(nn.Module):
         self.presets = tuple(presets)
         self.near = neighbour_weights(tower.grid_hw)
 
+    def norms_read(self) -> range:
+        """Indices of the blocks whose first norm is read for itself, beside queries, keys and values: GEM's."""
+        count = len(self.tower.blocks)
+        return range(count - self.depth if "gem" in self.presets else count, count)
+
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """Give embedding (b, e), plain (b, p, e), and each preset (b, p, e); sweep is (b, L, p, e)."""
         tower = self.tower

@@ -73,6 +73,52 @@ def test_text_tower_equals_open_clip_at_any_padding(source: LoadedModel) -> None
         assert np.abs(tower(torch.from_numpy(ids[:, :length])).numpy() - expected).max() < 2e-6
 
 
+@pytest.fixture
+def outliers(tiny_config: Path) -> LoadedModel:
+    """A tiny model with a few channels as trained CLIPs have them: gains up to 30, shifts up to 10, and a dead one."""
+    source = load_model(str(tiny_config), None)
+    for name, parameter in source.model.named_parameters():
+        if ".ln_1." in name or ".ln_2." in name:
+            with torch.no_grad():
+                parameter[5:9] = torch.linspace(15, 30, 4) if name.endswith("weight") else torch.linspace(-10, 10, 4)
+                parameter[9] = 0.0
+    return source
+
+
+def test_folded_norms_change_nothing_at_outliers(outliers: LoadedModel) -> None:
+    """With gains and shifts in the products behind the norms, embedding, streams and texts are as near as before."""
+    pixels, ids = _pixels(outliers, 4), torch.from_numpy(sample_ids(77, 49408, 4, seed=3))
+    tower = VisionTower(outliers.model.visual, outliers.image, quick_gelu=False, flavour="plain")
+    text = TextTower(outliers.model, quick_gelu=False, flavour="plain")
+    streams = reference.surgery_streams(outliers.model, pixels, outliers.image, depth=6)
+    expected = [
+        reference.image_embedding(outliers.model, pixels, outliers.image),
+        *reference.surgery_tokens(outliers.model, streams),
+        reference.text_embedding(outliers.model, ids),
+    ]
+
+    def furthest() -> np.ndarray:
+        dense = DenseHead(tower, 6)(pixels, torch.tensor(0.5))
+        got = (dense[0], dense[1], dense[2], text(ids))
+        embedding = np.abs(EmbedHead(tower)(pixels).numpy() - expected[0].numpy()).max()
+        return np.array(
+            [embedding, *(np.abs(_unit(a) - _unit(b)).max() for a, b in zip(got, expected, strict=True))]
+        )
+
+    before, state = furthest(), hash_state(outliers.model.state_dict())
+    for block in (*tower.blocks, *text.blocks):
+        block.fold_norms()
+    after = furthest()
+
+    for block in (*tower.blocks, *text.blocks):
+        for norm in (block.norm_1, block.norm_2):
+            assert (norm.weight == 1).all()
+            assert (norm.bias == 0).all()
+    assert after.max() < 2e-5
+    assert (after < 3 * before + 1e-6).all()
+    assert hash_state(outliers.model.state_dict()) == state  # the model itself is as it was
+
+
 def test_repeated_table_rows_are_stored_once(source: LoadedModel) -> None:
     """A table in which most words share one row becomes a small table and a map, with the same result."""
     with torch.no_grad():

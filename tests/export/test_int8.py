@@ -19,8 +19,8 @@ from clipfast.artifact import Artifact, Int8Figures
 from clipfast.errors import ArtifactError, DataError
 from clipfast.export import int8, int8_images, pipeline
 from clipfast.export.int8_gate import LIMITS, reasons_against, same_neighbour
-from clipfast.export.int8_graphs import PATCHES, _drop_unused, products, quantized_graph
-from clipfast.export.int8_numbers import choose_activation, quantize_weight, smoothing
+from clipfast.export.int8_graphs import PATCHES, Recipe, _drop_unused, products, quantized_graph
+from clipfast.export.int8_numbers import ActivationScale, choose_activation, quantize_weight, smoothing
 from clipfast.export.observed import Observed
 from clipfast.export.options import ExportOptions
 from clipfast.export.sample_inputs import sample_pixels
@@ -197,6 +197,23 @@ def test_smoothing_alone_changes_nothing(quantized: Artifact, tmp_path: Path) ->
 
     assert not np.allclose(recipe.factors[place], 1)
     assert np.abs(smoothed - plain).max() < 2e-6
+
+
+def test_norms_that_share_their_ones_are_smoothed_apart(tiny_artifact: Artifact) -> None:
+    """Gains are in the products, so the norms of a graph share one tensor of ones; each gets factors of its own."""
+    path = tiny_artifact.path / "embed.onnx"
+    found = [product for product in products(_graph(path)) if product.norm is not None]
+    rng = np.random.default_rng(0)
+    factors = {p.place: rng.uniform(0.5, 2, len(p.weight)).astype(np.float32) for p in products(_graph(path))}
+    scales = {product.input_name: ActivationScale(0.1, 128) for product in products(_graph(path))}
+    model = quantized_graph(path, "embed", Recipe(factors, {"embed": scales}))
+    gains = {node.outputs[0].name: node.inputs[1] for node in model.graph if node.op_type == "LayerNormalization"}
+
+    assert len({product.norm.inputs[1].name for product in found}) == 1
+    assert len({product.place for product in found}) == 14
+    for product in found:
+        got = gains[product.norm.outputs[0].name].const_value.numpy()
+        assert np.array_equal(got, 1 / factors[product.place])
 
 
 def test_outlier_channels_are_refused_and_the_reason_is_told(tiny_config: Path, tmp_path: Path) -> None:

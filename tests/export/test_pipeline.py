@@ -13,6 +13,8 @@ import pytest
 pytest.importorskip("torch", reason="needs torch: pip install --group test")
 pytest.importorskip("open_clip", reason="needs open_clip: pip install --group test")
 
+import onnx_ir as ir
+
 from clipfast.artifact import Artifact
 from clipfast.errors import ArtifactError, DataError, ParityError, ShapeError
 from clipfast.export import parity, pipeline, plan
@@ -156,6 +158,32 @@ def test_compact_storage_loses_nothing(tiny_config: Path, tiny_artifact: Artifac
     assert cosines.min() > 0.99
     assert artifact.manifest.fingerprint() != tiny_artifact.manifest.fingerprint()
     assert artifact.manifest.notice == "tiny"
+
+
+def _own_gains(path: Path) -> set[str]:
+    """Names of the norms of a graph that have a gain or a shift of their own."""
+    norms = [node.inputs[1:] for node in ir.load(path).graph if node.op_type == "LayerNormalization"]
+    return {
+        gain.name.removeprefix("tower.").removesuffix(".weight")
+        for gain, shift in norms
+        if (gain.const_value.numpy() != 1).any() or (shift.const_value.numpy() != 0).any()
+    }
+
+
+def test_gains_and_shifts_are_in_the_products(tiny_config: Path, tiny_artifact: Artifact, tmp_path: Path) -> None:
+    """In all graphs the ends alone keep theirs; so do norms that GEM reads, and all of compact storage."""
+    ends = {"norm_pre", "norm_post"}
+    expected = {"text": {"norm_final"}, "patches": {"norm_pre"}}
+    for head in tiny_artifact.manifest.graphs:
+        assert _own_gains(tiny_artifact.path / f"{head}.onnx") == expected.get(head, ends)
+
+    gem = ExportOptions(str(tiny_config), heads=("tokens", "embed"), presets=("gem",), surgery_depth=2)
+    folder = pipeline.export(gem, tmp_path / "gem").path
+    assert _own_gains(folder / "embed.onnx") == ends | {"blocks.5.norm_1", "blocks.6.norm_1"}
+
+    compact = ExportOptions(str(tiny_config), heads=("embed",), compact=True)
+    folder = pipeline.export(compact, tmp_path / "compact").path
+    assert _own_gains(folder / "embed.onnx") == ends | {f"blocks.{n}.norm_{i}" for n in range(7) for i in (1, 2)}
 
 
 def test_the_embedded_model_was_exported_by_this_code() -> None:
