@@ -34,13 +34,19 @@ LINES: tuple[tuple[str, str, tuple[str, ...], str, str], ...] = (
                 f"{model}, fp32",
                 "PyTorch",
             ),
+            ("engine", f"embedding, {model}, fp32, batch 1", ("OpenVINO, f32",), f"{model}, fp32", "OpenVINO"),
             (
                 *("engine", f"embedding, {model}, fp32 on OpenVINO, batch 1", (PLAIN,)),
                 *(f"{model}, fp32 on OpenVINO", PLAIN),
             ),
+            (
+                *("engine", f"embedding, {model}, fp32 on OpenVINO, batch 1", ("OpenVINO, f32",)),
+                *(f"{model}, fp32 on OpenVINO", "OpenVINO"),
+            ),
             ("engine", f"embedding, {model}, bf16, batch 1", (f"{PLAIN}, fp32",), f"{model}, bf16", f"{PLAIN}, fp32"),
+            ("engine", f"embedding, {model}, bf16, batch 1", ("OpenVINO, bf16",), f"{model}, bf16", "OpenVINO, bf16"),
             ("engine", f"embedding, {model}, int8, batch 1", (f"{PLAIN}, fp32",), f"{model}, int8", f"{PLAIN}, fp32"),
-            ("engine", f"embedding, {model}, int8, batch 1", NNCF[:1], f"{model}, int8", "OpenVINO with NNCF int8"),
+            ("engine", f"embedding, {model}, int8, batch 1", NNCF, f"{model}, int8", "OpenVINO with NNCF int8"),
             (
                 *("engine", f"embedding, {model}, {HALVED}, batch 1", NNCF),
                 *(f"{model}, {HALVED}", "OpenVINO with NNCF int8, best"),
@@ -48,6 +54,13 @@ LINES: tuple[tuple[str, str, tuple[str, ...], str, str], ...] = (
         )
     ),
     ("engine", "embedding, ViT-B-32, fp32, batch 8", (PLAIN,), "ViT-B-32, fp32, eight images", PLAIN),
+    (
+        "engine",
+        "embedding, ViT-B-32, fp32, batch 8",
+        ("OpenVINO, f32",),
+        "ViT-B-32, fp32, eight images",
+        "OpenVINO",
+    ),
     ("engine", "JPEG 1920 x 1080 to input, exact", ("open_clip",), "1080p JPEG to input, bit for bit", "open_clip"),
     (
         "engine",
@@ -55,6 +68,13 @@ LINES: tuple[tuple[str, str, tuple[str, ...], str, str], ...] = (
         ("open_clip",),
         "12 MP JPEG to input, scaled while decoding",
         "open_clip",
+    ),
+    (
+        "engine",
+        "JPEG 4000 x 3000 to input, fast",
+        ("open_clip after Pillow's draft",),
+        "12 MP JPEG to input, scaled while decoding",
+        "open_clip after Pillow's draft",
     ),
     (
         *("engine", "JPEG 1920 x 1080 to the ten nearest of 100,000, ViT-B-32", (OPEN_CLIP,)),
@@ -75,8 +95,12 @@ LINES: tuple[tuple[str, str, tuple[str, ...], str, str], ...] = (
         "FAISS, best setting",
     ),
     (
+        *("search", "8 calls of one query x 1,000,000 x 512", ("NumPy",)),
+        *("one query among 1,000,000, exact", "NumPy, best setting"),
+    ),
+    (
         *("search", "8 calls among 10 % of 1,000,000 x 512"),
-        *(("FAISS flat, bitmap", "FAISS flat, batch", "FAISS flat, array"), "the same among 10 % of them"),
+        *(("FAISS flat, bitmap", "FAISS flat, batch", "FAISS flat, array"), "one query among a tenth of 1,000,000"),
         "FAISS, best selector",
     ),
     ("search", "196 patches x 20,000 x 768, nearest", FLAT, "196 patches x 20,000, nearest", "FAISS, best setting"),

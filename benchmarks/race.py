@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -52,9 +53,10 @@ def race(case: Case, *, rounds: int | None = None) -> dict[str, Any]:
         rounds: Instead of the case's own.
 
     Returns:
-        Median, minimum and every round in milliseconds by contender, and the median of CPU time summed over threads;
-        also a piece of work in nanoseconds; for each peer the ratio of medians with a 95 % bootstrap interval over
-        rounds, and that of CPU times; the agreement; the load of the machine before the start.
+        Median, minimum and every round in milliseconds by contender, and the median of CPU time summed over threads and
+        over processes that the contender started and waited for; also a piece of work in nanoseconds; for each peer the
+        ratio of medians with a 95 % bootstrap interval over rounds, and that of CPU times; the agreement; the load of
+        the machine before the start.
     """
     load = os.getloadavg()[0]
     answers = {name: call() for name, call in case.contenders.items()}  # also the warm-up
@@ -65,10 +67,10 @@ def race(case: Case, *, rounds: int | None = None) -> dict[str, Any]:
     for turn in range(rounds or case.rounds):
         for name in _order(list(case.contenders), turn):
             time.sleep(_PAUSE)
-            before, start = time.process_time(), time.perf_counter()
+            before, start = _cpu_seconds(), time.perf_counter()
             case.contenders[name]()
             times[name].append(1e3 * (time.perf_counter() - start))
-            summed[name].append(1e3 * (time.process_time() - before))
+            summed[name].append(1e3 * (_cpu_seconds() - before))
     cpu = {name: statistics.median(each) for name, each in summed.items()}
     return {
         "load_before": load,
@@ -90,13 +92,23 @@ def race(case: Case, *, rounds: int | None = None) -> dict[str, Any]:
 
 
 def machine(packages: Sequence[str]) -> dict[str, Any]:
-    """What the figures were measured on, with the versions of these packages; no names of machines."""
+    """What the figures were measured on, with the versions of these packages; no names of machines.
+
+    `kernels` is what OpenBLAS, which NumPy and FAISS multiply with, was told to take; empty where it chose by itself.
+    """
     cpu = next(
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
         platform.machine(),
     )
     versions = {"Python": platform.python_version()} | {name: metadata.version(name) for name in packages}
-    return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "versions": versions}
+    kernels = os.environ.get("OPENBLAS_CORETYPE", "")
+    return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "versions": versions, "kernels": kernels}
+
+
+def _cpu_seconds() -> float:
+    """Of all threads of this process, and of the processes that it has waited for."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def _order(names: Sequence[str], turn: int) -> list[str]:

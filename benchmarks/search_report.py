@@ -20,12 +20,12 @@ def render(results: Path) -> None:
     machine = found["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     head = (
-        f"{machine['cpu']}, {machine['cores']} cores; {versions}. A copy in memory moves "
+        f"{machine['cpu']}, {machine['cores']} cores; {versions}{report.kernels(machine)}. A copy in memory moves "
         f"{found['copy_gb_s']:.3g} GB/s, read and written, on one core. Milliseconds are of all the calls that a "
         "title names."
     )
     sections = [section(name, case) for name, case in found["cases"].items()]
-    body = "\n\n".join([head, *sections, budget_table(found["budgets"])])
+    body = "\n\n".join([head, report.promises(found["cases"]), *sections, budget_table(found.get("budgets", []))])
     before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
     PAGE.write_text(f"{before}{BEGIN}\n\n{body}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
 

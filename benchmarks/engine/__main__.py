@@ -8,7 +8,6 @@ only makes the graphs, in `--keep DIR`, where later runs find them. `--try` runs
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -16,10 +15,13 @@ from pathlib import Path
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "2"  # before any library reads it
 
-from benchmarks import history, render  # noqa: E402  # after the numbers of threads
+from benchmarks.blas import choose_kernels  # noqa: E402  # after the numbers of threads
+
+choose_kernels()
+
+from benchmarks import render, stored  # noqa: E402  # after the numbers of threads
 from benchmarks.kernels import report  # noqa: E402  # after the numbers of threads
-from benchmarks.quiet import LIMIT, Watch, others_share, wait_until_quiet  # noqa: E402  # after the numbers of threads
-from benchmarks.race import Case, machine, race  # noqa: E402  # after the numbers of threads
+from benchmarks.race import Case, machine  # noqa: E402  # after the numbers of threads
 
 PACKAGES = (
     *("numpy", "onnxruntime", "openvino", "nncf", "torch", "open_clip_torch", "pillow", "simplejpeg", "faiss-cpu"),
@@ -87,23 +89,11 @@ def _arguments() -> argparse.Namespace:
 
 def _measure(case: Case, *, trial: bool, patience: float) -> None:
     """Race one case, print it, and store it if the machine was ours."""
-    if not trial and not wait_until_quiet(seconds=5.0, patience=patience):
-        sys.exit(f"The machine stayed busy for {patience:.0f} s; {case.name} was not measured.")
-    watch = Watch.now()
-    result = race(case, rounds=2 if trial else None)
-    result["others"] = others_share(watch)
+    result = stored.run(case, rounds=2 if trial else None, patience=None if trial else patience)
     sys.stdout.write(report.section(case.name, result) + "\n")
     sys.stdout.flush()
-    if trial:
-        return
-    if result["others"] > LIMIT:
-        sys.stdout.write(f"NOT SAVED: others took {result['others']:.0%} of the cores' time.\n")
-        return
-    stored = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {"cases": {}}
-    stored["machine"] = machine(PACKAGES)
-    stored["cases"][case.name] = result
-    history.append(case.name, result, stored["machine"])
-    RESULTS.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+    if not trial:
+        stored.store(RESULTS, case.name, result, machine(PACKAGES))
 
 
 def _render() -> None:

@@ -62,9 +62,7 @@ def embed_on_openvino(model: str, batch: int) -> Case:
     """The same with `provider="openvino"`."""
     pixels, tensor = models.inputs(model, batch)
     ours, default = models.clip(model, "openvino"), models.clip(model)
-    peers = {"OpenVINO, f32": models.by_openvino(models.plain_graph(model), tensor, "f32")}
-    if batch == 1:
-        peers["bare products, OpenVINO"] = products.openvino_products(model, batch)
+    floor = {"bare products, OpenVINO": products.openvino_products(model, batch)} if batch == 1 else {}
     return _embedding(
         f"embedding, {model}, fp32 on OpenVINO, batch {batch}",
         {
@@ -72,7 +70,7 @@ def embed_on_openvino(model: str, batch: int) -> Case:
             "clipfast on ONNX Runtime": lambda: default.encode_images(pixels),
         },
         (model, batch, tensor),
-        peers,
+        floor,
     )
 
 
@@ -87,6 +85,7 @@ def _embedding(
     contenders = {
         **ours,
         "plain ONNX Runtime": models.by_ort(models.plain_graph(model), tensor),
+        "OpenVINO, f32": models.by_openvino(models.plain_graph(model), tensor, "f32"),
         "torch eager": models.eager(model, tensor),
         **peers,
     }

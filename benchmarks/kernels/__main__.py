@@ -1,20 +1,24 @@
 """Race all kernels against their peers: `make bench-kernels`, or `python -m benchmarks.kernels [NAME ...]`.
 
-Without names everything is run, written to `benchmarks/results/kernels.json` and rendered into `benchmarks/README.md`;
-with names (ranking, aupro, components, boxes, detection) the results are only printed. `--render` renders what is
-stored.
+Names are ranking, aupro, components, boxes, detection; all without. Waits before each case until the machine is
+quiet. Rows go to `benchmarks/results/kernels.json` and into `benchmarks/README.md`, but for those during which others
+took more than a twentieth of the cores' time. `--try` runs two rounds whatever the load and keeps nothing, `--render`
+renders what is stored.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
-os.environ["OMP_NUM_THREADS"] = "2"  # before any library reads it
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "2"  # before any library reads it
+
+from benchmarks.blas import choose_kernels  # noqa: E402  # after the numbers of threads
+
+choose_kernels()
 
 PACKAGES = (
     *("numpy", "numba", "scikit-learn", "torch", "torchvision", "torchmetrics", "anomalib", "ADEval", "scipy"),
@@ -28,30 +32,29 @@ def main() -> None:
     """Run, store and render."""
     from benchmarks.kernels import report
 
-    names = [name for name in sys.argv[1:] if name != "--render"]
+    names = [name for name in sys.argv[1:] if not name.startswith("--")]
     if "--render" not in sys.argv:
-        results = run(names or list(SUITES))
-        if not names:
-            RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    if not names:
+        run(names or list(SUITES), trial="--try" in sys.argv)
+    if "--try" not in sys.argv:
         report.render(RESULTS)
 
 
-def run(names: list[str]) -> dict[str, Any]:
-    """Race the cases of these suites one after another, printing each as it ends."""
+def run(names: list[str], *, trial: bool) -> None:
+    """Race the cases of these suites one after another, printing and keeping each as it ends."""
     import torch
 
+    from benchmarks import stored
     from benchmarks.kernels import report
-    from benchmarks.race import machine, race
+    from benchmarks.race import machine
 
     torch.set_num_threads(2)
-    cases: dict[str, Any] = {}
     for name in names:
         for case in importlib.import_module(f"benchmarks.kernels.{name}").cases():
-            cases[case.name] = race(case)
-            sys.stdout.write(report.section(case.name, cases[case.name]) + "\n")
+            result = stored.run(case, rounds=2 if trial else None, patience=None if trial else 600.0)
+            sys.stdout.write(report.section(case.name, result) + "\n")
             sys.stdout.flush()
-    return {"machine": machine(PACKAGES), "cases": cases}
+            if not trial:
+                stored.store(RESULTS, case.name, result, machine(PACKAGES))
 
 
 main()

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["document", "render", "section"]
+__all__ = ["document", "kernels", "promises", "render", "section"]
 
 BEGIN, END = "<!-- kernels: written by python -m benchmarks.kernels -->", "<!-- /kernels -->"
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -24,9 +24,9 @@ def document(results: dict[str, Any]) -> str:
     """All sections, after what they were measured on and what was promised."""
     machine = results["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    head = f"{machine['cpu']}, {machine['cores']} cores, 2 threads for everybody; {versions}."
+    head = f"{machine['cpu']}, {machine['cores']} cores, 2 threads for everybody; {versions}{kernels(machine)}."
     sections = [section(name, case) for name, case in results["cases"].items()]
-    return "\n\n".join([head, _promises(results["cases"]), *sections])
+    return "\n\n".join([head, promises(results["cases"]), *sections])
 
 
 def section(name: str, case: dict[str, Any]) -> str:
@@ -54,7 +54,12 @@ def section(name: str, case: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"{'; '.join(agreed)}. Load before: {case['load_before']:.2f}."])
 
 
-def _promises(cases: dict[str, Any]) -> str:
+def kernels(machine: dict[str, Any]) -> str:
+    """What OpenBLAS was told to multiply with, if it was told and that was kept."""
+    return f"; OpenBLAS with kernels of {machine['kernels']}" if machine.get("kernels") else ""
+
+
+def promises(cases: dict[str, Any]) -> str:
     """Every promise, and whether this run keeps it with its whole interval."""
     rows = [
         f"| {name} | {peer} | {ratio['must']:g} | {ratio['ratio']:.3g} | {_kept(ratio)} |"
