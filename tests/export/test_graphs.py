@@ -101,9 +101,7 @@ def test_folded_norms_change_nothing_at_outliers(outliers: LoadedModel) -> None:
         dense = DenseHead(tower, 6)(pixels, torch.tensor(0.5))
         got = (dense[0], dense[1], dense[2], text(ids))
         embedding = np.abs(EmbedHead(tower)(pixels).numpy() - expected[0].numpy()).max()
-        return np.array(
-            [embedding, *(np.abs(_unit(a) - _unit(b)).max() for a, b in zip(got, expected, strict=True))]
-        )
+        return np.array([embedding, *(np.abs(_unit(a) - _unit(b)).max() for a, b in zip(got, expected, strict=True))])
 
     before, state = furthest(), hash_state(outliers.model.state_dict())
     for block in (*tower.blocks, *text.blocks):
