@@ -38,8 +38,7 @@ def plan_graphs(source: LoadedModel, options: ExportOptions, flavour: Flavour = 
     """Return the graphs of `options.heads` by name, all vision graphs on one tower.
 
     In the fused ones gains and shifts of norms are in the products behind them, unless the export is compact: those
-    weights are int8 levels and must stay so. Plain ones are the model as it is, also for what is measured of GPU
-    graphs.
+    weights are int8 levels and must stay so. Plain ones are the model as it is; GPU graphs are measured by them.
     """
     quick = source.activation == "quick_gelu"
     tower = VisionTower(source.model.visual, source.image, quick_gelu=quick, flavour=flavour)

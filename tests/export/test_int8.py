@@ -202,11 +202,11 @@ def test_smoothing_alone_changes_nothing(quantized: Artifact, tmp_path: Path) ->
 def test_norms_that_share_their_ones_are_smoothed_apart(tiny_artifact: Artifact) -> None:
     """Gains are in the products, so the norms of a graph share one tensor of ones; each gets factors of its own."""
     path = tiny_artifact.path / "embed.onnx"
-    found = [product for product in products(_graph(path)) if product.norm is not None]
+    found: list[Any] = [product for product in products(_graph(path)) if product.norm is not None]
     rng = np.random.default_rng(0)
     factors = {p.place: rng.uniform(0.5, 2, len(p.weight)).astype(np.float32) for p in products(_graph(path))}
     scales = {product.input_name: ActivationScale(0.1, 128) for product in products(_graph(path))}
-    model = quantized_graph(path, "embed", Recipe(factors, {"embed": scales}))
+    model: Any = quantized_graph(path, "embed", Recipe(factors, {"embed": scales}))
     gains = {node.outputs[0].name: node.inputs[1] for node in model.graph if node.op_type == "LayerNormalization"}
 
     assert len({product.norm.inputs[1].name for product in found}) == 1

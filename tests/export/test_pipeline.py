@@ -162,7 +162,8 @@ def test_compact_storage_loses_nothing(tiny_config: Path, tiny_artifact: Artifac
 
 def _own_gains(path: Path) -> set[str]:
     """Names of the norms of a graph that have a gain or a shift of their own."""
-    norms = [node.inputs[1:] for node in ir.load(path).graph if node.op_type == "LayerNormalization"]
+    graph: Any = ir.load(path).graph
+    norms = [node.inputs[1:] for node in graph if node.op_type == "LayerNormalization"]
     return {
         gain.name.removeprefix("tower.").removesuffix(".weight")
         for gain, shift in norms

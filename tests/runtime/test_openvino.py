@@ -17,7 +17,7 @@ from clipfast.artifact import Artifact
 from clipfast.errors import ArtifactError, MissingExtraError, ProviderError
 from clipfast.runtime.clip import Clip
 from clipfast.runtime.openvino import open_openvino, require_precision
-from clipfast.runtime.openvino_graph import separate_projections, unpack_weights
+from clipfast.runtime.openvino_graph import fix_rows, separate_projections, unpack_weights
 from clipfast.runtime.parity import verify
 from clipfast.runtime.session import open_packaged, open_session
 
@@ -219,6 +219,25 @@ def test_every_split_of_a_graph_is_divided(openvino: Any, graph: str) -> None:
 
     assert separate_projections(model) == len(splits) >= 3
     assert not [node for node in model.get_ordered_ops() if node.get_type_name() == "Split"]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("rows", [1, None])
+def test_nothing_is_left_between_norms_and_products(openvino: Any, tiny_artifact: Artifact, rows: int | None) -> None:
+    """An export leaves ones and zeros in a block's norms, which OpenVINO drops; the norms at both ends keep theirs."""
+    model = openvino.Core().read_model(str(tiny_artifact.path / "embed.onnx"))
+    separate_projections(model)
+    if rows is not None:
+        fix_rows(model, rows)
+    compiled = openvino.Core().compile_model(model, "CPU").get_runtime_model()
+    readers = [
+        {reader.get_node().get_rt_info()["layerType"].astype(str) for reader in node.output(0).get_target_inputs()}
+        for node in compiled.get_ordered_ops()
+        if node.get_rt_info()["layerType"].astype(str) == "MVN"
+    ]
+
+    assert len(readers) == 16
+    assert sum(kinds <= {"FullyConnected", "StridedSlice"} for kinds in readers) == 14
 
 
 def test_a_file_that_is_no_graph_is_an_artifact_error(openvino: Any, tmp_path: Path) -> None:
