@@ -268,8 +268,9 @@ def _looked(
     from clipfast.retrieval.registry import Setting
 
     kind, file = candidate
-    held = EvalSet.load(look.eval_set)
-    present = with_useful_rules(say, promoted_voices(registry, clip, rules_named(look.rules)), held)
+    held, beside = EvalSet.load(look.eval_set), registry.current().versions
+    in_use = promoted_voices(registry, clip, rules_named(look.rules), versions=beside)
+    present = with_useful_rules(say, in_use, held)
     other = with_candidate(present, kind, file, clip)
 
     with progress_bar(say("asking")) as progress:
@@ -279,7 +280,7 @@ def _looked(
             held.version,
             lambda number: measure_gain(present, other, held, look=number, progress=progress),
             samples=_labelled(look.labels),
-            setting=Setting(None if present.rules is None else present.rules.sha256, held.pictures),
+            setting=Setting(None if present.rules is None else present.rules.sha256, held.pictures, beside),
         )
     return gain, held.version
 

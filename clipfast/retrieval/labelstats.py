@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
+
 from clipfast.datasets.folders import FabricImage, scan_fabrics
-from clipfast.metrics import Interval, wilson_interval
+from clipfast.metrics import Interval
 from clipfast.retrieval.crops import read_sidecar
 from clipfast.retrieval.evalguard import EvalGuard
 from clipfast.retrieval.evalset import EvalSet
@@ -18,6 +20,7 @@ from clipfast.retrieval.journal import Picked
 from clipfast.retrieval.labelled import Patch
 from clipfast.retrieval.labelqueue import CLASS_TARGETS, next_total
 from clipfast.retrieval.labelstate import LabelState
+from clipfast.retrieval.photowise import PhotoCounts
 from clipfast.storage import sha256_file
 
 __all__ = ["RETRAIN_AFTER", "LabelStats", "label_counts", "label_stats", "new_since"]
@@ -38,8 +41,9 @@ class LabelStats:
         changed: Patches whose file is not the one that was labelled.
         by_hand: How many patches are in no journal.
         waiting: How many crops wait for a label, by why they do.
-        by_chance: Share of the crops picked by chance whose first answer was right, with its interval; None before the
-            first. Only these tell how good the system is: the others were picked because it was unsure.
+        by_chance: Share of the crops picked by chance whose first answer was right, with its interval, which counts
+            photos; None before the first. Only these tell how good the system is: the others were picked because it was
+            unsure.
     """
 
     counts: dict[str, int]
@@ -99,11 +103,11 @@ def label_stats(root: Path, state: LabelState, trained_on: Collection[str]) -> L
     found = _patches(root, None) if root.is_dir() else []
     digests = {patch.path.relative_to(root).as_posix(): sha256 for patch, sha256, _ in found}
     picked = [item.picked for item in state.queue.values()]
-    asked = [
-        patch.sidecar.answer in {_label(key), _label(patch.key)}  # a label that was renamed since is no error
-        for key, patch in state.patches.items()
-        if patch.sidecar.picked == "random"
+    chance = {key: patch for key, patch in state.patches.items() if patch.sidecar.picked == "random"}
+    right = [  # a label that was renamed since is no error
+        patch.sidecar.answer in {_label(key), _label(patch.key)} for key, patch in chance.items()
     ]
+    photos = [str(patch.sidecar.photo(root / key) or key) for key, patch in chance.items()]
     return LabelStats(
         counts=label_counts(root),
         held_out=sum(held for *_, held in found),
@@ -112,7 +116,7 @@ def label_stats(root: Path, state: LabelState, trained_on: Collection[str]) -> L
         changed=tuple(sorted(k for k, patch in state.patches.items() if digests.get(k, patch.sha256) != patch.sha256)),
         by_hand=len(digests.keys() - state.patches.keys()),
         waiting={why: picked.count(why) for why in get_args(Picked)},
-        by_chance=wilson_interval(sum(asked), len(asked)) if asked else None,
+        by_chance=PhotoCounts.of(photos).share(np.array(right)) if right else None,
     )
 
 
