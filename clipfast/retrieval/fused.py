@@ -15,7 +15,7 @@ from clipfast import learning
 from clipfast.artifact import Sha256
 from clipfast.errors import ArtifactError, DataError
 from clipfast.retrieval.attributes import extract_attributes
-from clipfast.retrieval.confidence import Judge, answer_features, fit_confidence, fit_openset, openset_views
+from clipfast.retrieval.confidence import Judge, answer_features, fit_confidence
 from clipfast.retrieval.evalset import EvalSet
 from clipfast.retrieval.fusion import Fit, Fusion, Voices, entries_of, require_share
 from clipfast.retrieval.grouping import photo_groups
@@ -23,6 +23,7 @@ from clipfast.retrieval.head import LinearHead
 from clipfast.retrieval.heldout import leave_out
 from clipfast.retrieval.labelled import LabelledRows, encode_labelled, list_patches
 from clipfast.retrieval.looks import SURE_BITS, nearly
+from clipfast.retrieval.openset import fit_openset, openset_views
 from clipfast.retrieval.recommend import rule_scores
 from clipfast.retrieval.rules import RuleSet
 from clipfast.retrieval.voices import Doubles, Voice, smoothed_temperature

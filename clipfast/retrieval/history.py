@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import os
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from clipfast.errors import ArtifactError
 from clipfast.retrieval.promotion import Gain
 from clipfast.storage import sync_folder
 
-__all__ = ["KINDS", "Action", "Event", "History", "Kind", "Name", "used_before"]
+__all__ = ["KINDS", "Action", "Event", "History", "Kind", "Name", "used_before", "user"]
 
 Kind = Literal["head", "bank", "alpha"]
 Action = Literal["compare", "promote", "rollback", "retire"]
@@ -149,6 +150,14 @@ def used_before(events: Sequence[Event], kind: Kind, present: str | None) -> lis
     if present in used:  # else the pointer was not written any more when the history was
         del used[_last(used, present) :]
     return used
+
+
+def user() -> str:
+    """Return who runs this, for an event."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in containers
+        return "unknown"
 
 
 def _last(used: list[str], version: str) -> int:

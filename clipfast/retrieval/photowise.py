@@ -62,6 +62,17 @@ class PhotoCounts:
         owner = np.array([numbers.setdefault(photo, len(numbers)) for photo in photos], np.int64)
         return cls(owner, np.bincount(owner))
 
+    @classmethod
+    def among(cls, photos: Sequence[Hashable] | None, patches: int) -> PhotoCounts:
+        """Number the photos of so many patches; None: each is of another.
+
+        Raises:
+            ShapeError: They are not one a patch, or there is no patch.
+        """
+        if photos is not None and len(photos) != patches:
+            raise ShapeError(f"photos must be one for each of {patches} answers; got {len(photos)}.")
+        return cls.of(range(patches) if photos is None else photos)
+
     @property
     def count(self) -> int:
         """How many photos."""

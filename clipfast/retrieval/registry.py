@@ -11,7 +11,6 @@ edited is noticed.
 
 from __future__ import annotations
 
-import getpass
 import os
 import shutil
 from collections.abc import Callable, Collection, Mapping
@@ -24,7 +23,7 @@ import msgspec
 
 from clipfast.errors import ArtifactError, DataError
 from clipfast.retrieval.current import Current, read_current, write_current
-from clipfast.retrieval.history import KINDS, Action, Event, History, Kind, used_before
+from clipfast.retrieval.history import KINDS, Action, Event, History, Kind, used_before, user
 from clipfast.retrieval.promotion import Gain
 from clipfast.storage import atomic_write, locked, sha256_file
 
@@ -360,7 +359,7 @@ class Registry:
             kind=kind,
             version=version,
             sha256=sha256,
-            who=self.who or _user(),
+            who=self.who or user(),
             when=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
             present=self.current().versions.get(kind),
             beside=self.current().versions,
@@ -396,10 +395,3 @@ def _reason(note: str | None) -> str | None:
             "The reason must say something: it stays in the history in place of a proof.", code="empty_reason"
         )
     return note
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a user without a name, as in containers
-        return "unknown"

@@ -7,7 +7,8 @@ import pytest
 
 from clipfast.errors import ShapeError
 from clipfast.retrieval import BankModel, FabricBank, References
-from clipfast.retrieval.confidence import bank_judge, fit_confidence, fit_openset
+from clipfast.retrieval.confidence import bank_judge, fit_confidence
+from clipfast.retrieval.openset import fit_openset
 from clipfast.retrieval.references import Marks
 from clipfast.types import Floats
 
