@@ -9,7 +9,7 @@ this is the only file that imports it. A file is plain arrays, so no foreign des
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +134,9 @@ class VectorIndex:
             screening: As for an empty index.
         """
         index = cls(rows.shape[1], fingerprint=fingerprint, screening=screening)
-        index._set(rows, np.arange(len(rows), dtype=np.int64), codes)
+        # Views, which adding and removing never write to: the rows are the caller's.
+        seen = None if codes is None else replace(codes, codes=codes.codes.view(), facts=codes.facts.view())
+        index._set(rows.view(), np.arange(len(rows), dtype=np.int64), seen)
         return index
 
     def __len__(self) -> int:

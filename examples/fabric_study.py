@@ -30,8 +30,8 @@ from clipfast.metrics import BootstrapOptions, Interval, bootstrap_interval, wil
 from clipfast.provenance import Provenance
 from clipfast.report.results import write_json
 from clipfast.retrieval import BankModel, FabricBank, Fusion, LinearHead, References, Voices, class_scores
-from clipfast.retrieval.confidence import fit_openset, openset_views
 from clipfast.retrieval.head import HeadOptions
+from clipfast.retrieval.openset import fit_openset, openset_views
 from clipfast.retrieval.promotion import LOOKS, gain_of, smallest_lead
 from clipfast.types import Floats
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from clipfast.errors import ArtifactError, DataError, FingerprintError, MissingExtraError, ShapeError
 from clipfast.index import Hits, VectorIndex
+from clipfast.kernels.screening import encode_rows
 from clipfast.storage import save_sealed_npz
 from clipfast.types import Floats, Ints
 
@@ -170,6 +171,19 @@ def test_rows_in_a_mapped_file_are_searched_there_and_copied_when_changed(tmp_pa
     index.remove(np.array([7]))
     assert index.search(rows[7:9], 1).ids[1].tolist() == [8]
     assert (np.load(tmp_path / "rows.npy") == rows).all()
+
+
+def test_rows_of_the_caller_are_never_moved() -> None:
+    """An array that could be written to is the caller's all the same, and so are its codes."""
+    rows = unit_rows(300, 16, 0)
+    codes = encode_rows(rows)
+    before, codes_before = rows.copy(), codes.codes.copy()
+    index = VectorIndex.over(rows, codes=codes)
+    index.remove(np.array([3, 7]))
+    index.add(unit_rows(5, 16, 1))
+    assert (rows == before).all()
+    assert (codes.codes == codes_before).all()
+    assert index.search(before[7:9], 1).ids[1].tolist() == [8]
 
 
 def test_remove_keeps_the_ids_of_the_others() -> None:

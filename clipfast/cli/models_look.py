@@ -182,8 +182,9 @@ def looked(say: Speaker, registry: Registry, clip: Clip, candidate: tuple[Kind, 
     from clipfast.retrieval.registry import Setting
 
     kind, file = candidate
-    held = EvalSet.load(look.eval_set)
-    present = with_useful_rules(say, promoted_voices(registry, clip, rules_named(look.rules)), held)
+    held, beside = EvalSet.load(look.eval_set), registry.current().versions
+    in_use = promoted_voices(registry, clip, rules_named(look.rules), versions=beside)
+    present = with_useful_rules(say, in_use, held)
     other = with_candidate(present, kind, file, clip)
     out_of_use = retired_voices(registry, present, (kind, file), clip)
     name, before = out_of_use if out_of_use is not None else (None, None)
@@ -194,7 +195,7 @@ def looked(say: Speaker, registry: Registry, clip: Clip, candidate: tuple[Kind, 
             held.version,
             lambda number: measure_gain(present, other, held, look=number, progress=progress, retired=before),
             samples=labelled(look.labels),
-            setting=Setting(None if present.rules is None else present.rules.sha256, held.pictures, name),
+            setting=Setting(None if present.rules is None else present.rules.sha256, held.pictures, name, beside),
         )
     return Looked(gain, held.version, registry.retired(kind), name)
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from clipfast.artifact import Sha256
-from clipfast.errors import DataError
+from clipfast.errors import DataError, ImageError
 from clipfast.metrics.resampling import seeded
-from clipfast.retrieval.crops import PATCH_SIZE, crop_patch, read_sidecar
+from clipfast.retrieval.crops import PATCH_SIZE, crop_patch, read_sidecar, sidecar_path
 from clipfast.retrieval.encode import Skipped
 from clipfast.retrieval.grouping import photo_groups, require_split, stratified_split
 from clipfast.retrieval.labelled import SeenPatch, list_patches, look_at_patches, read_picture
@@ -276,7 +276,8 @@ def make_eval_set(
         progress: Called with (done, total) files.
 
     Raises:
-        DataError: No folder or no readable patch there, or no class has patches enough to be shared out.
+        DataError: No folder or no readable patch there, no class has patches enough to be shared out, or a side-car
+            names a click outside its photo.
         ShapeError: `split` is not between 0 and 1, or the seed is none.
     """
     seeded(seed)  # is one, and the split a share, before every picture is read
@@ -297,8 +298,9 @@ def make_eval_set(
     sizes = {int(group): int((groups == group).sum()) for group in set(groups.tolist())}
     together = [int(group) if sizes[int(group)] > 1 else None for group in groups]
     places: dict[tuple[object, ...], EvalSample] = {}  # two patches of one click are one sample
+    seen_photos: dict[Path, tuple[int, int]] = {}
     for row in chosen:
-        drawn = _sample(seen[row], root, together[row])
+        drawn = _sample(seen[row], root, together[row], seen_photos)
         known = places.setdefault(_place(drawn), drawn)
         related = tuple(sorted((known.digests | drawn.digests) - {known.sha256}))
         places[_place(drawn)] = msgspec.structs.replace(known, related=related)
@@ -329,10 +331,14 @@ def eval_set_beside(folder: str | os.PathLike[str]) -> Path:
     return above / EVAL_SET_NAME
 
 
-def _sample(item: SeenPatch, root: Path, group: int | None) -> EvalSample:
+def _sample(item: SeenPatch, root: Path, group: int | None, sizes: dict[Path, tuple[int, int]]) -> EvalSample:
+    """Make a sample; `sizes` keeps those of photos, each of which is read once."""
     sidecar, photo = item.patch.sidecar, item.patch.photo
     source = sha256_file(photo) if photo is not None and photo.is_file() else None
     if photo is not None and source is not None and sidecar is not None and sidecar.coords is not None:
+        if photo not in sizes:
+            sizes[photo] = _size(photo)
+        _require_inside(item.patch.path, photo, sidecar.coords, sizes[photo])
         image, sha256, (x, y) = photo, source, sidecar.coords
         size = sidecar.size or max(item.size_hw)
     else:
@@ -347,6 +353,23 @@ def _sample(item: SeenPatch, root: Path, group: int | None) -> EvalSample:
         group=group,
         related=tuple(sorted({item.sha256, source or item.sha256} - {sha256})),
     )
+
+
+def _size(photo: Path) -> tuple[int, int]:
+    try:
+        return read_picture(photo)[1].size
+    except ImageError as error:
+        raise DataError(f"{error} A patch of the evaluation set was cut from it.", code="no_eval_picture") from error
+
+
+def _require_inside(patch: Path, photo: Path, coords: tuple[int, int], size: tuple[int, int]) -> None:
+    """Refuse a click outside its photo before it is frozen in a set, which could never ask about it."""
+    if not all(0 <= at < side for at, side in zip(coords, size, strict=True)):
+        raise DataError(
+            f"{sidecar_path(patch)} must name a place inside {photo}, which has {size[0]} x {size[1]} pixels; its "
+            f"coords are {coords[0]},{coords[1]}. Mend or remove it.",
+            code="bad_sidecar",
+        )
 
 
 def _lost_photo(item: SeenPatch) -> bool:

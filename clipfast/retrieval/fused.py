@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,7 +16,7 @@ from clipfast import learning
 from clipfast.artifact import Sha256
 from clipfast.errors import ArtifactError, DataError
 from clipfast.retrieval.attributes import extract_attributes
-from clipfast.retrieval.confidence import Judge, answer_features, fit_confidence, fit_openset, openset_views
+from clipfast.retrieval.confidence import Judge, answer_features, fit_confidence
 from clipfast.retrieval.evalset import EvalSet
 from clipfast.retrieval.fusion import Fit, Fusion, Voices, entries_of, require_share
 from clipfast.retrieval.grouping import photo_groups
@@ -24,6 +24,7 @@ from clipfast.retrieval.head import LinearHead
 from clipfast.retrieval.heldout import leave_out
 from clipfast.retrieval.labelled import LabelledRows, encode_labelled, list_patches
 from clipfast.retrieval.looks import SURE_BITS, nearly
+from clipfast.retrieval.openset import fit_openset, openset_views
 from clipfast.retrieval.recommend import rule_scores
 from clipfast.retrieval.rules import RuleSet
 from clipfast.retrieval.voices import Doubles, Voice, smoothed_temperature
@@ -74,7 +75,7 @@ class FittedFusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         samples: Patches that it was fitted on.
         counts: How many of each fabric.
         excluded: Patches that were left out because they are in the evaluation set.
-        in_bank: Patches that were left out because the bank holds them, or nearly: they would find themselves.
+        in_bank: Patches that were left out because the bank holds them, nearly, or their photo: they would find it.
         not_held_out: Patches that were left out because no head could be made without them.
         rules: Name of the rules.
         rules_sha256: Checksum of what they say, `RuleSet.sha256`.
@@ -148,10 +149,10 @@ class _Validation:
     """Labelled rows that neither the evaluation set nor the bank holds, and what the voices say of them."""
 
     labels: tuple[str, ...]
-    photos: Ints
     rules: Voice
     bank: Voice
     head: Voice | None
+    photos: tuple[int, ...]
 
 
 def default_fusion_path() -> Path:
@@ -234,13 +235,18 @@ def fit_fusion(
     count = len(rows.references)
     kept = list(range(count)) if exclude is None else list(leave_out(rows, exclude).rows)
     known, looks = voices.bank.references.digests, voices.bank.references.marks.looks
+    digests = rows.digests_by_row()
     fresh = [
         row
         for row in kept
-        if rows.references.sha256[row] not in known
+        if known.isdisjoint(digests[row])  # neither it nor the photo that it was cut from
         and not any(bits <= SURE_BITS for _, bits in nearly(rows.looks[row], looks))
     ]
-    held, head_voice = _cross_fitted(rows, fresh, voices.head, seed)
+    groups = photo_groups(
+        [rows.photos[row] for row in fresh], [rows.references.sha256[r] for r in fresh], [rows.looks[r] for r in fresh]
+    )
+    photo_of = dict(zip(fresh, groups.tolist(), strict=True))
+    held, head_voice = _cross_fitted(rows, photo_of, voices.head, seed)
     if len(held) < MIN_SAMPLES:
         sentence = (
             f"Too few patches to fit on: {len(held)} of {count} are left ({count - len(kept)} are in the evaluation "
@@ -250,10 +256,10 @@ def fit_fusion(
         raise DataError(sentence, code="too_few_patches", left=len(held), count=count, least=MIN_SAMPLES)
     validation = _Validation(
         tuple(rows.references.fabrics[row] for row in held),
-        _photos(rows, held),
         _rules_voice(folder, rows, held, rules),
         replace(voices, fusion=replace(voices.fusion, bank_temperature=1.0)).bank_voice(_rows_of(rows, held)),
         head_voice,
+        tuple(photo_of[row] for row in held),
     )
     return msgspec.structs.replace(
         _fit(voices, validation, rules),
@@ -310,8 +316,10 @@ def _judge(probs: Sequence[Doubles], weights: tuple[float, float], truth: Ints, 
     views = openset_views(found.bank.scores[held], owner) if len(names) > 1 else []
     features = answer_features(fused, found.bank.scores)
     right = fused.argmax(axis=1) == truth
-    openset = fit_openset(views, photos=found.photos[held].tolist())
-    return Judge(confidence=fit_confidence(features, right, photos=found.photos.tolist()), openset=openset)
+    return Judge(
+        confidence=fit_confidence(features, right, photos=found.photos),
+        openset=fit_openset(views, photos=[found.photos[at] for at in held] if views else None),
+    )
 
 
 def _pooled(probs: Sequence[Doubles], alpha: float, share: float) -> Doubles:
@@ -358,19 +366,19 @@ def _calibrated(voice: Voice, labels: Sequence[str], owners: dict[str, str]) -> 
 
 
 def _cross_fitted(
-    rows: LabelledRows, fresh: Sequence[int], head: LinearHead | None, seed: int
+    rows: LabelledRows, photo_of: Mapping[int, int], head: LinearHead | None, seed: int
 ) -> tuple[list[int], Voice | None]:
-    """Return the rows that may be fitted on, and what heads that have not seen them say."""
+    """Return the rows that may be fitted on, of those whose photos are given, and what heads say that saw none."""
     if head is None:
-        return list(fresh), None
+        return list(photo_of), None
     names = [str(name) for name in head.classes]
     labels = rows.references.fabrics
-    mine = [row for row in fresh if labels[row] in names]
+    mine = [row for row in photo_of if labels[row] in names]
     present = sorted({labels[row] for row in mine})
     if len(present) < 2:
         return [], None
     truth = np.array([present.index(labels[row]) for row in mine], np.int64)
-    groups = _photos(rows, mine)
+    groups = np.unique([photo_of[row] for row in mine], return_inverse=True)[1].astype(np.int64)
     folds = learning.grouped_folds(truth, groups, folds=5, seed=seed)
     strength = 1.0 if head.report is None else head.report.strength
     found = learning.cross_fit_logistic(_rows_of(rows, mine), truth, folds, strengths=(strength,))
@@ -383,11 +391,6 @@ def _rules_voice(folder: str | os.PathLike[str], rows: LabelledRows, held: Seque
     paths = {patch.key: patch.path for patch in list_patches(folder)}
     scores = [list(rule_scores(extract_attributes(paths[rows.references.paths[at]]), rules).values()) for at in held]
     return Voice(tuple(rules.rules), np.array(scores), 1.0)
-
-
-def _photos(rows: LabelledRows, numbers: Sequence[int]) -> Ints:
-    sources = [rows.photos[row] for row in numbers]
-    return photo_groups(sources, [rows.references.sha256[row] for row in numbers], [rows.looks[r] for r in numbers])
 
 
 def _rows_of(rows: LabelledRows, numbers: Sequence[int]) -> Floats:

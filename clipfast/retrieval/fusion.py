@@ -12,11 +12,9 @@ all fabrics sum to 1.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
-from weakref import WeakKeyDictionary
 
 import msgspec
 import numpy as np
@@ -24,14 +22,14 @@ import numpy as np
 from clipfast.errors import DataError, ShapeError
 from clipfast.retrieval.answers import Answer, Judgement
 from clipfast.retrieval.bank import FabricBank
-from clipfast.retrieval.confidence import Judge, bank_judge
+from clipfast.retrieval.confidence import Judge, asked_temperature, bank_judge
 from clipfast.retrieval.head import LinearHead
 from clipfast.retrieval.queries import one_query, require_topk
 from clipfast.retrieval.recommend import Recommendation
 from clipfast.retrieval.references import References
 from clipfast.retrieval.rules import Language, RuleSet, load_rules, require_language
-from clipfast.retrieval.scoring import class_scores, products
-from clipfast.retrieval.voices import Doubles, Voice, smoothed_temperature
+from clipfast.retrieval.scoring import class_scores
+from clipfast.retrieval.voices import Doubles, Voice
 from clipfast.types import Floats, ImageSource
 
 __all__ = [
@@ -50,8 +48,6 @@ DEFAULT_ALPHA = 0.7
 DEFAULT_HEAD_SHARE = 0.5
 DEFAULT_RULES_TEMPERATURE = 0.15
 """Measured on fabricworld with the fine rules; `clipfast fuse fit` measures it on your own patches."""
-_DEFAULT_BANK_TEMPERATURE = 0.05  # where every fabric has one photo, so that none can be asked for
-_ASKED = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,13 +227,10 @@ def fuse_with_clip(  # the first five are the owner's signature
 def bank_temperature(references: References) -> float:
     """Return the temperature at which a bank's cosines are probabilities: every photo is asked for among the others.
 
-    Of large banks 512 photos are asked with, evenly spaced. Fabrics of one photo cannot be asked for; where all are,
-    the temperature is .05.
+    Of large banks 512 are asked with, evenly spaced. Rows that were cut from the same photo do not answer; fabrics of
+    one photo cannot be asked for, and where all are, the temperature is .05.
     """
-    with _lock:
-        if references not in _temperatures:
-            _temperatures[references] = _fitted_temperature(references)
-        return _temperatures[references]
+    return asked_temperature(references)
 
 
 def require_share(name: str, value: object) -> None:
@@ -256,22 +249,6 @@ def entries_of(voices: Iterable[Voice | None], owners: Mapping[str, str]) -> tup
     """Return all that the voices tell apart, in the order in which they name it."""
     names = (owners.get(name, name) for voice in voices if voice is not None for name in voice.names)
     return tuple(dict.fromkeys(names))
-
-
-_lock = threading.Lock()
-_temperatures: WeakKeyDictionary[References, float] = WeakKeyDictionary()
-
-
-def _fitted_temperature(references: References) -> float:
-    owner = np.repeat(np.arange(len(references.names)), references.counts)
-    rows = np.flatnonzero(references.counts[owner] > 1)
-    if not len(rows) or len(references.names) < 2:
-        return _DEFAULT_BANK_TEMPERATURE
-    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(_ASKED, len(rows))).astype(np.int64))]
-    cosines = products(np.ascontiguousarray(references.embeddings[rows]), references.embeddings)
-    cosines[np.arange(len(rows)), rows] = -np.inf
-    scores = np.maximum.reduceat(cosines, references.starts, axis=1)
-    return smoothed_temperature(owner[rows], scores)
 
 
 def _default_voices() -> Voices:

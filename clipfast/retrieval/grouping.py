@@ -65,7 +65,8 @@ def stratified_split(labels: Sequence[str], groups: Ints, *, split: float, seed:
 
     Of n pictures of a class, round(n * split) are wanted, one at least; groups are taken in random order where that
     brings their number nearer, and one larger than all that is wanted only where otherwise none would be there. A class
-    keeps one group at least on the other side, so a class of a single group gives none.
+    keeps one group at least on the other side, so a class of a single group gives none; nor does a group that also
+    shows a class of which it is the last.
 
     Args:
         labels: Class of each row.
@@ -85,6 +86,7 @@ def stratified_split(labels: Sequence[str], groups: Ints, *, split: float, seed:
     require_split(split)
     rng = seeded(seed)
     names = np.asarray(labels)
+    groups_of = {name: set(groups[names == name].tolist()) for name in set(labels)}
     chosen: set[int] = set()
     kept: set[int] = set()
     for name in sorted(set(labels)):
@@ -94,7 +96,7 @@ def stratified_split(labels: Sequence[str], groups: Ints, *, split: float, seed:
         wanted = max(1, round(int(mine.sum()) * split))
         taken = sum(sizes[group] for group in order if group in chosen)  # a group may show several classes
         for group in sorted((g for g in order if g not in chosen and g not in kept), key=lambda g: sizes[g] > wanted):
-            left = [other for other in order if other not in chosen and other != group]
+            left = all(shown - chosen - {group} for shown in groups_of.values() if group in shown)
             nearer = abs(taken + sizes[group] - wanted) < abs(taken - wanted)
             if left and (nearer or taken == 0):
                 chosen.add(group)

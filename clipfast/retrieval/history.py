@@ -146,9 +146,13 @@ class History:
 def used_before(events: Sequence[Event], kind: Kind, present: str | None) -> list[str]:
     """Return the versions that one goes back through, oldest first, without the present one and what came after it."""
     used: list[str] = []
-    for event in events:
-        if event.kind != kind or event.action == "compare" or used[-1:] == [event.version]:
+    mine = [event for event in events if event.kind == kind]
+    after = [*(event.present for event in mine[1:]), present]
+    for event, then in zip(mine, after, strict=False):
+        if event.action == "compare" or used[-1:] == [event.version]:
             continue
+        if then == event.present != event.version:
+            continue  # a crash came before the pointer was written, so this was never in use
         if event.action == "retire":
             continue  # what was in use before that is the retired one, or what came before it
         if event.action == "rollback" and event.version in used:

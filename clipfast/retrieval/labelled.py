@@ -89,8 +89,17 @@ class LabelledRows:
 
     def digests(self, rows: Sequence[int]) -> tuple[str, ...]:
         """Return the checksums of rows and of the photos they were cut from, where those are there; sorted."""
-        photos = {photo for row in rows if (photo := self.photos[row]) is not None and photo.is_file()}
-        return tuple(sorted({self.references.sha256[row] for row in rows} | {sha256_file(photo) for photo in photos}))
+        found = self.digests_by_row()
+        return tuple(sorted(set().union(*(found[row] for row in rows))))
+
+    def digests_by_row(self) -> list[frozenset[str]]:
+        """Return of each row its checksum and that of the photo it was cut from, where that is there."""
+        photos = {photo for photo in self.photos if photo is not None and photo.is_file()}
+        sha256 = {photo: sha256_file(photo) for photo in photos}
+        return [
+            frozenset((own,) if photo not in sha256 else (own, sha256[photo]))
+            for own, photo in zip(self.references.sha256, self.photos, strict=True)
+        ]
 
 
 def list_patches(folder: str | os.PathLike[str]) -> list[Patch]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -112,6 +112,7 @@ def promoted_voices(
     rules: RuleSet | None = None,
     *,
     candidate: tuple[Kind, Path] | None = None,
+    versions: Mapping[Kind, str] | None = None,
 ) -> Voices:
     """Load what is in use.
 
@@ -120,12 +121,16 @@ def promoted_voices(
         clip: The encoder.
         rules: Rules, or None.
         candidate: A kind and a file that takes the place of what is in use of that kind, which is not read.
+        versions: What is in use, where that was read before: `Registry.current().versions`.
 
     Raises:
         ArtifactError: No bank is in use, or a file is damaged, another model's or fitted with other rules.
     """
     kind, file = (None, None) if candidate is None else candidate
-    bank, head, alpha = (file if each == kind else registry.in_use(each) for each in _KINDS)
+    now = (registry.current().versions if versions is None else versions).get  # read once: all three of one moment
+    bank, head, alpha = (
+        file if each == kind else None if (version := now(each)) is None else registry.file(version) for each in _KINDS
+    )
     if bank is None:
         raise ArtifactError(
             f"No bank is in use in {registry.root}. Promote the first: clipfast models promote data/fabric_bank.npz",

@@ -11,7 +11,7 @@ Source: Kish, Survey Sampling, 1965, section 8.2; Field and Welsh, Bootstrapping
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,17 +50,28 @@ class PhotoCounts:
     sizes: NDArray[np.int64]
 
     @classmethod
-    def of(cls, photos: Sequence[int]) -> PhotoCounts:
-        """Number photos in the order of their first patches.
+    def of(cls, photos: Sequence[Hashable]) -> PhotoCounts:
+        """Number photos, which are numbers or names, in the order of their first patches.
 
         Raises:
             ShapeError: There is no patch.
         """
         if not len(photos):
             raise ShapeError("photos must be (n,), 1 at least; got none.")
-        numbers: dict[int, int] = {}
+        numbers: dict[Hashable, int] = {}
         owner = np.array([numbers.setdefault(photo, len(numbers)) for photo in photos], np.int64)
         return cls(owner, np.bincount(owner))
+
+    @classmethod
+    def among(cls, photos: Sequence[Hashable] | None, patches: int) -> PhotoCounts:
+        """Number the photos of so many patches; None: each is of another.
+
+        Raises:
+            ShapeError: They are not one a patch, or there is no patch.
+        """
+        if photos is not None and len(photos) != patches:
+            raise ShapeError(f"photos must be one for each of {patches} answers; got {len(photos)}.")
+        return cls.of(range(patches) if photos is None else photos)
 
     @property
     def count(self) -> int:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,17 @@ class Gain:
             better=self.better,
             worse=self.worse,
         )
+
+    def as_look(self, look: int) -> Gain:
+        """Return what the same answers are worth as another look; the same look is the same.
+
+        Raises:
+            DataError: The evaluation set is spent.
+        """
+        if look == self.look:
+            return self
+        interval = mcnemar_interval(self.better, self.worse, self.photos, 1 - 2 * look_error(look))
+        return replace(self, look=look, interval=interval)
 
 
 def look_error(look: int) -> float:

@@ -192,6 +192,21 @@ class References:
         """Checksums of all files that the photos are, or were cut from."""
         return frozenset((*self.sha256, *self.marks.sources)) - {NO_PHOTO}
 
+    @cached_property
+    def photos(self) -> Ints:
+        """Number of the photo that each row is, or was cut from, (m,) int64; of an imported row, one of its own."""
+        known = [
+            sha256 if source == NO_PHOTO else source
+            for sha256, source in zip(self.sha256, self.marks.sources, strict=True)
+        ]
+        numbers: dict[str | int, int] = {}
+        found: Ints = np.array(
+            [numbers.setdefault(row if name == NO_PHOTO else name, len(numbers)) for row, name in enumerate(known)],
+            np.int64,
+        )
+        found.flags.writeable = False
+        return found
+
     @property
     def imported(self) -> tuple[str, ...]:
         """Names of the rows that were imported as vectors, without a photo."""

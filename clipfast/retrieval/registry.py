@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +32,7 @@ __all__ = ["KINDS", "Current", "Event", "Kind", "Registry", "Setting", "default_
 NONE = "none"
 """To go back to, where a head or weights are to be taken out of use."""
 
+_CHANGED = "What is in use changed since the candidate was measured. Compare it again."
 _DIGITS = 12
 
 
@@ -43,11 +44,13 @@ class Setting:
         rules: Checksum of the rules, `RuleSet.sha256`; None for none.
         pictures: Checksums of the evaluation set's pictures, `EvalSet.pictures`.
         retired: A version that was taken out of use and that the candidate is compared with, too; None for none.
+        beside: What was in use when the voices that answer were loaded, by kind; None: when the look begins.
     """
 
     rules: str | None = None
     pictures: Collection[str] = ()
     retired: str | None = None
+    beside: Mapping[Kind, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +178,9 @@ class Registry:
     ) -> Gain:
         """Compare a candidate with what is in use, and write that down; asked again, answer from the history.
 
+        Nobody waits while it is measured: only its number is given out, and the result written, under the lock. Where
+        another look came in between, it is one more.
+
         Args:
             kind: What the file is.
             file: The candidate.
@@ -184,14 +190,21 @@ class Registry:
             setting: Rules that answer with both, and the set's pictures, by which looks are counted.
 
         Raises:
-            DataError: The evaluation set is spent.
+            DataError: The evaluation set is spent, or something else is in use than when the look began.
         """
-        asked = setting or Setting()
+        asked, sha256 = setting or Setting(), sha256_file(file)
         with self._writing():
-            sha256 = sha256_file(file)
+            beside = self.current().versions if asked.beside is None else dict(asked.beside)
+            self._require_still(beside)
             if (found := self.known_gain(kind, sha256, eval_version, asked.rules, asked.retired)) is not None:
                 return found
-            gain = measure(self.next_look(eval_version, asked.pictures))
+            number = self.next_look(eval_version, asked.pictures)
+        gain = measure(number)
+        with self._writing():
+            self._require_still(beside)
+            if (found := self.known_gain(kind, sha256, eval_version, asked.rules, asked.retired)) is not None:
+                return found
+            gain = gain.as_look(self.next_look(eval_version, asked.pictures))
             version = self._keep(kind, file, sha256)
             listed = any(event.pictures and event.eval_version == eval_version for event in self.history())
             shown = () if listed else tuple(sorted({picture[:_DIGITS] for picture in asked.pictures}))
@@ -250,8 +263,11 @@ class Registry:
             events = events[max(at for at, e in enumerate(events) if (e.kind, e.action) == (kind, "retire")) :]
         looks = [e.beside for e in events if e.action == "compare" and e.sha256 == sha256 and e.gain == gain]
         if gain is not None and (any(looks) or out_of_use) and self.current().versions not in looks:
-            sentence = "What is in use changed since the candidate was measured. Compare it again."
-            raise DataError(sentence, code="measured_beside_others")
+            raise DataError(_CHANGED, code="measured_beside_others")
+
+    def _require_still(self, beside: Mapping[Kind, str]) -> None:
+        if self.current().versions != beside:
+            raise DataError(_CHANGED, code="measured_beside_others")
 
     def rollback(self, kind: Kind, *, to: str | None = None, note: str | None = None) -> str:
         """Go back to what was in use before, or to a version by name; returns it.

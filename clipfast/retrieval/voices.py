@@ -17,13 +17,20 @@ from numpy.typing import NDArray
 from clipfast.errors import ShapeError, UndefinedMetricError
 from clipfast.metrics import apply_temperature
 
-__all__ = ["Voice", "smoothed_temperature"]
+__all__ = ["Voice", "shares_of", "smoothed_temperature"]
 
 Doubles = NDArray[np.float64]
 
 _STEPS = 200
 _NOTHING = 1e6
 """Temperature, in units of the largest difference of scores, of a voice that knows nothing: all but equal shares."""
+
+
+def shares_of(scores: Doubles, temperature: float) -> Doubles:
+    """Return softmax(scores / T) of each row, (n, c); of a single column it is 1, of no row nothing."""
+    if not len(scores) or scores.shape[1] == 1:
+        return np.ones(scores.shape)
+    return apply_temperature(scores, temperature)
 
 
 def smoothed_temperature(labels: NDArray[Any], scores: NDArray[Any], *, virtual: float = 1.0) -> float:
@@ -114,7 +121,7 @@ class Voice:
             owners: The entry that a fabric belongs to; a fabric that is not there is an entry itself. The probability
                 of an entry is the sum over its fabrics.
         """
-        shares = apply_temperature(self.scores, self.temperature) if len(self.scores) else self.scores
+        shares = shares_of(self.scores, self.temperature)
         columns = {entry: at for at, entry in enumerate(entries)}
         found = np.zeros((len(self.scores), len(entries)))
         for at, name in enumerate(self.names):

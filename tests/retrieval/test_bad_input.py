@@ -12,10 +12,11 @@ from PIL import Image
 
 from clipfast.errors import ClipfastError, DataError
 from clipfast.retrieval import LinearHead, recommend_fabrics_localized
-from clipfast.retrieval.confidence import fit_confidence, fit_openset
+from clipfast.retrieval.confidence import fit_confidence
 from clipfast.retrieval.crops import Region, crop_box, crop_patch
 from clipfast.retrieval.evalset import EvalSet, make_eval_set
 from clipfast.retrieval.labels import Labeller, LabelStore, SeenCrop
+from clipfast.retrieval.openset import fit_openset
 from clipfast.retrieval.promotion import look_error
 from reference.colour_clip import draw
 

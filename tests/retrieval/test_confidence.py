@@ -7,7 +7,9 @@ import pytest
 
 from clipfast.errors import ShapeError
 from clipfast.retrieval import BankModel, FabricBank, References
-from clipfast.retrieval.confidence import bank_judge, fit_confidence, fit_openset
+from clipfast.retrieval.confidence import bank_judge, fit_confidence
+from clipfast.retrieval.openset import fit_openset
+from clipfast.retrieval.references import Marks
 from clipfast.types import Floats
 
 CLASSES, DIM = 12, 32
@@ -99,6 +101,71 @@ def test_a_bank_of_single_photos_refuses_nothing_and_says_that_nothing_was_fitte
     assert bank_judge(bank.references).confidence is None
     assert not answer.none_of_these
     assert not answer.judgement.calibrated
+
+
+def test_a_bank_of_one_fabric_answers_it() -> None:
+    """There is nothing else to say, and nothing that it could be measured by."""
+    rows, names = cloths(6, 3, 0.3, classes=1)
+    answer = bank_of(rows, names).rank(rows[0])
+
+    assert (answer[0].id, answer.confidence, answer.judgement.calibrated) == ("fabric_00", 1.0, False)
+    assert not answer.none_of_these
+
+
+def test_crops_of_one_photo_do_not_answer_for_each_other() -> None:
+    """Four crops of each of two photos: no more is known than of two photos, and fresh ones are not refused."""
+    drawn, names = cloths(8, 2, 1.6)
+    rows = np.repeat(drawn, 4, axis=0) + np.random.default_rng(9).normal(0, 0.01, (8 * CLASSES, DIM))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    often = [name for name in names for _ in range(4)]
+    paths = [f"{name}/{at:03}" for at, name in enumerate(often)]
+    sources = [f"{1 + at // 4:064x}" for at in range(len(rows))]
+    digests = [f"{1000 + at:064x}" for at in range(len(rows))]
+    marks = Marks(tuple(sources), np.zeros(len(rows), np.uint64))
+    model = BankModel("a" * 64, "fp32", "drawn")
+    crops = FabricBank(References(rows, often, paths, digests, marks), model)
+    answers = crops.rank_many(cloths(10, 10, 1.6)[0])
+    unmarked = FabricBank(References(rows, often, paths, digests), model).rank_many(cloths(10, 10, 1.6)[0])
+
+    assert crops.references.photos.tolist() == [at // 4 for at in range(len(rows))]
+    right = np.mean([answer[0].id == name for answer, name in zip(answers, cloths(10, 10, 1.6)[1], strict=True)])
+    assert np.mean([answer.none_of_these for answer in answers]) < 0.1
+    assert np.mean([answer.confidence for answer in answers]) == pytest.approx(right, abs=0.2)
+    assert np.mean([answer.none_of_these for answer in unmarked]) > 0.9  # what nobody says cannot be known
+
+
+def test_a_photo_counts_once_for_the_threshold_however_many_patches_it_has() -> None:
+    """The weighted threshold is the conformal one of the photos; too few photos of many patches refuse nothing."""
+    rng = np.random.default_rng(2)
+    photos = [(rng.uniform(0.8, 1.0, 5), rng.uniform(0.2, 0.4, 4)) for _ in range(39)]
+    lowest = int(np.argmin([held.max() for held, _ in photos]))
+    owner = [at for at in range(39) for _ in range(20 if at == lowest else 1 + at % 2)]
+    repeated = [photos[at] for at in owner]
+    found = fit_openset(repeated, photos=owner)
+
+    assert found.threshold == fit_openset(photos).threshold != fit_openset(repeated).threshold
+    assert found.noticed is not None
+    assert found.noticed.low < fit_openset(repeated).noticed.low  # type: ignore[union-attr]  # 39 photos tell less
+    assert fit_openset(photos[:18] * 10, photos=[*range(18)] * 10).threshold is None
+    with pytest.raises(ShapeError, match="photos must be one for each of 39"):
+        fit_openset(photos, photos=[1])
+
+
+def test_patches_of_one_photo_are_in_one_fold_and_weigh_no_more_than_it() -> None:
+    """Ten photos, all right, leave the doubt of ten answers; answers that follow the photo alone are not foreseen."""
+    features = np.column_stack([np.linspace(1, 3, 10), np.linspace(0.7, 0.9, 10)])
+    once = fit_confidence(features, np.ones(10, np.bool_))
+    often = fit_confidence(
+        features.repeat(20, axis=0), np.ones(200, np.bool_), photos=np.repeat(np.arange(10), 20).tolist()
+    )
+    np.testing.assert_allclose(often.prob(features), once.prob(features), atol=1e-6)
+
+    rng = np.random.default_rng(3)
+    owner, right = np.repeat(np.arange(20), 10), np.repeat(rng.random(20) < 0.5, 10)
+    shown = np.repeat(rng.normal(size=(20, 2)), 10, axis=0)
+    parted = fit_confidence(shown, right)
+    whole = fit_confidence(shown, right, photos=owner.tolist())
+    assert whole.calibration_error > parted.calibration_error
 
 
 def test_answers_stay_lists() -> None:

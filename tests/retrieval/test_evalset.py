@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -276,6 +277,29 @@ def test_groups_are_never_parted_and_no_class_loses_all(pairs: list[tuple[int, i
         assert len(taken) < len(mine)
         if len(set(groups[mine].tolist())) > 1:
             assert taken
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=2, max_size=40), st.floats(0.05, 0.9))
+def test_photos_of_several_fabrics_leave_something_of_each(pairs: list[tuple[int, int]], split: float) -> None:
+    """A shirt of two fabrics is one group of two classes: neither may lose its last photo by the other's draw."""
+    labels, groups = [f"class {label}" for label, _ in pairs], np.array([group for _, group in pairs])
+    chosen = set(groups[stratified_split(labels, groups, split=split, seed=7)].tolist())
+    for name in set(labels):
+        assert {group for label, group in zip(labels, groups.tolist(), strict=True) if label == name} - chosen
+
+
+@pytest.mark.parametrize("coords", [(-5, -5), (60, 5), (5, 99999)])
+def test_a_click_outside_its_photo_is_not_frozen(folder: Path, coords: tuple[int, int]) -> None:
+    """The set could not be read again, or never be asked about; the side-car is named."""
+    photo = folder.parents[2] / "photo.png"
+    cloth(900).resize((60, 60)).save(photo)
+    for number in range(EACH):
+        patch = folder / LABELS[0] / f"patch_{number:03}.png"
+        write_sidecar(patch, Sidecar(source=os.path.relpath(photo, patch.parent), coords=coords))
+    cloth(901).save(folder / LABELS[0] / "other.png")
+    with pytest.raises(DataError, match=r"patch_\d+\.json must name a place inside .*photo\.png, which has 60 x 60"):
+        make_eval_set(folder, split=0.9)
 
 
 def test_joining_is_transitive() -> None:

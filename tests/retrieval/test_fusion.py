@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -12,6 +14,7 @@ import pytest
 
 from clipfast.errors import ArtifactError, DataError, ShapeError
 from clipfast.retrieval import FabricBank, References
+from clipfast.retrieval.crops import Sidecar, write_sidecar
 from clipfast.retrieval.evalset import make_eval_set
 from clipfast.retrieval.fused import FittedFusion, fit_fusion, with_alpha
 from clipfast.retrieval.fusion import Fusion, Voices, bank_temperature, fuse_with_clip
@@ -19,6 +22,7 @@ from clipfast.retrieval.head import HeadOptions, LinearHead
 from clipfast.retrieval.heldout import train_head
 from clipfast.retrieval.recommend import Recommendation, recommend_fabrics_localized
 from clipfast.retrieval.rules import load_rules
+from clipfast.storage import sha256_file
 from reference.colour_voices import (
     BASE,
     COLOURS,
@@ -210,6 +214,27 @@ def test_fit_is_read_from_the_default_file(
         (tmp_path / "fusion.json").write_text(text)
         with pytest.raises(ArtifactError, match=said):
             fuse_with_clip(patch("cotton", 1), BASE, alpha="fit", voices=voices)
+
+
+def test_patches_of_the_banks_photos_are_not_fitted_on(voices: Voices, folder: Path, tmp_path: Path) -> None:
+    """They would find their own photo; side-cars name it, and the bank holds its checksum."""
+    copy = Path(shutil.copytree(folder, tmp_path / "labeled"))
+    photo = tmp_path / "ref.png"
+    patch("cotton", 900).save(photo)
+    for number in range(4):
+        write_sidecar(
+            copy / "cotton" / f"patch_{number:03}.png", Sidecar(source=os.path.relpath(photo, copy / "cotton"))
+        )
+    old = voices.bank.references
+    sha256 = [sha256_file(photo), *old.sha256[1:]]
+    bank = FabricBank(
+        References(old.embeddings, old.fabrics, old.paths, sha256), voices.bank.model, clip=voices.bank.clip
+    )
+    with_photo = fit_fusion(replace(voices, bank=bank), copy)
+
+    assert (with_photo.samples, with_photo.in_bank) == (44, 4)
+    assert fit_fusion(voices, copy).in_bank == 0
+    assert not bank.references.digests & set(with_photo.fitted_on)
 
 
 def test_too_few_patches_are_not_fitted_on(voices: Voices, folder: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from clipfast.errors import DataError, ShapeError
+from clipfast.metrics.intervals import wilson_ends
 from clipfast.retrieval.crops import Region
 from clipfast.retrieval.journal import Picked, QueueItem
 from clipfast.retrieval.labelitems import SeenCrop
@@ -69,6 +70,7 @@ def test_one_crop_in_five_waits_by_chance_and_says_how_good_the_system_is(store:
     found = store.stats().by_chance
     assert found is not None
     assert found.estimate == (len(waiting) - 1) / len(waiting)
+    assert (found.low, found.high) == wilson_ends(found.estimate, 1, 0.95)  # all are of one photo
     assert len(waiting) > 2
 
 

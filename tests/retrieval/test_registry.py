@@ -12,7 +12,7 @@ import pytest
 
 from clipfast.errors import ArtifactError, DataError
 from clipfast.retrieval import BankModel, FabricBank, LinearHead, References
-from clipfast.retrieval.live import LiveVoices
+from clipfast.retrieval.live import LiveVoices, promoted_voices
 from clipfast.retrieval.promotion import Gain, gain_of
 from clipfast.retrieval.registry import Registry, Setting
 from clipfast.types import Floats, Images
@@ -249,6 +249,74 @@ def test_after_a_crash_one_goes_back_from_what_is_in_use(registry: Registry, tmp
     assert registry.rollback("bank") == first
     registry.pointer.write_bytes(pointer)
     assert registry.rollback("bank") == first
+
+
+def test_what_a_crash_kept_from_use_is_never_gone_back_to(registry: Registry, tmp_path: Path) -> None:
+    """Of three promotions the second never reached the pointer."""
+    files = [bank(tmp_path / f"{at}.npz", at / 10) for at in range(3)]
+    first = registry.promote("bank", files[0], gain=None, eval_version=None, note=None)
+    pointer = registry.pointer.read_bytes()
+    registry.promote("bank", files[1], gain=None, eval_version=None, note="more")
+    registry.pointer.write_bytes(pointer)
+    registry.promote("bank", files[2], gain=None, eval_version=None, note="still more")
+    assert registry.rollback("bank") == first
+    with pytest.raises(DataError, match="no bank to go back to"):
+        registry.rollback("bank")
+
+
+def test_nobody_waits_while_a_candidate_is_measured(registry: Registry, tmp_path: Path) -> None:
+    """A second look meanwhile has the earlier number; a promotion meanwhile makes the gain one beside others."""
+    registry.promote("bank", bank(tmp_path / "0.npz", 0), gain=None, eval_version=None, note=None)
+    candidates = [bank(tmp_path / f"{at}.npz", at / 10) for at in range(1, 4)]
+
+    def with_another_look(number: int) -> Gain:
+        inner = registry.look("bank", candidates[1], "v", lambda look: gain(8, 2, look))
+        assert (number, inner.look) == (1, 1)
+        return gain(9, 1, number)
+
+    assert registry.look("bank", candidates[0], "v", with_another_look) == gain(9, 1, 2)
+    assert [event.gain.look for event in registry.history() if event.gain] == [1, 2]
+
+    def with_a_promotion(number: int) -> Gain:
+        registry.promote("bank", candidates[1], gain=None, eval_version=None, note="meanwhile")
+        return gain(20, 1, number)
+
+    before = registry.current().versions
+    with pytest.raises(DataError, match="changed since the candidate was measured"):
+        registry.look("bank", candidates[2], "v", with_a_promotion)
+    with pytest.raises(DataError, match="changed since the candidate was measured"):  # voices were loaded before that
+        registry.look("bank", candidates[2], "v", lambda look: gain(20, 1, look), setting=Setting(beside=before))
+    assert len([event for event in registry.history() if event.gain]) == 2
+
+
+def test_voices_are_of_one_moment(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bank and head are promoted by another process while the bank in use is being read."""
+    banks = [bank(tmp_path / f"{at}.npz", at / 10) for at in range(2)]
+    registry.promote("bank", banks[0], gain=None, eval_version=None, note=None)
+    heads = []
+    for at in range(2):
+        head = LinearHead(
+            np.array(["a", "b"]), np.eye(4, dtype=np.float32)[:2], np.zeros(2, np.float32), 1.0 + at,
+            BankModel("e" * 64, "fp32", ""),
+        )  # fmt: skip
+        head.save(tmp_path / f"head{at}.npz")
+        heads.append(head)
+    registry.promote("head", tmp_path / "head0.npz", gain=None, eval_version=None, note=None)
+    file, busy = Registry.file, [False]
+
+    def slow(self: Registry, version: str) -> Path:
+        found = file(self, version)
+        if not busy[0]:
+            busy[0] = True
+            registry.promote("bank", banks[1], gain=None, eval_version=None, note="newer")
+            registry.promote("head", tmp_path / "head1.npz", gain=None, eval_version=None, note="newer")
+        return found
+
+    monkeypatch.setattr(Registry, "file", slow)
+    voices = promoted_voices(registry, FlatClip())
+    assert voices.head is not None
+    assert voices.head.sha256 == heads[0].sha256
+    assert (voices.bank.references.embeddings == FabricBank.load(banks[0]).references.embeddings).all()
 
 
 def test_a_gain_beside_what_is_no_longer_in_use_promotes_nothing(registry: Registry, tmp_path: Path) -> None:
