@@ -71,7 +71,7 @@ def serve(bank: clipfast.FabricBank, requests: list[bytes], clients: int, second
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--provider", default="cpu", help="cpu, openvino, cuda, tensorrt")
+    parser.add_argument("--provider", help="cpu, openvino, cuda, tensorrt; by precision if left out")
     parser.add_argument("--precision", default="fp32", help="fp32, int8, bf16 (openvino), fp16 (GPUs)")
     parser.add_argument("--threads", type=int, default=1, help="of one request")
     parser.add_argument("--decode", default="fast", choices=["fast", "exact"])
@@ -96,7 +96,7 @@ def main() -> None:
     warm_up = min(arguments.seconds, 20.0) if arguments.warm_up is None else arguments.warm_up
     serve(bank, requests, max(counts), warm_up)  # pools reach their size
     kinds = f"{len(requests)} kinds of photos, decode {arguments.decode}"
-    print(f"{clip.name}, {clip.precision}, threads of a request: {clip.threads}, {kinds}")
+    print(f"{clip.name}, {clip.precision} on {clip.provider}, threads of a request: {clip.threads}, {kinds}")
     print(f"{arguments.seconds:g} s a row")
     print(f"{'':40}|{'memory, MB':^15}|{'growth':^16}")
     print("clients requests p50 ms p95 ms p99 ms per s| before   after|      %   %/min")

@@ -251,7 +251,8 @@ class ScreenedRows:
         exponents = np.frexp(np.abs(queries).max(axis=1))[1]
         queries = np.ldexp(queries, -exponents[:, None])
         lengths = np.ldexp(lengths, -exponents)
-        gaps = (columns + 4) * 2.0**-23 * lengths * self._longest_row()
+        # Scores so small that they round to one number are tied, although their products here are apart.
+        gaps = (columns + 4) * 2.0**-23 * lengths * self._longest_row() + np.ldexp(2.0**-148, -exponents)
         step = max(1, _PRODUCTS // len(queries))
         length = len(self.rows) if among is None else len(among)
         kept: list[Kept] = []

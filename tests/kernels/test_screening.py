@@ -31,7 +31,7 @@ def full_scan(rows: Floats, query: Floats, k: int, among: np.ndarray | None = No
 
 @settings(deadline=None, max_examples=60)
 @given(
-    count=st.integers(1, 80),
+    count=st.integers(1, 80) | st.integers(193, 400),  # fewer are looked at straight away, without codes
     columns=st.integers(1, 40),
     k=st.integers(1, 90),
     seed=st.integers(0, 10_000),
@@ -218,6 +218,17 @@ def test_scores_that_round_to_one_number_are_tied() -> None:
     found = ScreenedRows(rows).best(np.array([1, 0.5, 0], np.float32), 3)
 
     assert found.places.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("screened", [True, False])
+@pytest.mark.parametrize("size", [1e-44, 1e-25])
+def test_scores_that_round_to_zero_are_tied(size: float, screened: bool) -> None:
+    """The first rows are given, with codes and without."""
+    rng = np.random.default_rng(3)
+    rows = (np.abs(rng.standard_normal((300, 24))) * size).astype(np.float32)
+    found = ScreenedRows(rows, screened=screened).best(np.full(24, size, np.float32), 5)
+
+    assert (found.places.tolist(), found.scores.tolist()) == ([0, 1, 2, 3, 4], [0.0] * 5)
 
 
 def test_a_mean_far_from_zero_costs_nothing() -> None:

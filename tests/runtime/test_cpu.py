@@ -39,7 +39,7 @@ def test_what_a_cpu_lacks_is_named(flags: str, said: str | None) -> None:
 def test_the_exact_path_is_asked_for_only_where_products_could_saturate(
     flags: str, exact: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With VNNI it would cost half as much time again; where nothing is known, exactness goes first."""
+    """With VNNI it would take nearly twice the time; where nothing is known, exactness goes first."""
     (tmp_path / "cpuinfo").write_text(flags)
     monkeypatch.setattr(cpu, "_CPUINFO", tmp_path / "cpuinfo")
     has_int8_products.cache_clear()
