@@ -18,7 +18,7 @@ from clipfast.types import Pixels
 
 __all__ = ["MIN_IMAGES", "ImageSets", "LabelledScenes", "image_sets", "labelled_scenes"]
 
-MIN_IMAGES = 64  # a half of them chooses scales; fewer leave channels unseen and say nothing about neighbours
+MIN_IMAGES = 64  # a quarter of them chooses scales; fewer leave channels unseen and say nothing about neighbours
 _MAX_IMAGES = 512
 _CALIBRATION, _SEARCH, _JUDGED = 64, 32, 192
 _SEED = 800_000_000  # of pictures that no training and no published figure uses
@@ -83,14 +83,18 @@ def image_sets(spec: ImageSpec, folder: Path | None) -> ImageSets:
         pixels = np.stack([preprocess(mixed[at], spec) for at in order])
         first, second = _CALIBRATION, _CALIBRATION + _SEARCH
         return ImageSets("fabricworld", pixels[:first], pixels[first:second], pixels[second:])
+    if not folder.is_dir():
+        raise DataError(f"--calibration must be a folder of images; {folder} is none.")
     paths = _listed(folder)
-    if len(paths) < MIN_IMAGES:
+    different = _different(_read(paths[:: max(1, -(-len(paths) // _MAX_IMAGES))], spec))
+    if len(different) < MIN_IMAGES:
+        copies = f" ({len(paths)} files, copies count once)" if len(different) < len(paths) else ""
         raise DataError(
-            f"--calibration needs at least {MIN_IMAGES} images; {folder} holds {len(paths)}. Add images of the kind "
-            "the model will see, or leave it out to calibrate on rendered fabrics."
+            f"--calibration needs at least {MIN_IMAGES} different images; {folder} holds {len(different)}{copies}. Add "
+            "images of the kind the model will see, or leave it out to calibrate on rendered fabrics."
         )
     # Every other image judges, so that both halves hold the same kinds.
-    pixels = np.stack(list(_read(paths[:: max(1, -(-len(paths) // _MAX_IMAGES))], spec)))
+    pixels = np.stack(different)
     calibration, judged = pixels[::2], pixels[1::2]
     return ImageSets(
         f"{len(pixels)} images of the user", calibration[_SEARCH // 2 :], calibration[: _SEARCH // 2], judged
@@ -127,6 +131,11 @@ def _listed(folder: Path) -> list[Path]:
     for inner in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
         photos += list_images(inner)[0]
     return photos
+
+
+def _different(images: Iterable[Pixels]) -> list[Pixels]:
+    """Return the images whose pixels no image before had: copies would judge what they had chosen."""
+    return list({image.tobytes(): image for image in images}.values())
 
 
 def _read(paths: Iterable[Path], spec: ImageSpec) -> Iterator[Pixels]:

@@ -263,14 +263,18 @@ def test_an_artifact_without_int8_says_how_to_get_it() -> None:
 
 
 def test_few_calibration_images_are_refused(tmp_path: Path) -> None:
-    """The message has both numbers."""
+    """The message has both numbers; copies of one picture are one, however many files hold it."""
     from PIL import Image
 
-    for number in range(3):
-        Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / f"{number}.png")
+    spec = Artifact.open(MINI).manifest.image
+    for number in range(int8_images.MIN_IMAGES + 1):
+        Image.fromarray(np.full((32, 32, 3), number % 3, np.uint8)).save(tmp_path / f"{number}.png")
 
-    with pytest.raises(DataError, match=rf"at least {int8_images.MIN_IMAGES} images; .* holds 3"):
-        int8_images.image_sets(Artifact.open(MINI).manifest.image, tmp_path)
+    least = int8_images.MIN_IMAGES
+    with pytest.raises(DataError, match=rf"at least {least} different images; .* holds 3 \({least + 1} files, copies"):
+        int8_images.image_sets(spec, tmp_path)
+    with pytest.raises(DataError, match="must be a folder of images"):
+        int8_images.image_sets(spec, tmp_path / "nowhere")
 
 
 def test_images_of_the_user_serve_one_purpose_each(tmp_path: Path) -> None:
