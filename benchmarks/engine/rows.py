@@ -96,7 +96,7 @@ def _embedding(
         # Of a floor ours may take 1.12 times as long.
         musts = {"plain ONNX Runtime": 1.08, "torch eager": 1.4} | dict.fromkeys(floors, 1 / 1.12)
     giga = products.giga_flop(model, batch)
-    return Case(name, contenders, _near, musts, rounds=15 if batch == 1 else 7, giga=giga)
+    return Case(name, contenders, _near, musts, rounds=31 if batch == 1 else 11, giga=giga)
 
 
 def bf16(model: str) -> Case:
@@ -114,7 +114,7 @@ def bf16(model: str) -> Case:
         },
         partial(_cosines, least=0.99),
         {"plain ONNX Runtime, fp32": 1.7, "OpenVINO, bf16": 1.0},
-        rounds=11,
+        rounds=31,
         giga=products.giga_flop(model, 1),
     )
 
@@ -151,7 +151,7 @@ def int8(model: str, rest: str) -> Case:
         contenders | peers,
         partial(_cosines, least=0.5),
         {"plain ONNX Runtime, fp32": 2.6} | musts,
-        rounds=15,
+        rounds=31,
         giga=products.giga_flop(model, 1),
     )
 
