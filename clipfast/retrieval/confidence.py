@@ -27,6 +27,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from clipfast.arguments import require_type
 from clipfast.errors import ShapeError
 from clipfast.metrics import apply_temperature, expected_calibration_error
 from clipfast.metrics.intervals import Interval
@@ -235,7 +236,7 @@ def bank_judge(references: References) -> Judge:
     The fabric that is asked for has one photo fewer then than in use, so the confidence is a little low, and fewer
     pictures of known fabrics are refused than may be. Fabrics of one photo cannot be asked for. Kept for each bank.
     """
-    return _judge_of(references)[0]
+    return _judge_of(require_type("references", references, References, "bank.references"))[0]
 
 
 def _judge_of(references: References) -> tuple[Judge, float]:
