@@ -128,6 +128,7 @@ def test_a_candidate_that_cannot_be_used_is_refused() -> None:
     assert failure("models", "promote", "data/clip_head.npz", "--kind", "bank", "--because", "x")
     Path("notes.txt").write_text("x", encoding="utf-8")
     assert "must be a head or bank" in failure("models", "compare", "notes.txt")
+    assert "must name a folder of versions" in failure("models", "list", "--models", "notes.txt")
     assert run_json("models", "list")["history"][1:] == []
 
 
