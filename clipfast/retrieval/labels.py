@@ -239,7 +239,8 @@ class LabelStore:
             What waits now of these.
 
         Raises:
-            DataError: The threshold is outside [0, 1], a photo is not there, or the journal was changed.
+            ShapeError: The threshold is outside [0, 1].
+            DataError: What came is no list of crops, a photo is not there, or the journal was changed.
         """
         require_number("threshold", threshold, Span(0, 1))
         if not isinstance(crops, Sequence) or not all(isinstance(crop, SeenCrop) for crop in crops):
