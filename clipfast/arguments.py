@@ -27,6 +27,7 @@ __all__ = [
     "require_numbers",
     "require_path",
     "require_size_hw",
+    "require_text",
     "require_type",
     "require_whole",
     "shown",
@@ -223,14 +224,28 @@ def require_path(name: str, value: object) -> Path:
     """Return the path of a file or folder.
 
     Raises:
-        DataError: It is neither text nor a path.
+        DataError: It is neither text nor a path, or an empty text.
 
     >>> require_path("folder", "data/voc").name
     'voc'
     """
-    if not isinstance(value, str | os.PathLike) or not isinstance(found := os.fspath(value), str):
+    if not isinstance(value, str | os.PathLike) or not isinstance(found := os.fspath(value), str) or not found:
         raise DataError(f"{name} must be a path; got {shown(value)}. Pass text or a pathlib.Path.")
     return Path(found)
+
+
+def require_text(name: str, value: object) -> str:
+    """Return a text.
+
+    Raises:
+        DataError: It is something else.
+
+    >>> require_text("label", "silk_satin")
+    'silk_satin'
+    """
+    if not isinstance(value, str):
+        raise DataError(f"{name} must be a text; got {shown(value)}. Write it in quotes.")
+    return value
 
 
 def require_size_hw(name: str, size_hw: object) -> tuple[int, int]:

@@ -53,10 +53,10 @@ ANSWER_MESSAGES: dict[str, tuple[str, str]] = {
     "fusion_lacks": ("It lacks {names}.", "缺少 {names}。"),
     "fusion_lacks_none": ("It holds all of them.", "全部包含。"),
     "retrieval_slow": (
-        "Retrieval is slow: {phase} takes {p95:.0f} ms a picture (p95), {wanted:.0f} are wanted. The model is loaded "
+        "Retrieval is slow: {phase} takes {took:.0f} ms a picture, {wanted:.0f} are wanted. The model is loaded "
         "once a process, so keep the process; take a smaller model (--model), smaller photos, or more --threads, see "
         "clipfast bench",
-        "检索速度慢：{phase} 每张图像 {p95:.0f} 毫秒（p95），目标为 {wanted:.0f} 毫秒以内。模型在每个进程中只加载一次，"
+        "检索速度慢：{phase} 每张图像 {took:.0f} 毫秒，目标为 {wanted:.0f} 毫秒以内。模型在每个进程中只加载一次，"
         "请保持进程运行；或换用更小的模型（--model）、缩小照片、增加线程（--threads），见 clipfast bench",
     ),
     "check_top1": ("Top@1 above 75 %", "Top@1 准确率高于 75 %"),

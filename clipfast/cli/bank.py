@@ -205,7 +205,7 @@ def list_(
         print_json({**bank_summary(bank, bank_path), **listed, "checks": checks})
         return
     for fabric, count in bank.fabrics.items():
-        out.print(f"{fabric}: {images_text(say, count)}")
+        out.print(say("bank_count", fabric=fabric, images=images_text(say, count)))
     if photos:
         for path in bank.references.paths:
             out.print(f"  {path}")

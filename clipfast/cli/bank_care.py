@@ -28,12 +28,13 @@ from clipfast.cli.console import (
     print_json,
     progress_bar,
 )
+from clipfast.cli.error_messages import chinese_sentences
 from clipfast.cli.messages import Speaker, takes_language
 from clipfast.errors import DataError
 from clipfast.retrieval.default import DEFAULT_BANK, DEFAULT_FOLDER
 
 if TYPE_CHECKING:
-    from clipfast.retrieval import BankCheck
+    from clipfast.retrieval import BankCheck, Problem
 
 __all__ = ["check", "import_", "rebuild"]
 
@@ -84,7 +85,7 @@ def check(
         _show_problems(say, found)
         show_checks(checks)
         for sentence in found.unchecked:
-            note(sentence)
+            note(say("bank_unchecked", sentence=sentence))
     if strict and found.problems:
         kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(p.kind for p in found.problems).items())
         fabrics = len({problem.fabric for problem in found.problems})
@@ -197,6 +198,15 @@ def _checks(say: Speaker, found: BankCheck) -> list[Check]:
     return checks
 
 
+def _line(say: Speaker, problem: Problem) -> str:
+    file = problem.path.partition("/")[2]
+    if say.lang == "en":
+        return f"{problem.kind}: {file}{': ' if file else ''}{problem.detail}"
+    how = problem.values.get("how")
+    sentence = chinese_sentences()["problems"][problem.kind if how is None else f"{problem.kind}_{how}"]
+    return f"{file}{'：' if file else ''}{sentence.format(**problem.values)}"
+
+
 def _show_problems(say: Speaker, found: BankCheck) -> None:
     fabrics = {fabric: [p for p in found.problems if p.fabric == fabric] for fabric in found.counts}
     touched = sum(map(bool, fabrics.values()))
@@ -205,7 +215,7 @@ def _show_problems(say: Speaker, found: BankCheck) -> None:
     table.add_column(say("column_bank_photos"), justify="right")
     table.add_column(say("column_bank_problems"), overflow="fold")
     for fabric, problems in fabrics.items():
-        lines = [f"{p.kind}: {p.path.partition('/')[2]}{': ' if p.path else ''}{p.detail}" for p in problems]
+        lines = [_line(say, problem) for problem in problems]
         more = len(lines) - _LINES_A_FABRIC
         if more > 0:
             lines = [*lines[:_LINES_A_FABRIC], say("problems_more", count=more)]

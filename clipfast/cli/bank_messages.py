@@ -48,6 +48,8 @@ BANK_MESSAGES: dict[str, tuple[str, str]] = {
         "{size}, {each} a photo ({vector} of it the vector)",
         "{size}，每张图像 {each}（其中向量 {vector}）",
     ),
+    "bank_unchecked": ("{sentence}", "未检查：{sentence}"),
+    "bank_count": ("{fabric}: {images}", "{fabric}：{images}"),
     "bank_left_out": ("Left out {left} of {total} photos.", "已跳过 {total} 张照片中的 {left} 张。"),
     "bank_other_model": ("Model: {old} -> {new}", "模型：{old} -> {new}"),
     "bank_rebuilding": ("Rebuilding", "重建中"),

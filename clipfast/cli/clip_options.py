@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clipfast.cli.error_messages import LogLines
 from clipfast.cli.option_groups import Decorator, takes
 
 if TYPE_CHECKING:
@@ -67,7 +68,9 @@ class ClipOptions:
         """Open the model; without a name it is the embedded demo model, said in one line on standard error."""
         from clipfast.runtime.clip import Clip
 
-        logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(LogLines("%(message)s"))
+        logging.basicConfig(level=logging.WARNING, handlers=[handler])
         return Clip.load(self.model, provider=self.provider, precision=self.precision, threads=self.threads)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import logging
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -14,10 +16,23 @@ import typer
 
 from clipfast.errors import ClipfastError, DataError
 
-__all__ = ["UsageError", "chinese_error", "chinese_sentences", "chinese_usage", "wants_chinese", "wrong_usage"]
+__all__ = [
+    "NO_ERRORS",
+    "SPEAKS_CHINESE",
+    "LogLines",
+    "UsageError",
+    "chinese_error",
+    "chinese_sentences",
+    "chinese_usage",
+    "wants_chinese",
+    "wrong_usage",
+]
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """The parser's own class for wrong usage; typer brings a parser of its own in newer versions."""
+
+NO_ERRORS = frozenset({"classes", "notices", "problems", "usage"})
+"""Groups of the table that are not read by an error's code."""
 
 _KINDS: dict[str, str] = {  # class of wrong usage: what is said
     "MissingParameter": "缺少参数",
@@ -31,12 +46,15 @@ _SAID: tuple[tuple[str, str], ...] = (  # the parser's own words, where no class
     (r"Got unexpected extra argument(?:\(s\)|s)? \((?P<word>.*)\)", "多余的参数 {word}"),
     (r"Missing command", "缺少命令"),
 )
+_DEMO_MODEL = re.compile(r"^(?P<name>\S+) is a small demo model")
+SPEAKS_CHINESE: ContextVar[bool] = ContextVar("SPEAKS_CHINESE", default=False)
+"""Whether the command that runs was asked to speak Chinese; read by what is handed no `say`."""
 _SPEAK_CHINESE = frozenset({"recommend"})  # commands whose --lang is zh where none is given
 
 
 @lru_cache(maxsize=1)
 def chinese_sentences() -> Mapping[str, Mapping[str, str]]:
-    """Return the table: `classes` by an error's class, `usage` by a code of wrong usage, all others by its code."""
+    """Return the table: by an error's code, but for the groups of `NO_ERRORS`: by its class, or of something else."""
     return tomllib.loads((resources.files("clipfast.cli") / "errors_zh.toml").read_text(encoding="utf-8"))
 
 
@@ -56,11 +74,21 @@ def chinese_error(error: ClipfastError | OSError) -> ClipfastError:
 
 def _sentence(error: ClipfastError) -> str:
     table = chinese_sentences()
-    groups = (group for name, group in table.items() if name not in ("classes", "usage"))
+    groups = (group for name, group in table.items() if name not in NO_ERRORS)
     template = next((group[error.code] for group in groups if error.code in group), None)
     if template is not None:
         return template.format(**error.values)
     return next(table["classes"][kind.__name__] for kind in type(error).__mro__ if kind.__name__ in table["classes"])
+
+
+class LogLines(logging.Formatter):
+    """Writes the library's warnings; that the demo model runs is said in Chinese where that is spoken."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line = super().format(record)
+        found = _DEMO_MODEL.match(line) if SPEAKS_CHINESE.get() else None
+        return line if found is None else chinese_sentences()["notices"]["demo_model"].format(**found.groupdict())
 
 
 def wrong_usage(sentence: str, code: str, *, option: str | None = None, **values: object) -> typer.BadParameter:

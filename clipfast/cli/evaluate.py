@@ -86,9 +86,9 @@ def _advise(say: Speaker, found: Evaluation, voices: Voices) -> None:
             shown = say("fusion_lacks", names=", ".join(lacks)) if lacks else say("fusion_lacks_none")
             values = {"better": better, "than": than, "before": float(before), "after": float(after)}
             out.print(say("fusion_worse", alpha=voices.fusion.alpha, lacks=shown, **values), style="yellow")
-    slowest = max(found.phases, key=lambda phase: phase.latency.p95_ms)
-    if slowest.latency.p95_ms > _SLOW_MS:
-        values = {"p95": slowest.latency.p95_ms, "wanted": _SLOW_MS}
+    slowest = max(found.phases, key=lambda phase: phase.latency.p50_ms)
+    if slowest.latency.p50_ms > _SLOW_MS:
+        values = {"took": slowest.latency.p50_ms, "wanted": _SLOW_MS}
         out.print(say("retrieval_slow", phase=slowest.name, **values), style="yellow")
 
 

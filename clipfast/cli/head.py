@@ -50,9 +50,12 @@ def train(
     json: JsonOption = False,
 ) -> None:
     """Train on FOLDER without the evaluation set; probabilities are calibrated by cross-validation."""
+    from clipfast.datasets.folders import scan_fabrics
     from clipfast.retrieval.head import HeadOptions
     from clipfast.retrieval.heldout import train_head
 
+    if not folder.is_dir():
+        scan_fabrics(folder)  # says so, before anything else is said
     with clip_options.load() as clip:
         held = found_eval_set(eval_set, folder)
         if held is None:

@@ -11,7 +11,7 @@ import typer
 
 from clipfast.cli.answer_messages import ANSWER_MESSAGES
 from clipfast.cli.bank_messages import BANK_MESSAGES
-from clipfast.cli.error_messages import chinese_error, wrong_usage
+from clipfast.cli.error_messages import SPEAKS_CHINESE, chinese_error, wrong_usage
 from clipfast.cli.label_messages import LABEL_MESSAGES
 from clipfast.cli.models_messages import MODELS_MESSAGES
 from clipfast.cli.option_groups import Decorator, takes
@@ -61,9 +61,12 @@ def _speaker(*, lang: str) -> Speaker:
 @contextmanager
 def in_language(say: Speaker) -> Iterator[None]:
     """Where Chinese is spoken, say first in Chinese what an error is; its own sentence follows."""
+    token = SPEAKS_CHINESE.set(say.lang == "zh")
     try:
         yield
     except (ClipfastError, OSError) as error:
         if say.lang != "zh":
             raise
         raise chinese_error(error) from error
+    finally:
+        SPEAKS_CHINESE.reset(token)

@@ -159,13 +159,15 @@ def rollback(
     json: JsonOption = False,
 ) -> None:
     """Go back to what was in use before; a head or weights may also be taken out of use: --to none --note WHY."""
+    from clipfast.retrieval.registry import NONE
+
     registry = opened_registry(models)
     version = registry.rollback(kind_named(kind), to=to, note=note)
     checks = _use_checks(say, registry)
     if json:
         print_json({"kind": kind, "version": version, "current": registry.current().versions, "checks": checks})
         return
-    out.print(say("models_back", version=version))
+    out.print(say("models_out", kind=kind) if version == NONE else say("models_back", version=version))
     _show_use(say, registry, checks)
 
 

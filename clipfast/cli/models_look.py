@@ -116,10 +116,17 @@ def labelled(folder: Path) -> int | None:
 
 
 def opened_registry(folder: Path | None) -> Registry:
-    """Return the folder of versions that was named, or the one of all commands."""
+    """Return the folder of versions that was named, or the one of all commands.
+
+    Raises:
+        DataError: A file is there.
+    """
     from clipfast.retrieval.registry import Registry, default_registry_path
 
-    return Registry(folder or default_registry_path())
+    found = folder or default_registry_path()
+    if found.is_file():
+        raise DataError(f"{found} is a file; --models must name a folder of versions.", code="no_folder", path=found)
+    return Registry(found)
 
 
 def kind_named(text: str) -> Kind:

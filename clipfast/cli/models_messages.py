@@ -11,14 +11,15 @@ MODELS_MESSAGES: dict[str, tuple[str, str]] = {
     "models_none": ("   Nothing is in use yet.", "   尚未使用任何版本。"),
     "models_history": ("History", "历史"),
     "models_due": (
-        "{new} new samples since the last head: retraining pays (from {wanted} on): clipfast head train",
+        "New samples since the last head: {new}. Retraining pays (from {wanted} on): clipfast head train",
         "自上次训练以来新增 {new} 个样本（达到 {wanted} 个）：建议重新训练 clipfast head train",
     ),
     "models_not_due": (
-        "{new} new samples since the last head; retraining pays from {wanted} on.",
+        "New samples since the last head: {new}; retraining pays from {wanted} on.",
         "自上次训练以来新增 {new} 个样本；达到 {wanted} 个后再训练。",
     ),
     "models_promoted": ("Promoted -> {version}", "已启用 -> {version}"),
+    "models_out": ("Taken out of use: {kind}", "已停用：{kind}"),
     "models_back": ("Gone back -> {version}", "已回退 -> {version}"),
     "models_accuracy": (
         "Top@1: {before:.1%} in use, {after:.1%} of the candidate",

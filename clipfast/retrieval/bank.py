@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clipfast.arguments import require_path, require_text
 from clipfast.errors import DataError
 from clipfast.index import VectorIndex
 from clipfast.retrieval.answers import Answer, Judgement
@@ -87,7 +88,7 @@ class FabricBank:
             ImageError: `strict`, and a file cannot be read; the message names it.
         """
         options = EncodeOptions(strict, batch_size, max_pixels, progress)
-        references, report = encode_folder(clip, Path(folder), options)
+        references, report = encode_folder(clip, require_path("folder", folder), options)
         return cls(references, BankModel.of(clip), clip=clip, report=report)
 
     @classmethod
@@ -111,7 +112,7 @@ class FabricBank:
             ArtifactError: The bank is missing, damaged or none, or `clip` runs in another precision.
             FingerprintError: Another model made the bank; the message names both fingerprints.
         """
-        references, model = open_bank(Path(path), verify=verify)
+        references, model = open_bank(require_path("path", path), verify=verify)
         if clip is not None:
             require_model(model, clip, what=str(path), kind="bank", accept_precision=accept_precision)
         return cls(references, model, clip=clip)
@@ -129,7 +130,7 @@ class FabricBank:
         Raises:
             ArtifactError: A folder is there that holds something else.
         """
-        return save_bank(Path(path), self._references, self.model)
+        return save_bank(require_path("path", path), self._references, self.model)
 
     def __len__(self) -> int:
         """How many photos."""
@@ -195,7 +196,7 @@ class FabricBank:
         Raises:
             DataError: Nothing has that name (the message lists the fabrics), or nothing would be left.
         """
-        wanted = unicodedata.normalize("NFC", name)
+        wanted = unicodedata.normalize("NFC", require_text("name", name))
         with self._lock:
             old = self._references
             keep = [row for row, path in enumerate(old.paths) if wanted not in (path, old.fabrics[row])]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipfast import __version__
+from clipfast.arguments import require_type
 from clipfast.artifact import Sha256, require_fingerprint
 from clipfast.errors import ArtifactError, DataError, ShapeError
 from clipfast.retrieval.bankfolder import is_bank_folder, read_bank_folder, set_aside, write_bank_folder
@@ -76,6 +77,7 @@ def require_model(
         FingerprintError: Another model; the message names both fingerprints.
         ArtifactError: Another precision, or nobody knows whose vectors they are.
     """
+    require_type("clip", clip, ImageEncoder, "Clip.load()")  # type: ignore[type-abstract]  # only asked whether it is one
     if stored is None:
         raise ArtifactError(
             f"{what} does not say which model's embeddings it takes. Make the {kind} again with clip=.",

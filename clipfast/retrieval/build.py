@@ -11,6 +11,7 @@ from typing import cast
 
 import numpy as np
 
+from clipfast.arguments import require_text
 from clipfast.datasets.folders import FabricImage, Ignored, list_images, scan_fabrics
 from clipfast.errors import DataError
 from clipfast.retrieval.encode import BuildReport, EncodeOptions, Photo, Skipped, encode_photos
@@ -77,7 +78,7 @@ def checked_id(fabric_id: str) -> str:
     Raises:
         DataError: It would not.
     """
-    name = unicodedata.normalize("NFC", fabric_id)
+    name = unicodedata.normalize("NFC", require_text("fabric_id", fabric_id))
     if not name.strip() or name.startswith(".") or any(sign in "/\\" or not sign.isprintable() for sign in name):
         raise DataError(
             "fabric_id must be a folder name: not empty, no leading dot, no slash, no control character; "

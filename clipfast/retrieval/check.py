@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from clipfast.arguments import require_path, require_type
 from clipfast.errors import ImageError
 from clipfast.retrieval.bankfile import BankModel
 from clipfast.retrieval.build import encode_folder
-from clipfast.retrieval.confusion import LeaveOneOut, leave_one_out
+from clipfast.retrieval.confusion import Confusion, LeaveOneOut, leave_one_out
 from clipfast.retrieval.copies import Copy, equal_copies, near_copies
 from clipfast.retrieval.crops import crop_patch
 from clipfast.retrieval.encode import EncodeOptions, Skipped
@@ -57,12 +57,14 @@ class Problem:
         fabric: The fabric it is about.
         path: The photo, `fabric/file`; empty where it is about the whole fabric.
         detail: One phrase with the figure.
+        values: The phrase's figures by name; `how` says which phrase it is where a kind has several.
     """
 
     kind: ProblemKind
     fabric: str
     path: str
     detail: str
+    values: dict[str, object] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +131,13 @@ def check_folder(  # noqa: PLR0913  (a folder, and what else it is compared with
             unmeasured.append(Skipped(path, str(error)))
 
     options = EncodeOptions(batch_size=batch_size, max_pixels=max_pixels, progress=progress, inspect=inspect)
-    references, report = encode_folder(clip, Path(folder), options)
+    references, report = encode_folder(clip, require_path("folder", folder), options)
     photos.sort(key=lambda photo: (_fabric(photo.path), photo.path))
     found = check_references(references, BankModel.of(clip), limits=limits, eval_set=eval_set)
     named = {problem.path for problem in evaluated}
     problems = [
         *_few(report.counts, limits.few),
-        *(Problem("unreadable", _fabric(item.path), item.path, item.reason) for item in report.skipped),
-        *(Problem("unreadable", _fabric(item.path), item.path, item.reason) for item in unmeasured),
+        *(_unreadable(item) for item in (*report.skipped, *unmeasured)),
         *_of_photos(photos, limits),
         *_similar(photos, found.problems, limits),
         *evaluated,
@@ -173,15 +174,13 @@ def check_references(
         DataError: A picture of the set was moved or changed.
     """
     limits = limits or PhotoLimits()
+    require_type("references", references, References, "bank.references")
     counts = dict(zip(references.names, references.counts.tolist(), strict=True))
     found = leave_one_out(references, progress=progress)
     problems = [
         *_few(counts, limits.few),
-        *(Problem("equal", _fabric(copy.path), copy.path, _copy_text(copy)) for copy in equal_copies(references)),
-        *(
-            Problem("confused", pair.fabric, "", f"{len(pair.photos)} of {pair.of} taken for {pair.taken_for}")
-            for pair in found.confusions
-        ),
+        *(_copy("equal", copy) for copy in equal_copies(references)),
+        *map(_confused, found.confusions),
     ]
     reasons = ["A bank file holds no pixels: size, sharpness, light and near copies are checked on the photo folder."]
     if imported := len(references.imported):
@@ -206,7 +205,8 @@ def check_references(
 def _few(counts: Mapping[str, int], few: int) -> Iterator[Problem]:
     for fabric, count in counts.items():
         if count < few:
-            yield Problem("few", fabric, "", f"{count} photo{'' if count == 1 else 's'}; 3-5 are recommended")
+            detail = f"{count} photo{'' if count == 1 else 's'}; 3-5 are recommended"
+            yield Problem("few", fabric, "", detail, {"count": count})
 
 
 def _of_photos(photos: Sequence[PhotoFacts], limits: PhotoLimits) -> Iterator[Problem]:
@@ -215,28 +215,51 @@ def _of_photos(photos: Sequence[PhotoFacts], limits: PhotoLimits) -> Iterator[Pr
         height, width = photo.size_hw
         if min(height, width) < limits.small_side:
             detail = f"{width} x {height} pixels; {limits.small_side} x {limits.small_side} or more are wanted"
-            yield Problem("small", fabric, photo.path, detail)
+            yield Problem(
+                "small", fabric, photo.path, detail, _figures(width=width, height=height, wanted=limits.small_side)
+            )
         if photo.sharpness < limits.sharpness:
-            yield Problem("blurred", fabric, photo.path, f"sharpness {photo.sharpness:.3f}, below {limits.sharpness}")
+            detail = f"sharpness {photo.sharpness:.3f}, below {limits.sharpness}"
+            figures = _figures(sharpness=photo.sharpness, wanted=limits.sharpness)
+            yield Problem("blurred", fabric, photo.path, detail, figures)
         if light := _light(photo, limits):
-            yield Problem("light", fabric, photo.path, light)
+            yield Problem("light", fabric, photo.path, *light)
 
 
-def _light(photo: PhotoFacts, limits: PhotoLimits) -> str:
+def _light(photo: PhotoFacts, limits: PhotoLimits) -> tuple[str, dict[str, object]] | None:
     if photo.p95 < limits.dark:
-        return f"too dark: 95 % of it is below {photo.p95:.0f} of 255"
+        return f"too dark: 95 % of it is below {photo.p95:.0f} of 255", _figures(how="dark", level=photo.p95)
     if photo.p05 > limits.bright:
-        return f"too bright: 95 % of it is above {photo.p05:.0f} of 255"
+        return f"too bright: 95 % of it is above {photo.p05:.0f} of 255", _figures(how="bright", level=photo.p05)
     if photo.clipped > limits.clipped:
-        return f"clipped: {photo.clipped:.0%} of it is black or at the end of a channel"
-    return ""
+        detail = f"clipped: {photo.clipped:.0%} of it is black or at the end of a channel"
+        return detail, _figures(how="clipped", clipped=photo.clipped)
+    return None
+
+
+def _figures(**values: object) -> dict[str, object]:
+    return values
+
+
+def _unreadable(item: Skipped) -> Problem:
+    return Problem("unreadable", _fabric(item.path), item.path, item.reason, {"reason": item.reason})
+
+
+def _confused(pair: Confusion) -> Problem:
+    count = len(pair.photos)
+    figures = _figures(count=count, of=pair.of, taken_for=pair.taken_for)
+    return Problem("confused", pair.fabric, "", f"{count} of {pair.of} taken for {pair.taken_for}", figures)
+
+
+def _copy(kind: ProblemKind, copy: Copy) -> Problem:
+    return Problem(kind, _fabric(copy.path), copy.path, _copy_text(copy), _figures(other=copy.of, bits=copy.bits))
 
 
 def _similar(photos: Sequence[PhotoFacts], others: Sequence[Problem], limits: PhotoLimits) -> Iterator[Problem]:
     """Name near copies, except those that are named as equal already."""
     equal = {problem.path for problem in others if problem.kind == "equal"}
     for copy in near_copies([photo for photo in photos if photo.path not in equal], limits.copy_bits):
-        yield Problem("similar", _fabric(copy.path), copy.path, _copy_text(copy))
+        yield _copy("similar", copy)
 
 
 def _guard(eval_set: EvalSet) -> EvalGuard:
@@ -276,7 +299,8 @@ def _in_set(references: References, eval_set: EvalSet) -> tuple[list[Problem], s
 
 
 def _evaluated(path: str, picture: str) -> Problem:
-    return Problem("evaluated", _fabric(path), path, f"the same as {picture} of the evaluation set, or nearly")
+    detail = f"the same as {picture} of the evaluation set, or nearly"
+    return Problem("evaluated", _fabric(path), path, detail, {"picture": picture})
 
 
 def _copy_text(copy: Copy) -> str:

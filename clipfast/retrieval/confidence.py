@@ -26,6 +26,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from clipfast.arguments import require_type
 from clipfast.errors import ShapeError
 from clipfast.metrics import expected_calibration_error
 from clipfast.retrieval.answers import Judgement
@@ -151,7 +152,7 @@ def bank_judge(references: References) -> Judge:
     pictures of known fabrics are refused than may be. Rows that were cut from the photo that is asked for, as side-cars
     say, do not answer; fabrics of one photo cannot be asked for. Kept for each bank.
     """
-    return _judge_of(references)[0]
+    return _judge_of(require_type("references", references, References, "bank.references"))[0]
 
 
 def asked_temperature(references: References) -> float:

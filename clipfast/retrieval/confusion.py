@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clipfast.arguments import require_type
 from clipfast.retrieval.references import References
 from clipfast.retrieval.scoring import products
 from clipfast.types import Ints
@@ -61,7 +62,7 @@ def leave_one_out(references: References, *, progress: Callable[[int, int], None
         references: The photos.
         progress: Called with (done, total) photos.
     """
-    count = len(references)
+    count = len(require_type("references", references, References, "bank.references"))
     nearest: Ints = np.zeros(count, dtype=np.int64)
     for start in range(0, count, _QUERIES_PER_PRODUCT):
         rows = np.arange(start, min(start + _QUERIES_PER_PRODUCT, count))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import numpy as np
 
+from clipfast.arguments import require_path, require_type
 from clipfast.errors import DataError, ShapeError
 from clipfast.runtime.images import load_image
 from clipfast.storage import atomic_write
@@ -170,7 +171,7 @@ def read_sidecar(patch: Path) -> Sidecar | None:
     Raises:
         DataError: It is there and is no side-car; the message names it.
     """
-    path = sidecar_path(patch)
+    path = sidecar_path(require_path("patch", patch))
     if not path.is_file():
         return None
     if path.stat().st_size > _MAX_SIDECAR_BYTES:
@@ -194,7 +195,8 @@ def read_sidecar(patch: Path) -> Sidecar | None:
 
 def write_sidecar(patch: Path, sidecar: Sidecar) -> Path:
     """Write the side-car of a patch, atomically; returns its path."""
-    path = sidecar_path(patch)
+    require_type("sidecar", sidecar, Sidecar, "Sidecar(source=...)")
+    path = sidecar_path(require_path("patch", patch))
     with atomic_write(path) as temporary:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(sidecar), indent=2) + b"\n")
     return path

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from clipfast.arguments import require_type, require_whole
 from clipfast.errors import DataError, ImageError, ShapeError
 from clipfast.retrieval.crops import read_sidecar
 from clipfast.retrieval.references import NO_LOOK, NO_PHOTO, Marks, References
@@ -101,10 +102,8 @@ class EncodeOptions:
     inspect: Callable[[str, Image.Image], None] | None = None
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.max_pixels < 1:
-            raise ShapeError(
-                f"batch_size and max_pixels must be at least 1; got {self.batch_size} and {self.max_pixels}."
-            )
+        require_whole("batch_size", self.batch_size, 1)
+        require_whole("max_pixels", self.max_pixels, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +147,7 @@ def encode_photos(
         ImageError: `strict`, and a photo cannot be read, or a file is unusable; the message names it.
         DataError: No photo is left; the message shows the expected layout.
     """
+    require_type("clip", clip, ImageEncoder, "Clip.load()")  # type: ignore[type-abstract]  # only asked whether it is one
     begun = time.perf_counter()
     if options.strict and unusable:
         raise ImageError(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
+from clipfast.arguments import require_path
 from clipfast.artifact import Sha256
 from clipfast.errors import DataError, ImageError
 from clipfast.metrics.resampling import seeded
@@ -195,7 +196,7 @@ class EvalSet:
         Raises:
             DataError: Such a set is there and must not be replaced.
         """
-        target = Path(path)
+        target = require_path("path", path)
         if not replace:
             self._require_place(target)
         folder = target.parent.absolute()
@@ -213,7 +214,7 @@ class EvalSet:
         Raises:
             DataError: No file there, or a line that is no sample; the message names it.
         """
-        file = Path(path)
+        file = require_path("path", path)
         if not file.is_file():
             raise DataError(
                 f"No evaluation set at {file}. Make one: clipfast evalset make data/patches/labeled --output {file}",

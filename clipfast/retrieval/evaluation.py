@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clipfast.arguments import Span, require_numbers, require_type
 from clipfast.errors import ArtifactError, DataError, ImageError, ShapeError
 from clipfast.metrics import (
     Interval,
@@ -217,8 +218,8 @@ def evaluate(
         ArtifactError: The bank does not know its model.
         ShapeError: A k is below 1.
     """
-    if not ks or min(ks) < 1:
-        raise ShapeError(f"ks must be whole numbers of at least 1, such as 1,3,5; got {tuple(ks)}.")
+    if not require_numbers("ks", ks, Span(1, whole=True)):
+        raise ShapeError("ks must be whole numbers of at least 1, such as (1, 3, 5); got none.")
     found = ask_all(eval_set, voices, progress=progress)
     asked, answers, judged, errors = found.asked, found.answers, found.judged, found.errors
     owners = voices.owners
@@ -243,8 +244,15 @@ def evaluate(
 
 def ask_all(eval_set: EvalSet, voices: Voices, *, progress: Callable[[int, int], None] | None = None) -> Asked:
     """Ask about every picture in every phase, without summing up; see `evaluate`, which raises the same."""
-    if voices.bank.clip is None:
+    require_type("eval_set", eval_set, EvalSet, "EvalSet.load(path)")
+    if require_type("voices", voices, Voices, "Voices(bank)").bank.clip is None:
         raise ArtifactError("The bank must know its model to be asked with pictures: FabricBank.load(path, clip=clip).")
+    if not eval_set.samples:
+        raise DataError(
+            "The evaluation set holds no sample. Make it again: clipfast evalset make",
+            code="empty_eval_set",
+            path=eval_set.path,
+        )
     eval_set.verify()
     _require_unseen(eval_set, voices)
     found = Asked()

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from clipfast import learning
+from clipfast.arguments import require_path, require_type
 from clipfast.artifact import Sha256
 from clipfast.errors import ArtifactError, DataError
 from clipfast.retrieval.attributes import extract_attributes
@@ -117,7 +118,7 @@ class FittedFusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one JSON object, atomically."""
-        with atomic_write(Path(path)) as temporary:
+        with atomic_write(require_path("path", path)) as temporary:
             temporary.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
 
     @classmethod
@@ -127,7 +128,7 @@ class FittedFusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         Raises:
             ArtifactError: No file there, or one that is none.
         """
-        file = Path(path)
+        file = require_path("path", path)
         if not file.is_file():
             sentence = f"No fitted weights at {file}. Fit them: clipfast fuse fit data/patches/labeled --out {file}"
             raise ArtifactError(sentence, code="no_weights", path=file)
@@ -169,10 +170,12 @@ def with_alpha(voices: Voices, alpha: float | Literal["fit"], fitted: FittedFusi
         ShapeError: `alpha` is outside [0, 1].
         ArtifactError: Nothing was fitted, or it was fitted with another model or other rules.
     """
-    if alpha != "fit":
+    require_type("voices", voices, Voices, "Voices(bank)")
+    if not isinstance(alpha, str) or alpha != "fit":
         require_share("alpha", alpha)
         return replace(voices, fusion=replace(voices.fusion, alpha=float(alpha)))
-    found = fitted or FittedFusion.load(default_fusion_path())
+    found = FittedFusion.load(default_fusion_path()) if fitted is None else fitted
+    require_type("fitted", found, FittedFusion, "FittedFusion.load(path)")
     if found.fingerprint != voices.bank.model.fingerprint:
         raise ArtifactError(
             "The fitted weights belong to another model than the bank: "
@@ -228,7 +231,7 @@ def fit_fusion(
         ArtifactError: The voices have no rules, or the bank no model.
         MissingExtraError: There is a head, and scikit-learn is not installed.
     """
-    rules, clip = voices.rules, voices.bank.clip
+    rules, clip = require_type("voices", voices, Voices, "Voices(bank)").rules, voices.bank.clip
     if rules is None or clip is None:
         raise ArtifactError("Fitting needs rules, and a bank that knows its model: FabricBank.load(path, clip=clip).")
     rows = encode_labelled(clip, folder, progress=progress)

@@ -19,6 +19,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from clipfast.arguments import Span, require_number, shown
 from clipfast.errors import DataError, ShapeError
 from clipfast.retrieval.answers import Answer, Judgement
 from clipfast.retrieval.bank import FabricBank
@@ -70,8 +71,7 @@ class Fusion:
         require_share("alpha", self.alpha)
         require_share("head_share", self.head_share)
         for value in (self.rules_temperature, 1.0 if self.bank_temperature is None else self.bank_temperature):
-            if not (np.isfinite(value) and value > 0):
-                raise ShapeError(f"temperatures must be finite numbers above 0; got {value!r}.")
+            require_number("temperatures", value, Span(0, above=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,9 +206,9 @@ def fuse_with_clip(  # the first five are the owner's signature
 
     language = require_language(lang)
     require_topk(topk)
-    if alpha != "fit":
+    if not isinstance(alpha, str) or alpha != "fit":
         require_share("alpha", alpha)
-    asked = with_alpha(voices or _default_voices(), alpha)
+    asked = with_alpha(_default_voices() if voices is None else voices, alpha)
     given = _base(base_results)
     rows = one_query(patch_img, asked.bank.references.dim, asked.bank.clip)
     unnamed = [] if asked.rules is None or not given else [n for n in asked.rules.rules if n not in given]
@@ -259,6 +259,8 @@ def _default_voices() -> Voices:
 
 def _base(base_results: Iterable[tuple[str, float, str, str]]) -> dict[str, Recommendation]:
     given: dict[str, Recommendation] = {}
+    if not isinstance(base_results, Iterable):
+        raise DataError(f"base_results must be a list of tuples; got {shown(base_results)}. Pass [] for no rules.")
     for item in base_results:
         try:
             found = Recommendation(*item)

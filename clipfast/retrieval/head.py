@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipfast import learning
+from clipfast.arguments import Span, require_numbers, require_path, require_type, require_whole, shown
 from clipfast.errors import DataError, ShapeError
 from clipfast.index import require_unit_rows
 from clipfast.learning import ClassWeight
@@ -54,10 +54,9 @@ class HeadOptions:
     progress: Callable[[int, int], None] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        if not self.strengths or not all(np.isfinite(s) and s > 0 for s in self.strengths):
-            raise ShapeError(f"strengths must be finite numbers above 0, one at least; got {self.strengths}.")
-        if self.folds < 2:
-            raise ShapeError(f"folds must be at least 2; got {self.folds}.")
+        if not require_numbers("strengths", self.strengths, Span(0, above=True)):
+            raise ShapeError("strengths must be finite numbers above 0, one at least; got none.")
+        require_whole("folds", self.folds, 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,7 +113,7 @@ class LinearHead:
             ShapeError: The rows are not unit rows, lengths differ, or the seed is none.
             MissingExtraError: scikit-learn is not installed.
         """
-        chosen = options or HeadOptions()
+        chosen = HeadOptions() if options is None else require_type("options", options, HeadOptions, "HeadOptions()")
         seeded(seed)  # is one
         classes, truth = _classes(labels)
         rows = require_unit_rows(embeddings, np.shape(embeddings)[-1] if np.ndim(embeddings) else 0, what="embeddings")
@@ -159,14 +158,17 @@ class LinearHead:
                 not say whose embeddings it takes.
             FingerprintError: It was trained on another model's embeddings; the message names both fingerprints.
         """
-        stored = read_head(Path(path))
+        stored = read_head(require_path("path", path))
         if clip is not None:
             require_model(stored.model, clip, what=str(path), kind="head", accept_precision=accept_precision)
         return cls(**{name: getattr(stored, name) for name in StoredHead.__struct_fields__})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the head as one sealed .npz of plain arrays and JSON text; equal heads give equal bytes."""
-        write_head(Path(path), StoredHead(**{name: getattr(self, name) for name in StoredHead.__struct_fields__}))
+        write_head(
+            require_path("path", path),
+            StoredHead(**{name: getattr(self, name) for name in StoredHead.__struct_fields__}),
+        )
 
     @property
     def dim(self) -> int:
@@ -218,6 +220,8 @@ class LinearHead:
 
 
 def _classes(labels: Sequence[Any] | NDArray[Any]) -> tuple[NDArray[Any], Ints]:
+    if not isinstance(labels, np.ndarray | Sequence):
+        raise ShapeError(f"labels must be one row of texts or integers; got {shown(labels)}. Pass a list.")
     names = np.asarray(labels if isinstance(labels, np.ndarray) else list(labels))
     if not names.size:
         names = names.astype(str)
@@ -257,6 +261,8 @@ def _require_enough(classes: NDArray[Any], truth: Ints) -> None:
 def _group_numbers(groups: Sequence[Any] | None, count: int) -> Ints:
     if groups is None:
         return np.arange(count)
+    if not isinstance(groups, Sized):
+        raise ShapeError(f"groups must be a list, one for each of {count} embeddings; got {shown(groups)}.")
     if len(groups) != count:
         raise ShapeError(f"groups must be one for each of {count} embeddings; got {len(groups)}.")
     numbers: dict[Any, int] = {}

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipfast.arguments import require_type
 from clipfast.errors import DataError, ImageError
 from clipfast.retrieval.encode import Skipped
 from clipfast.retrieval.evalguard import EvalGuard
@@ -82,6 +83,8 @@ def train_head(
             moved or changed, or no patch at all.
         MissingExtraError: scikit-learn is not installed.
     """
+    if options is not None:
+        require_type("options", options, HeadOptions, "HeadOptions()")
     rows = encode_labelled(clip, folder, progress=progress)
     kept = leave_out(rows, eval_set) if eval_set is not None else Kept(tuple(range(len(rows.references))), ())
     if not kept.rows:
@@ -132,7 +135,7 @@ def leave_out(rows: LabelledRows, eval_set: EvalSet) -> Kept:
     Raises:
         DataError: A near copy is among the rest, or a picture of the set was moved or changed.
     """
-    eval_set.verify()
+    require_type("eval_set", eval_set, EvalSet, "EvalSet.load(path)").verify()
     guard, references = EvalGuard(eval_set), rows.references
     held = [guard.holds(*pair) for pair in zip(references.sha256, rows.photos, strict=True)]
     rest = [row for row, out in enumerate(held) if not out]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,7 +17,7 @@ from clipfast.errors import ArtifactError
 from clipfast.retrieval.promotion import Gain
 from clipfast.storage import sync_folder
 
-__all__ = ["KINDS", "Action", "Event", "History", "Kind", "Name", "used_before", "user_name"]
+__all__ = ["KINDS", "Action", "Event", "History", "Kind", "Name", "Setting", "used_before", "user_name"]
 
 Kind = Literal["head", "bank", "alpha"]
 Action = Literal["compare", "promote", "rollback", "retire"]
@@ -67,6 +67,23 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     retired: Name | None = None
     rules: str | None = None
     pictures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a candidate is measured with.
+
+    Attributes:
+        rules: Checksum of the rules, `RuleSet.sha256`; None for none.
+        pictures: Checksums of the evaluation set's pictures, `EvalSet.pictures`.
+        retired: A version that was taken out of use and that the candidate is compared with, too; None for none.
+        beside: What was in use when the voices that answer were loaded, by kind; None: when the look begins.
+    """
+
+    rules: str | None = None
+    pictures: Collection[str] = ()
+    retired: str | None = None
+    beside: Mapping[Kind, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clipfast.arguments import shown
 from clipfast.datasets.folders import IMAGE_SUFFIXES
 from clipfast.errors import DataError, ShapeError
 from clipfast.retrieval.crops import Region, Sidecar
@@ -94,6 +95,8 @@ class SeenCrop:
 
     def __post_init__(self) -> None:
         _require_prob("confidence", self.confidence)
+        if not isinstance(self.answers, tuple | list) or not all(map(_is_answer, self.answers)):
+            raise DataError(f'answers must be pairs such as (("cotton", 0.6),); got {shown(self.answers)}.')
         for name, share in self.answers:
             _require_prob(f"the share of {name!r}", share)
 
@@ -201,6 +204,10 @@ def asked_photo(root: Path, item: QueueItem) -> Path:
 def absolute(path: Path) -> Path:
     """Return a path from the root, without `..`; links are not followed."""
     return Path(os.path.normpath(path.absolute()))
+
+
+def _is_answer(pair: object) -> bool:
+    return isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str)
 
 
 def _require_prob(what: str, value: object) -> None:

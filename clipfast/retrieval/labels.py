@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from clipfast.arguments import Span, require_number, require_path, require_text, require_type, shown
 from clipfast.errors import DataError
 from clipfast.retrieval.answers import UNCERTAIN
 from clipfast.retrieval.crops import Region
@@ -67,7 +68,7 @@ class LabelStore:
     """
 
     def __init__(self, root: str | os.PathLike[str] = LABELLED_FOLDER, *, seconds: float = 60.0) -> None:
-        self.root = Path(root)
+        self.root = require_path("root", root)
         self._journal = Journal(self.root / STORE_FOLDER / "journal.jsonl")
         self._seconds = seconds
         self._guard = FolderGuard(self.root)
@@ -121,7 +122,9 @@ class LabelStore:
             ShapeError: The region leaves the photo.
         """
         require_label(label)
-        path, by, region = photo_path(photo), by or Labeller(), region or Region()
+        path, by = photo_path(photo), Labeller() if by is None else by
+        require_type("by", by, Labeller, 'Labeller(who="Li")')
+        region = Region() if region is None else require_type("region", region, Region, "Region(coords=(150, 200))")
         photo_sha256, image = read_photo(path)
         patch = region.cut(image)
         data, suffix = patch_bytes(path, patch, whole=region.whole)
@@ -236,10 +239,12 @@ class LabelStore:
             What waits now of these.
 
         Raises:
-            DataError: The threshold is outside [0, 1], a photo is not there, or the journal was changed.
+            ShapeError: The threshold is outside [0, 1].
+            DataError: What came is no list of crops, a photo is not there, or the journal was changed.
         """
-        if not 0 <= threshold <= 1:
-            raise DataError(f"threshold must be a probability in [0, 1]; got {threshold}.")
+        require_number("threshold", threshold, Span(0, 1))
+        if not isinstance(crops, Sequence) or not all(isinstance(crop, SeenCrop) for crop in crops):
+            raise DataError(f"crops must be a list of SeenCrop; got {shown(crops)}. Write [SeenCrop(...)].")
         found = [item for crop in crops if (item := self._item(crop, threshold, seed)) is not None]
         if not found:
             return ()
@@ -271,6 +276,8 @@ class LabelStore:
         Args:
             trained_on: Checksums that the present head was trained on, see `LinearHead.trained_on`.
         """
+        if not isinstance(trained_on, Collection):
+            raise DataError(f"trained_on must be checksums; got {shown(trained_on)}. Pass head.trained_on, or ().")
         return label_stats(self.root, self.state(), trained_on)
 
     @contextmanager
@@ -354,7 +361,7 @@ class LabelStore:
 
 
 def _waiting(state: LabelState, item: str) -> QueueItem:
-    if item not in state.queue:
+    if require_text("item", item) not in state.queue:
         raise DataError(
             f"nothing of the id {item!r} waits for a label. See what does: clipfast label next",
             code="no_such_item",
@@ -364,7 +371,7 @@ def _waiting(state: LabelState, item: str) -> QueueItem:
 
 
 def _known(label: str, known: dict[str, str]) -> str:
-    if label not in known:
+    if require_text("label", label) not in known:
         raise DataError(
             f"there is no label {label!r}; there are: {', '.join(sorted(known)) or 'none'}.",
             code="no_label",

@@ -15,6 +15,7 @@ from typing import IO
 
 import numpy as np
 
+from clipfast.arguments import require_path
 from clipfast.errors import ArtifactError, DataError
 from clipfast.retrieval.bank import FabricBank
 from clipfast.retrieval.bankfile import BankModel
@@ -73,7 +74,7 @@ def import_vectors(path: str | os.PathLike[str], model: BankModel, *, dim: int) 
             than rows of that width.
         DataError: A name is no fabric id, or the file holds no row.
     """
-    file = Path(path)
+    file = require_path("path", path)
     _require_zip(file)
     try:
         with zipfile.ZipFile(file) as archive:

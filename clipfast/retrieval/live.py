@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clipfast.arguments import require_type
 from clipfast.errors import ArtifactError, ClipfastError, DataError
 from clipfast.retrieval.bank import FabricBank
 from clipfast.retrieval.evalset import EvalSet
@@ -58,7 +59,7 @@ class LiveVoices:
     ) -> None:
         self.failure: ClipfastError | OSError | None = None
         self._registry, self._clip, self._rules, self._every = registry, clip, rules, every_seconds
-        self._pointer = registry.pointer
+        self._pointer = require_type("registry", registry, Registry, 'Registry(Path("data/models"))').pointer
         self._lock = threading.Lock()
         self._stamp = self._look()
         self._broken: frozenset[_File] = frozenset()
@@ -126,6 +127,7 @@ def promoted_voices(
     Raises:
         ArtifactError: No bank is in use, or a file is damaged, another model's or fitted with other rules.
     """
+    require_type("registry", registry, Registry, 'Registry(Path("data/models"))')
     kind, file = (None, None) if candidate is None else candidate
     now = (registry.current().versions if versions is None else versions).get  # read once: all three of one moment
     bank, head, alpha = (
@@ -198,6 +200,7 @@ def measure_gain(
     Raises:
         DataError: A picture cannot be read, was moved or changed, is in a bank or was trained on; or the set is spent.
     """
+    require_type("present", present, Voices, "Voices(bank)")
     right = []
     for voices in (candidate, present) if retired is None else (candidate, present, retired):
         found = ask_all(eval_set, voices, progress=progress)

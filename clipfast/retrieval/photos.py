@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clipfast.arguments import Span, require_number, require_whole
 from clipfast.artifact import ImageSpec
-from clipfast.errors import ShapeError
 from clipfast.retrieval.encode import SMALL_SIDE
 from clipfast.runtime.preprocess import preprocess
 
@@ -89,11 +89,12 @@ class PhotoLimits:
     copy_bits: int = 10
 
     def __post_init__(self) -> None:
-        if self.few < 1 or self.small_side < 1 or not 0 <= self.copy_bits <= 64 or not 0 <= self.clipped <= 1:
-            raise ShapeError(
-                "few and small_side must be at least 1, copy_bits 0 to 64 and clipped 0 to 1; "
-                f"got {self.few}, {self.small_side}, {self.copy_bits} and {self.clipped}."
-            )
+        require_whole("few", self.few, 1)
+        require_whole("small_side", self.small_side, 1)
+        require_whole("copy_bits", self.copy_bits, 0, 64)
+        require_number("clipped", self.clipped, Span(0, 1))
+        for name in ("sharpness", "dark", "bright"):
+            require_number(name, getattr(self, name), Span(0))
 
 
 def photo_facts(path: str, image: Image.Image) -> PhotoFacts:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from clipfast.arguments import require_path, require_type
 from clipfast.datasets.folders import iter_fabric_images
 from clipfast.errors import DataError
 from clipfast.retrieval.bank import FabricBank
@@ -61,7 +62,8 @@ def rebuild_bank(
             or was imported as a vector; at most ten are named.
     """
     options = options or RebuildOptions()
-    photos, left_out = _found_again(references, Path(folder), options)
+    require_type("references", references, References, "bank.references")
+    photos, left_out = _found_again(references, require_path("folder", folder), options)
     if left_out and not options.skip_missing:
         raise _refusal(left_out, len(references), folder)
     if not photos:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from clipfast.arguments import require_array, require_names
 from clipfast.errors import DataError, ShapeError
 from clipfast.types import Floats, Ints
 from clipfast.vectors import require_unit_rows
@@ -138,7 +139,9 @@ class References:
         known: tuple[Sequence[str], Marks | None],
     ) -> None:
         """Put everything in order; `known` are checksums and marks."""
-        sha256 = known[0]
+        sha256 = require_names("sha256", known[0])
+        fabrics, paths = require_names("fabrics", fabrics), require_names("paths", paths)
+        require_array("embeddings", embeddings, "(m, e)")
         marks = Marks.none(len(sha256)) if known[1] is None else known[1]
         if len(marks.sources) != len(sha256):
             raise ShapeError(f"marks must be of {len(sha256)} photos; got {len(marks.sources)}.")

@@ -21,9 +21,10 @@ from pathlib import Path
 
 import msgspec
 
+from clipfast.arguments import require_known, require_path, require_text, require_type
 from clipfast.errors import ArtifactError, DataError
 from clipfast.retrieval.current import Current, read_current, write_current
-from clipfast.retrieval.history import KINDS, Action, Event, History, Kind, used_before, user_name
+from clipfast.retrieval.history import KINDS, Action, Event, History, Kind, Setting, used_before, user_name
 from clipfast.retrieval.promotion import Gain
 from clipfast.storage import atomic_write, locked, sha256_file
 
@@ -34,23 +35,6 @@ NONE = "none"
 
 _CHANGED = "What is in use changed since the candidate was measured. Compare it again."
 _DIGITS = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What a candidate is measured with.
-
-    Attributes:
-        rules: Checksum of the rules, `RuleSet.sha256`; None for none.
-        pictures: Checksums of the evaluation set's pictures, `EvalSet.pictures`.
-        retired: A version that was taken out of use and that the candidate is compared with, too; None for none.
-        beside: What was in use when the voices that answer were loaded, by kind; None: when the look begins.
-    """
-
-    rules: str | None = None
-    pictures: Collection[str] = ()
-    retired: str | None = None
-    beside: Mapping[Kind, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +93,7 @@ class Registry:
 
     def in_use(self, kind: Kind) -> Path | None:
         """Return the file of what is in use, or None where nothing was promoted."""
-        version = self.current().versions.get(kind)
+        version = self.current().versions.get(require_known("kind", kind, KINDS))
         return None if version is None else self.file(version)
 
     def retired(self, kind: Kind) -> str | None:
@@ -238,7 +222,9 @@ class Registry:
             DataError: The gain is not proven, or there is none although something is in use; something else is in use
                 than when it was measured; or the reason is empty.
         """
-        note = _reason(note)
+        kind, file, note = require_known("kind", kind, KINDS), require_path("file", file), _reason(note)
+        if gain is not None:
+            require_type("gain", gain, Gain, "registry.look(...)")
         with self._writing():
             present = self.current().versions.get(kind)
             if gain is not None and not gain.proven and note is None:
@@ -283,7 +269,9 @@ class Registry:
                 is taken, or the present one is taken out.
             ArtifactError: Its file was changed or is gone.
         """
-        note = _reason(note)
+        kind, note = require_known("kind", kind, KINDS), _reason(note)
+        if to is not None:
+            require_text("to", to)
         with self._writing():
             if to == NONE:
                 return self._retire(kind, note)
@@ -330,11 +318,12 @@ class Registry:
         present = self.current().versions.get(kind)
         used = used_before(self.history(), kind, present)
         if not used:
+            none = kind == "bank" or present is None
             remedy = f" Take it out of use: clipfast models rollback {kind} --to none --note REASON."
             raise DataError(
                 f"There is no {kind} to go back to: {int(present is not None)} was in use so far."
-                f"{'' if kind == 'bank' or present is None else remedy}",
-                code="nothing_before",
+                f"{'' if none else remedy}",
+                code="nothing_before" if none else "nothing_before_first",
                 kind=kind,
             )
         return used[-1]
@@ -406,7 +395,7 @@ def default_registry_path() -> Path:
 
 
 def _reason(note: str | None) -> str | None:
-    if note is not None and not note.strip():
+    if note is not None and not require_text("note", note).strip():
         raise DataError(
             "The reason must say something: it stays in the history in place of a proof.", code="empty_reason"
         )

@@ -137,7 +137,7 @@ def class_scores(queries: Floats, references: References, score: ClassScore = "m
     Raises:
         ShapeError: `score` is unknown.
     """
-    if score not in CLASS_SCORES:
+    if not isinstance(score, str) or score not in CLASS_SCORES:
         raise ShapeError(f"score must be one of {', '.join(CLASS_SCORES)}; got {score!r}.")
     return CLASS_SCORES[score](queries, references)
 

@@ -112,12 +112,7 @@ class Tokenizer:
         try:
             model = msgspec.json.decode(file.read_bytes(), type=_File).model
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise ArtifactError(
-                f"{file} is not a tokenizer of clipfast: {error}. Export the model again.",
-                code="bad_tokenizer",
-                path=file,
-                error=error,
-            ) from error
+            raise _unreadable(file, error) from error
         if wrong := _flaw(model.vocab, spec):
             raise ArtifactError(
                 f"{file} does not fit the manifest: {wrong}. Export the model again.",
@@ -128,12 +123,7 @@ class Tokenizer:
         try:
             return cls(model.vocab, model.merges, spec)
         except Exception as error:  # `tokenizers` raises plain Exception for a merge of unknown tokens
-            raise ArtifactError(
-                f"{file} is not a tokenizer of clipfast: {error}. Export the model again.",
-                code="bad_tokenizer",
-                path=file,
-                error=error,
-            ) from error
+            raise _unreadable(file, error) from error
 
     def __call__(self, texts: Sequence[str]) -> Ints:
         """Return one row of ids per text: start, words, end, then zeros up to the longest row.
@@ -218,3 +208,8 @@ def _flaw(vocab: dict[str, int], spec: TokenizerSpec) -> str | None:
     if missing := [token for token in needed if token not in vocab]:
         return f"the vocabulary must hold every byte and both special tokens; {missing[0]!r} is missing"
     return None
+
+
+def _unreadable(file: Path, error: Exception) -> ArtifactError:
+    sentence = f"{file} is not a tokenizer of clipfast: {error}. Export the model again."
+    return ArtifactError(sentence, code="bad_tokenizer", path=file, error=error)

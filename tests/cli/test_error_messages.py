@@ -10,9 +10,14 @@ from string import Formatter
 import pytest
 
 from clipfast import errors
-from clipfast.cli.error_messages import chinese_sentences, wants_chinese
+from clipfast.cli.error_messages import NO_ERRORS, chinese_sentences, wants_chinese
 from clipfast.cli.messages import Speaker, in_language
 from clipfast.errors import ClipfastError, DataError, ImageError, MissingExtraError
+from clipfast.retrieval.check import _confused, _copy, _evaluated, _few, _of_photos, _unreadable
+from clipfast.retrieval.confusion import Confusion
+from clipfast.retrieval.copies import Copy
+from clipfast.retrieval.encode import Skipped
+from clipfast.retrieval.photos import PhotoFacts, PhotoLimits
 from reference.fabric_commands import Commands
 from reference.raised_errors import PACKAGE, Raised, raised
 
@@ -37,8 +42,9 @@ EXEMPT: dict[str, tuple[str, int]] = {  # where errors have no code: why the wor
     "retrieval/attributes.py": (PYTHON, 5),
     "retrieval/evaluation.py": (PYTHON, 2),
     "retrieval/fused.py": (PYTHON, 1),
-    "retrieval/fusion.py": (PYTHON, 1),
-    "retrieval/labels.py": (PYTHON, 1),
+    "retrieval/fusion.py": (PYTHON, 2),
+    "retrieval/labelitems.py": (PYTHON, 1),
+    "retrieval/labels.py": (PYTHON, 2),
     "retrieval/queries.py": (PYTHON, 1),
     "retrieval/rules/ruleset.py": (PYTHON, 1),
     "retrieval/voices.py": (PYTHON, 1),
@@ -69,7 +75,7 @@ def codes_of(error: Raised) -> set[str]:
 
 def by_code() -> dict[str, str]:
     """Return the Chinese sentence of every code."""
-    groups = [group for name, group in chinese_sentences().items() if name not in ("classes", "usage")]
+    groups = [group for name, group in chinese_sentences().items() if name not in NO_ERRORS]
     assert len({code for group in groups for code in group}) == sum(map(len, groups))
     return {code: sentence for group in groups for code, sentence in group.items()}
 
@@ -122,6 +128,29 @@ def test_wrong_usage_of_the_workflow_always_has_its_chinese() -> None:
                 seen.add(code)
                 assert fields(usage[code]) <= {key.arg for key in node.keywords}, (name, code)
     assert seen == set(usage)
+
+
+LIGHT = [(0.0, 20.0, 0.0), (240.0, 250.0, 0.0), (90.0, 180.0, 0.9)]  # 5 % below, 5 % above, clipped
+
+
+def test_every_problem_of_a_bank_is_told_in_chinese() -> None:
+    """Each kind, and each way in which light is bad, with the figures of the English phrase."""
+    made = [
+        *_few({"cotton": 1}, 3),
+        *_of_photos([PhotoFacts("a/b.jpg", (9, 9), 0.001, 99.0, *light, None) for light in LIGHT], PhotoLimits()),
+        _unreadable(Skipped("a/b.jpg", "no picture")),
+        _confused(Confusion("a", "b", ("a/1",), 4)),
+        *(_copy(kind, Copy("a/1", "a/2", 3)) for kind in ("equal", "similar")),
+        _evaluated("a/1", "c.jpg"),
+    ]
+    sentences = chinese_sentences()["problems"]
+    said = {}
+    for problem in made:
+        how = problem.values.get("how")
+        code = problem.kind if how is None else f"{problem.kind}_{how}"
+        said[code] = sentences[code].format(**problem.values)
+    assert set(said) == set(sentences)
+    assert said["light_dark"] == "光照不良：过暗，95 % 的像素低于 20（共 255 级）"
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_twenty_new_samples_suggest_retraining() -> None:
     for number in range(20):
         draw(Path(f"data/patches/labeled/linen/new_{number}.png"), "linen", 500 + number)
     assert run_json("models", "list")["retrain"] == {"new": 20, "wanted": 20, "due": True}
-    assert "20 new samples since the last head: retraining pays" in run("models", "list")
+    assert "New samples since the last head: 20. Retraining pays" in run("models", "list")
     assert run_json("models", "list", "--labels", "nowhere")["retrain"] is None
     run("head", "train", "--out", "other.npz")
     run("models", "compare", "other.npz")  # whoever trained again need not be told to, promoted or not
@@ -128,6 +128,7 @@ def test_a_candidate_that_cannot_be_used_is_refused() -> None:
     assert failure("models", "promote", "data/clip_head.npz", "--kind", "bank", "--because", "x")
     Path("notes.txt").write_text("x", encoding="utf-8")
     assert "must be a head or bank" in failure("models", "compare", "notes.txt")
+    assert "must name a folder of versions" in failure("models", "list", "--models", "notes.txt")
     assert run_json("models", "list")["history"][1:] == []
 
 

@@ -216,10 +216,11 @@ def test_changes_that_make_no_sense_are_refused(store: LabelStore, photo: Path) 
         (lambda: store.add(photo.with_name("no.png"), "silk"), "No photo at"),
         (lambda: store.answer("0" * 12, "silk"), "nothing of the id '000000000000' waits"),
         (lambda: store.skip("0" * 12), "nothing of the id"),
-        (lambda: store.enqueue([], threshold=1.5), r"threshold must be a probability in \[0, 1\]; got 1.5"),
     ):
         with pytest.raises(DataError, match=words):
             change()
+    with pytest.raises(ShapeError, match=r"threshold must be a number from 0 to 1; got 1\.5"):
+        store.enqueue([], threshold=1.5)
     with pytest.raises(ShapeError, match="must be inside the photo"):
         store.add(photo, "silk", region=Region(coords=(256, 0)))
     (store.root / "empty").mkdir()

@@ -193,7 +193,7 @@ def require_language(lang: str) -> Language:
     Raises:
         DataError: It is none.
     """
-    if lang not in get_args(Language):
+    if not isinstance(lang, str) or lang not in get_args(Language):
         raise DataError(f"lang must be one of {', '.join(get_args(Language))}; got {lang!r}.")
     return lang  # type: ignore[return-value]  # just checked
 
