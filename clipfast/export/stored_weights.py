@@ -1,7 +1,7 @@
 """How weights lie in the file, chosen so that a graph is opened quickly; no answer changes by a bit.
 
-Opening a graph is packing its weights, and what ONNX Runtime has to do to them before. Of 170 ms for ViT-B/32, with two
-threads, two changes take 20 each:
+Opening a graph is packing its weights, and what ONNX Runtime has to do to them before (docs/performance.md, "Process
+start", has the figures):
 
 - Parts of weights are cut when a graph is exported. `embed` takes the last block's queries of one token, and its keys
   and values of all: two slices, which ONNX Runtime would cut whenever it opens the graph. Beside the whole weight,
