@@ -69,30 +69,6 @@ def test_weights_are_stored_once_and_in_half(half: Artifact) -> None:
     assert files["text.fp16.weights"].bytes < 0.6 * files["text.weights"].bytes
 
 
-def test_fp32_graphs_of_both_kinds_share_their_weights(full: Artifact, half: Artifact) -> None:
-    """The CPU's weights are turned round only where no GPU's graph reads the same file."""
-    graphs = full.manifest.graphs
-    assert graphs["dense"].files[1:] == graphs["dense.tensorrt"].files[1:] == ("vision.weights",)
-
-    matrices = {}
-    for artifact, name in ((full, "dense"), (full, "dense.tensorrt"), (half, "dense")):
-        model = onnx.load(artifact.path / graphs[name].files[0], load_external_data=False)
-        kinds = {node.op_type for node in model.graph.node}
-        places = [
-            (entry.value, tuple(tensor.dims))
-            for tensor in model.graph.initializer
-            if len(tensor.dims) == 2
-            for entry in tensor.external_data
-            if entry.key == "offset"
-        ]
-        matrices[artifact is full, name] = kinds & {"MatMul", "FusedMatMul"}, set(places)
-
-    ours, theirs = matrices[True, "dense"], matrices[True, "dense.tensorrt"]
-    assert "FusedMatMul" not in ours[0]
-    assert "FusedMatMul" in matrices[False, "dense"][0]
-    assert len(ours[1] & theirs[1]) >= 4 * full.manifest.model.layers - 1
-
-
 def test_files_pass_the_checks_at_every_batch(half: Artifact, full: Artifact) -> None:
     """ONNX's own checker, complete shapes, weights in place, only operations that the engines have."""
     files = [*_device_files(half), *_device_files(full)]
