@@ -1,8 +1,8 @@
 """open_clip's weights rewrapped for inference: the vision tower that all heads stand on, and the text tower.
 
-Written for the graph that comes out, not for training. Weights are (in, out), so that a linear layer is one MatMul and
-one Add (`stored_weights` decides how they lie in the file); pixels enter as uint8 (b, h, w, 3) and `x / 255`, mean and
-std are folded into the patch projection, which is exact because the projection has no padding.
+Written for the graph that comes out, not for training. Weights are stored as (in, out), so that a linear layer is one
+MatMul and one Add; pixels enter as uint8 (b, h, w, 3) and `x / 255`, mean and std are folded into the patch
+projection, which is exact because the projection has no padding.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class _Linear(nn.Module):
         return x.to(self.weight.dtype) @ self.weight + self.bias
 
     def part(self, x: Tensor, begin: int, end: int) -> Tensor:
-        """Only the output columns `begin:end`; a slice of the one weight, which `stored_weights` cuts."""
+        """Only the output columns `begin:end`; a slice of the one weight, which `weight_parts` cuts."""
         return x.to(self.weight.dtype) @ self.weight[:, begin:end] + self.bias[begin:end]
 
     @torch.no_grad()

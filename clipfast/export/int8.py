@@ -14,7 +14,7 @@ import onnx_ir as ir
 from clipfast.artifact import Artifact, FileSpec, GraphSpec, Int8Report, graph_key
 from clipfast.export.convert import write_graphs
 from clipfast.export.int8_gate import judge, reasons_against
-from clipfast.export.int8_graphs import PATCHES, Recipe, load_fp32, make_recipe, products, quantized_graph
+from clipfast.export.int8_graphs import PATCHES, Recipe, make_recipe, products, quantized_graph
 from clipfast.export.int8_images import ImageSets, image_sets, labelled_scenes
 from clipfast.export.observed import observe
 from clipfast.runtime.choice import choose_provider
@@ -112,7 +112,7 @@ def sensitivities(artifact: Artifact, recipe: Recipe, pixels: Pixels) -> list[tu
     head = next(head for head in ("dense", "joint", "tokens", "embed", "patches") if head in _heads(artifact))
     outputs = artifact.manifest.graphs[head].outputs
     exact = _run(artifact.path / f"{head}.onnx", outputs, pixels)
-    places = list(dict.fromkeys(product.place for product in products(load_fp32(artifact.path / f"{head}.onnx").graph)))
+    places = list(dict.fromkeys(product.place for product in products(ir.load(artifact.path / f"{head}.onnx").graph)))
     found = []
     for place in places:
         others = frozenset(places) - {place}
@@ -156,7 +156,7 @@ def _counts(most: int) -> Iterator[int]:
 
 def calibrated(artifact: Artifact, sets: ImageSets) -> Recipe:
     """Return scales and smoothing for every product, from the calibration images."""
-    graphs = {head: load_fp32(artifact.path / f"{head}.onnx").graph for head in _heads(artifact)}
+    graphs = {head: ir.load(artifact.path / f"{head}.onnx").graph for head in _heads(artifact)}
     seen = {}
     for head, graph in graphs.items():
         found = products(graph)
@@ -169,7 +169,7 @@ def _costs(artifact: Artifact) -> dict[str, int]:
     """Multiply-adds of each place for one token, over all graphs; tokens are the same for all but the last rows."""
     costs: dict[str, int] = {}
     for head in _heads(artifact):
-        for product in products(load_fp32(artifact.path / f"{head}.onnx").graph):
+        for product in products(ir.load(artifact.path / f"{head}.onnx").graph):
             costs[product.place] = max(costs.get(product.place, 0), product.weight.size)
     return costs
 

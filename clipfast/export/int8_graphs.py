@@ -20,10 +20,10 @@ from clipfast.errors import ParityError
 from clipfast.export.attention_bias import unfold_attention_bias
 from clipfast.export.int8_numbers import ActivationScale, choose_activation, quantize_weight, smoothing
 from clipfast.export.observed import Observed, merged
-from clipfast.export.stored_weights import restore_products, sliced, whole_name
+from clipfast.export.weight_parts import sliced, whole_name
 from clipfast.types import Floats
 
-__all__ = ["PATCHES", "Product", "Recipe", "load_fp32", "make_recipe", "products", "quantized_graph"]
+__all__ = ["PATCHES", "Product", "Recipe", "make_recipe", "products", "quantized_graph"]
 
 PATCHES = "patch_weight"  # its input is the uint8 pixels themselves, so only its weight is rounded
 _LINEAR = ("qkv", "out", "up", "down")
@@ -65,18 +65,8 @@ class Recipe:
     scales: Mapping[str, Mapping[str, ActivationScale]]
 
 
-def load_fp32(path: Path) -> ir.Model:
-    """Read a graph whose products are plain ones, with weights (in, out)."""
-    model = ir.load(path)
-    restore_products(model)
-    return model
-
-
 def products(graph: ir.Graph) -> list[Product]:
     """Return the products that may become int8: patch projection, queries-keys-values, outputs, and both of the MLP.
-
-    Args:
-        graph: From `load_fp32`.
 
     Raises:
         ParityError: A graph of this clipfast has none, so it was not made by it.
@@ -133,7 +123,7 @@ def quantized_graph(path: Path, key: str, recipe: Recipe, *, kept: frozenset[str
         recipe: From `make_recipe`.
         kept: Places that stay fp32.
     """
-    model = load_fp32(path)
+    model = ir.load(path)
     unfold_attention_bias(model)  # int8 runs on OpenVINO, if it can
     graph = model.graph
     smoothed: set[str] = set()

@@ -39,8 +39,8 @@ from clipfast.export.device_proof import device_kinds, half_peaks, kind_of, only
 from clipfast.export.int8 import add_int8
 from clipfast.export.options import ExportOptions
 from clipfast.export.plan import GraphPlan, feature_blocks, plan_graphs
-from clipfast.export.stored_weights import cut_weights, transpose_weights
 from clipfast.export.tokenizer import open_clip_bpe_path, tokenizer_json
+from clipfast.export.weight_parts import cut_weights
 from clipfast.export.weights import LoadedModel, hash_state, load_model
 from clipfast.runtime.parity import require
 from clipfast.runtime.session import available_cores, open_session
@@ -127,11 +127,7 @@ def _convert(
             compact_graph(models[name])
         cut_weights(models[name])
     kinds = {"fp32": models}
-    devices = device_kinds(options)
-    if all(precision != "fp32" for _, precision in devices):  # or GPUs' graphs share the file, and read (in, out)
-        for model in models.values():
-            transpose_weights(model)
-    for flavour, precision in devices:
+    for flavour, precision in device_kinds(options):
         tell(f"converting for {flavour} in {precision}", total - 3, total)
         device = plan_device_graphs(source, options, flavour, precision)
         plans |= {graph_key(head, precision, flavour): plan for head, plan in device.items()}

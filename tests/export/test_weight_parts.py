@@ -1,4 +1,4 @@
-"""Weights lie in the file as they are opened quickest, and no answer changes by a bit."""
+"""Parts of weights are cut when a graph is exported, and no answer changes by a bit."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ pytest.importorskip("torch", reason="needs torch: pip install --group test")
 import onnx_ir as ir
 
 from clipfast.artifact import Artifact
-from clipfast.export.int8_graphs import load_fp32, products
-from clipfast.export.stored_weights import cut_weights, restore_products, sliced, transpose_weights, whole_name
+from clipfast.export.int8_graphs import products
+from clipfast.export.weight_parts import cut_weights, sliced, whole_name
 from clipfast.runtime.session import open_packaged
 
 
@@ -92,38 +92,6 @@ def test_what_is_computed_is_not_cut() -> None:
     assert Counter(node.op_type for node in model.graph)["Slice"] == 1
 
 
-def test_products_read_rows(tmp_path: Path) -> None:
-    """Weights of products are turned round, and back again for what wants plain products."""
-    before = _run(_graph(also_whole=True), tmp_path / "before.onnx")
-    model = _graph(also_whole=True)
-    cut_weights(model)
-    stored = _stored(model)
-
-    assert transpose_weights(model) == 3
-
-    turned = _stored(model)
-    assert {node.op_type for node in model.graph} == {"FusedMatMul"}
-    assert all(np.array_equal(turned[name], array.T) for name, array in stored.items())
-    assert all(value.shape == turned[name].shape for name, value in model.graph.initializers.items())
-    assert transpose_weights(model) == 0
-    after = _run(model, tmp_path / "after.onnx")
-    assert all(np.array_equal(before[name], after[name]) for name in before)
-
-    assert restore_products(model) == 3
-    assert {node.op_type for node in model.graph} == {"MatMul"}
-    assert all(np.array_equal(_stored(model)[name], array) for name, array in stored.items())
-    again = _run(model, tmp_path / "again.onnx")
-    assert all(np.array_equal(before[name], again[name]) for name in before)
-
-
-def test_a_weight_that_something_else_reads_is_not_turned_round() -> None:
-    """The whole weight is cut here as well as multiplied."""
-    model = _graph(also_whole=True)
-
-    assert transpose_weights(model) == 0
-    assert {node.op_type for node in model.graph} == {"MatMul", "Slice"}
-
-
 @pytest.mark.parametrize("given", [2, 3, 4])
 def test_slices_are_those_of_onnx(given: int, tmp_path: Path) -> None:
     """With and without axes and steps, negative and past the end, against ONNX Runtime."""
@@ -145,34 +113,15 @@ def test_slices_are_those_of_onnx(given: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.torch
-def test_an_exported_embedding_reads_rows_and_no_part_of_a_weight(tiny_artifact: Artifact) -> None:
+def test_an_exported_embedding_reads_no_part_of_a_weight(tiny_artifact: Artifact) -> None:
     """The last block's query of one token, and keys and values of all, are weights; int8 still knows whose they are."""
     paths = [tiny_artifact.path / f"{head}.onnx" for head in ("embed", "dense")]
-    embed, dense = (ir.load(path).graph for path in paths)
+    embed = ir.load(paths[0]).graph
     layers, width = tiny_artifact.manifest.model.layers, tiny_artifact.manifest.model.width
 
     assert not [n for n in embed if n.op_type == "Slice" and n.inputs[0] is not None and n.inputs[0].const_value]
-    assert not [n for graph in (embed, dense) for n in graph if n.op_type == "MatMul"]
-    ours, theirs = (products(load_fp32(path).graph) for path in paths)
+    ours, theirs = (products(ir.load(path).graph) for path in paths)
     parts = [product for product in ours if product.place == f"blocks.{layers - 1}.qkv"]
     assert sorted(part.weight.shape for part in parts) == [(width, width), (width, 2 * width)]
     assert all(part.norm is not None for part in parts)
     assert {product.place for product in ours} == {product.place for product in theirs}
-
-
-@pytest.mark.torch
-@pytest.mark.parametrize("head", ["embed", "dense"])
-def test_an_exported_graph_answers_as_with_plain_products(head: str, tiny_artifact: Artifact, tmp_path: Path) -> None:
-    """To the last bit, alone and in a batch, in all outputs."""
-    outputs = tiny_artifact.manifest.graphs[head].outputs
-    ir.save(load_fp32(tiny_artifact.path / f"{head}.onnx"), tmp_path / "plain.onnx", external_data="plain.weights")
-    stored, plain = (
-        open_packaged(path, outputs, threads=1)
-        for path in (tiny_artifact.path / f"{head}.onnx", tmp_path / "plain.onnx")
-    )
-    for rows in (1, 3):
-        feeds = {"pixels": np.random.default_rng(rows).integers(0, 256, (rows, 64, 64, 3), np.uint8)}
-        feeds |= {"alpha": np.asarray(0.3, np.float32)} if head == "dense" else {}
-        ours, theirs = stored.run(feeds), plain.run(feeds)
-
-        assert all(np.array_equal(ours[name], theirs[name]) for name in outputs)
