@@ -23,7 +23,8 @@ bench: .venv/.bench
 	$(BIN)/python -W ignore -m benchmarks.engine --keep .bench
 	$(BIN)/python -W ignore -m benchmarks.search
 	$(BIN)/python -W ignore -m benchmarks.kernels
-	$(BIN)/python benchmarks/render.py
+	$(BIN)/python -m pytest -q benchmarks --benchmark-only --benchmark-json=.bench/own.json
+	$(BIN)/python benchmarks/render.py .bench/own.json
 
 # figures of this machine alone, without peers
 bench-own: .venv/.test

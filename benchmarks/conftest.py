@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmarks.quiet import Watch, others_share
 from clipfast import Clip
 from clipfast.datasets.fabricworld import FABRICS, render, write_folder
 
@@ -20,12 +21,14 @@ PACKAGES = ("clipfast", "numpy", "onnxruntime", "faiss-cpu", "pillow", "numba")
 
 
 @pytest.fixture
-def timed(benchmark: BenchmarkFixture) -> BenchmarkFixture:
-    """The benchmark, with machine, versions, threads and load in its record."""
+def timed(benchmark: BenchmarkFixture) -> Iterator[BenchmarkFixture]:
+    """The benchmark, with machine, versions, threads, load and what others took meanwhile in its record."""
     info: dict[str, Any] = {name: metadata.version(name) for name in PACKAGES}
     info |= {"threads": THREADS, "cpu": platform.processor() or platform.machine(), "load": os.getloadavg()[0]}
     benchmark.extra_info.update(info)
-    return benchmark
+    watch = Watch.now()
+    yield benchmark
+    benchmark.extra_info["others"] = others_share(watch)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # this file is also run by its path
+
+from benchmarks.quiet import LIMIT  # noqa: E402  # found by then
+
 RESULTS = ROOT / "benchmarks" / "results" / "foundation.json"
 README, PLOT = ROOT / "README.md", ROOT / "docs" / "performance.svg"
 BEGIN, END = "<!-- measured: written by benchmarks/render.py -->", "<!-- /measured -->"
@@ -40,14 +44,21 @@ ROWS = {
 }
 
 
-def keep(raw: dict[str, Any]) -> dict[str, Any]:
-    """Medians and spread in milliseconds, and what they were measured on; no names of machines or paths."""
+def keep(raw: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """Medians and spread in milliseconds, and what they were measured on; no names of machines or paths.
+
+    Of a benchmark during which others took more than a twentieth of the cores' time, what was stored before stays.
+    """
     cpu = raw["machine_info"].get("cpu", {})
+    disturbed = {b["name"]: b["extra_info"]["others"] for b in raw["benchmarks"] if b["extra_info"]["others"] > LIMIT}
+    for name, others in disturbed.items():
+        sys.stdout.write(f"NOT SAVED: {name}: others took {others:.0%} of the cores' time.\n")
     return {
         "cpu": cpu.get("brand_raw", raw["machine_info"]["machine"]),
         "cores": cpu.get("count"),
         "python": raw["machine_info"]["python_version"],
-        "benchmarks": {
+        "benchmarks": before.get("benchmarks", {})
+        | {
             b["name"]: {
                 "min_ms": 1e3 * b["stats"]["min"],
                 "median_ms": 1e3 * b["stats"]["median"],
@@ -56,6 +67,7 @@ def keep(raw: dict[str, Any]) -> dict[str, Any]:
                 **b["extra_info"],
             }
             for b in raw["benchmarks"]
+            if b["name"] not in disturbed
         },
     }
 
@@ -86,14 +98,14 @@ def _percentile(values: list[float], share: float) -> float:
 def main() -> None:
     """Store the run that is named, then render what is stored."""
     if len(sys.argv) == 2:
-        kept = keep(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+        stored = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+        kept = keep(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), stored)
         RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     render()
 
 
 def render() -> None:
     """Write both tables and the plot from what is stored."""
-    sys.path.insert(0, str(ROOT))  # this file is also run by its path
     from benchmarks import headlines
 
     found = headlines.headlines()

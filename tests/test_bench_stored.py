@@ -23,7 +23,10 @@ def benchmarks() -> Iterator[SimpleNamespace]:
     sys.path.insert(0, str(ROOT))
     try:
         yield SimpleNamespace(
-            **{name: importlib.import_module(f"benchmarks.{name}") for name in ("blas", "history", "race", "stored")}
+            **{
+                name: importlib.import_module(f"benchmarks.{name}")
+                for name in ("blas", "history", "race", "render", "stored")
+            }
         )
     finally:
         sys.path.remove(str(ROOT))
@@ -91,3 +94,18 @@ def test_openblas_takes_what_the_cpu_has(
         monkeypatch.setenv("OPENBLAS_CORETYPE", before)
 
     assert benchmarks.blas.choose_kernels(f"vendor_id : {vendor}\nflags : {flags}\n") == after
+
+
+def test_own_figures_of_a_busy_moment_leave_those_before(benchmarks: SimpleNamespace) -> None:
+    """The README's own table, from a run of pytest-benchmark."""
+    stats = {"min": 1.0, "median": 2.0, "data": [1.0, 2.0, 3.0], "rounds": 3}
+    raw = {
+        "machine_info": {"machine": "x", "python_version": "3"},
+        "benchmarks": [
+            {"name": name, "stats": stats, "extra_info": {"others": others}}
+            for name, others in (("a", 0.2), ("b", 0.0))
+        ],
+    }
+    found = benchmarks.render.keep(raw, {"benchmarks": {"a": {"median_ms": 7.0}}})["benchmarks"]
+
+    assert (found["a"], found["b"]["median_ms"]) == ({"median_ms": 7.0}, 2000.0)
