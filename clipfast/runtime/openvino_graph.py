@@ -57,25 +57,22 @@ def _separate(split: Any) -> bool:
     source, bias = split.input_value(0).get_node(), None
     if source.get_type_name() == "Add" and _only_reader(source):
         bias, source = source.input_value(1).get_node(), source.input_value(0).get_node()
-    if source.get_type_name() == "Multiply" and _only_reader(source) and _is_one(source.input_value(1).get_node()):
-        source = source.input_value(0).get_node()  # ONNX Runtime's FusedMatMul comes with a factor
     if source.get_type_name() != "MatMul" or not _only_reader(source) or not _splits_columns(split):
         return False
     parts = len(split.outputs())
-    turned = source.get_attributes()["transpose_b"]  # weights stored as (out, in)
-    weights = _equal_parts(source.input_value(1).get_node(), parts, axis=-2 if turned else -1)
-    if weights is None:
+    weights = _columns(source.input_value(1).get_node(), parts)
+    if weights is None or source.get_attributes()["transpose_b"]:
         return False
     later: list[list[Any]] = [[] for _ in range(parts)]  # Adds behind the Split
     if bias is not None:
-        biases = _equal_parts(bias, parts, axis=-1)
+        biases = _columns(bias, parts)
     else:
         later = [_sums_behind(output) for output in split.outputs()]
         biases = [_common_bias(sums) for sums in later] if all(later) else None
     if biases is None or any(one is None for one in biases):
         return False
     for output, weight, one in zip(split.outputs(), weights, biases, strict=True):
-        product = opset13.matmul(source.input_value(0), weight, False, turned)
+        product = opset13.matmul(source.input_value(0), weight, False, False)
         _redirect(output, opset13.add(product, one).output(0))
     for add in (add for sums in later for add in sums):
         _redirect(add.output(0), add.input_value(0))
@@ -85,11 +82,6 @@ def _separate(split: Any) -> bool:
 def _splits_columns(split: Any) -> bool:
     axis, rank = _constant(split.input_value(1).get_node()), split.get_output_partial_shape(0).rank
     return axis is not None and rank.is_static and int(axis) in (-1, rank.get_length() - 1)
-
-
-def _is_one(node: Any) -> bool:
-    value = _constant(node)
-    return value is not None and value.size == 1 and float(value.reshape(-1)[0]) == 1.0
 
 
 def _only_reader(node: Any) -> bool:
@@ -134,31 +126,27 @@ def _constant(node: Any) -> NDArray[Any] | None:
     return data
 
 
-def _equal_parts(node: Any, parts: int, *, axis: int) -> list[Any] | None:
-    """Return equal parts of a constant, also of int8 levels with their scales; None if it is neither.
-
-    `axis` counts from the end. What has one value there, such as a scale of all columns, is in every part.
-    """
+def _columns(node: Any, parts: int) -> list[Any] | None:
+    """Return the columns of a constant in equal parts, also of int8 levels with their scales; None if it is neither."""
     from openvino import opset13
 
     data = _constant(node)
     if data is not None:
-        if data.ndim < -axis or data.shape[axis] == 1:
+        if data.ndim == 0 or data.shape[-1] == 1:  # one scale or zero point for all columns
             return [node] * parts
-        if data.shape[axis] % parts:
+        if data.shape[-1] % parts:
             return None
-        return [opset13.constant(np.ascontiguousarray(one)) for one in np.split(data, parts, axis)]
+        return [opset13.constant(np.ascontiguousarray(one)) for one in np.split(data, parts, axis=-1)]
     inputs = [value.get_node() for value in node.input_values()]
     kind = node.get_type_name()
     if kind == "Reshape" and (whole := _constant(inputs[0])) is not None and node.get_output_partial_shape(0).is_static:
-        shaped = opset13.constant(np.ascontiguousarray(whole.reshape(list(node.get_output_shape(0)))))
-        return _equal_parts(shaped, parts, axis=axis)
+        return _columns(opset13.constant(np.ascontiguousarray(whole.reshape(list(node.get_output_shape(0))))), parts)
     if kind == "Convert":
-        levels = _equal_parts(inputs[0], parts, axis=axis)
+        levels = _columns(inputs[0], parts)
         kept = node.get_output_element_type(0)
         return None if levels is None else [opset13.convert(one, kept.to_string()) for one in levels]
     if kind in ("Multiply", "Subtract"):
-        left, right = (_equal_parts(one, parts, axis=axis) for one in inputs)
+        left, right = (_columns(one, parts) for one in inputs)
         make = opset13.multiply if kind == "Multiply" else opset13.subtract
         return None if left is None or right is None else [make(a, b) for a, b in zip(left, right, strict=True)]
     return None

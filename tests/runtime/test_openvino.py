@@ -190,26 +190,6 @@ def test_what_is_no_projection_is_left_alone(openvino: Any, kind: str) -> None:
     assert all(np.array_equal(before[at], after[at]) for at in range(len(sums)))
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_weights_may_be_stored_either_way(openvino: Any, turned: bool) -> None:  # a parameter of the test
-    """(in, out) as compact graphs have them, (out, in) as exported ones."""
-    op = importlib.import_module("openvino.opset13")
-    rng = np.random.default_rng(0)
-    x = op.parameter([1, 4, 5], np.float32, name="x")
-    product = op.matmul(x, op.constant(rng.random((6, 5) if turned else (5, 6), np.float32)), False, turned)
-    scaled = op.multiply(product, op.constant(np.float32(1))) if turned else product  # as ONNX's FusedMatMul is read
-    split = op.split(scaled, op.constant(np.int64(2)), 3)
-    sums = [op.add(split.output(at), op.constant(rng.random((1, 1, 2), np.float32))) for at in range(3)]
-    model, pixels = openvino.Model(sums, [x]), rng.random((1, 4, 5), np.float32)
-    exact = {"INFERENCE_PRECISION_HINT": "f32"}
-    before = openvino.Core().compile_model(model.clone(), "CPU", exact)([pixels])
-
-    assert separate_projections(model) == 1
-    after = openvino.Core().compile_model(model, "CPU", exact)([pixels])
-    for at in range(3):
-        assert np.abs(before[at] - after[at]).max() < 1e-6
-
-
 @pytest.mark.parametrize("graph", ["embed.onnx", "dense.onnx", "text.onnx"])
 def test_every_split_of_a_graph_is_divided(openvino: Any, graph: str) -> None:
     """Also those whose values are attended to twice; fewer would cost time without a word."""
