@@ -249,24 +249,26 @@ def _copied(path: str, image: Image.Image, guard: EvalGuard) -> list[Problem]:
     """Name the picture of the evaluation set that a photo nearly repeats, if there is one."""
     from clipfast.retrieval.looks import look_of
 
-    return [_evaluated(path, picture) for _, picture in guard.copies([look_of(image)])[:1]]
+    return [_evaluated(path, copy.image) for copy in guard.copies([look_of(image)])[:1]]
 
 
 def _in_set(references: References, eval_set: EvalSet) -> tuple[list[Problem], str]:
     """Name rows that are of the evaluation set, by checksums of files and source photos, and by looks; and doubts."""
     from clipfast.retrieval.knownlooks import KnownLooks
+    from clipfast.retrieval.looks import look_of
 
-    looks = KnownLooks(references)
+    marks = references.marks
+    looks = KnownLooks(references.paths, marks.looks, declared=marks.all_declared)
     pictures: dict[str, str] = {}
     whole: set[str] = set()
     for sample in eval_set.samples:
         pictures |= dict.fromkeys(sample.digests, sample.image)
         picture = eval_set.picture(sample)
         crop = crop_patch(picture, sample.coords, sample.size)
-        looks.see(crop, sample.image)
+        looks.see(look_of(crop), sample.image, sample.digests)
         if crop.size != picture.size and sample.image not in whole:
             whole.add(sample.image)
-            looks.see(picture, sample.image)
+            looks.see(look_of(picture), sample.image, sample.digests)
     problems = []
     for path, *digests in zip(references.paths, references.sha256, references.marks.sources, strict=True):
         found = next((pictures[digest] for digest in digests if digest in pictures), looks.pairs.get(path))

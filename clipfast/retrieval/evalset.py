@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from clipfast.artifact import Sha256
-from clipfast.errors import DataError
+from clipfast.errors import DataError, ImageError, ShapeError
 from clipfast.metrics.resampling import seeded
 from clipfast.retrieval.crops import PATCH_SIZE, crop_patch, read_sidecar
 from clipfast.retrieval.encode import Skipped
 from clipfast.retrieval.grouping import photo_groups, require_split, stratified_split
 from clipfast.retrieval.labelled import SeenPatch, list_patches, look_at_patches, read_picture
-from clipfast.retrieval.looks import copies_within
+from clipfast.retrieval.looks import Look, copies_within, look_of
 from clipfast.storage import atomic_write, sha256_file
 
 if TYPE_CHECKING:
@@ -131,6 +132,18 @@ class EvalSet:
         pairs = [(first.setdefault(group, at), at) for at, group in known]
         found: list[int] = photo_groups(photos, [sample.sha256 for sample in self.samples], (), also=pairs).tolist()
         return found
+
+    def looks(self) -> tuple[Look, ...]:
+        """Look at what is asked about, in the order of the samples; pictures that cannot be read are passed over.
+
+        Raises:
+            DataError: A picture was moved or changed.
+        """
+        found = []
+        for sample in self.samples:
+            with suppress(ImageError, ShapeError):
+                found.append(look_of(self.crop(sample)))
+        return tuple(found)
 
     def file(self, sample: EvalSample) -> Path:
         """Return where a sample's picture is, absolute."""

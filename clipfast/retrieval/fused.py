@@ -15,12 +15,13 @@ from clipfast import learning
 from clipfast.artifact import Sha256
 from clipfast.errors import ArtifactError, DataError
 from clipfast.retrieval.attributes import extract_attributes
+from clipfast.retrieval.declared import SeenPictures
 from clipfast.retrieval.confidence import Judge, answer_features, fit_confidence, fit_openset, openset_views
 from clipfast.retrieval.evalset import EvalSet
 from clipfast.retrieval.fusion import Fit, Fusion, Voices, entries_of, require_share
 from clipfast.retrieval.grouping import photo_groups
 from clipfast.retrieval.head import LinearHead
-from clipfast.retrieval.heldout import leave_out
+from clipfast.retrieval.heldout import Kept, leave_out
 from clipfast.retrieval.labelled import LabelledRows, encode_labelled, list_patches
 from clipfast.retrieval.looks import SURE_BITS, nearly
 from clipfast.retrieval.recommend import rule_scores
@@ -31,7 +32,8 @@ from clipfast.types import Floats, Ints
 
 __all__ = ["CurvePoint", "FittedFusion", "default_fusion_path", "fit_fusion", "with_alpha"]
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
+_OLDER = (3,)  # kept no looks of what they were fitted on
 _MAX_BYTES = 16 << 20
 _ALPHAS = tuple(round(step / 20, 2) for step in range(21))
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -65,6 +67,7 @@ class FittedFusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     Attributes:
         format: Version of the file.
+        seen: Names and looks of those patches, and what was declared to be no copy.
         alpha: Weight of the rules with the highest mean reciprocal rank.
         head_share: The head's share with it; None where there was no head.
         rules_temperature: Of rule scores.
@@ -99,6 +102,7 @@ class FittedFusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     fingerprint: str
     eval_version: str | None
     judge: Judge
+    seen: SeenPictures = SeenPictures()
     format: int = FORMAT_VERSION
 
     def fusion(self) -> Fusion:
@@ -135,7 +139,7 @@ class FittedFusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             )
         try:
             text = file.read_text(encoding="utf-8")
-            require_format(text, FORMAT_VERSION, file, remedy="Fit them again: clipfast fuse fit.")
+            require_format(text, FORMAT_VERSION, file, remedy="Fit them again: clipfast fuse fit.", older=_OLDER)
             return msgspec.json.decode(text, type=cls)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ArtifactError(
@@ -185,7 +189,7 @@ def with_alpha(voices: Voices, alpha: float | Literal["fit"], fitted: FittedFusi
     judge = found.judge
     if _others_weigh(voices, found):
         judge = msgspec.structs.replace(judge, confidence=None)
-    fit = Fit(found.fusion(), voices.head, voices.rules, frozenset(found.fitted_on))
+    fit = Fit(found.fusion(), voices.head, voices.rules, frozenset(found.fitted_on), found.seen)
     return replace(voices, fusion=fit.fusion, judge=judge, fit=fit)
 
 
@@ -197,11 +201,12 @@ def _others_weigh(voices: Voices, found: FittedFusion) -> bool:
     return (found.alpha > 0 and rules != found.rules_sha256) or (share > 0 and head != found.head_sha256)
 
 
-def fit_fusion(
+def fit_fusion(  # noqa: PLR0913  (a folder, and what is left out of it)
     voices: Voices,
     folder: str | os.PathLike[str],
     *,
     exclude: EvalSet | None = None,
+    not_copies: Sequence[str | os.PathLike[str]] = (),
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> FittedFusion:
@@ -216,6 +221,7 @@ def fit_fusion(
         voices: Bank with its clip, rules, and a head if there is one.
         folder: `<fabric_id>/<patch>`.
         exclude: The evaluation set.
+        not_copies: Files that are declared to be no copies of evaluation pictures, see `clipfast.retrieval.declared`.
         seed: Of the folds.
         progress: Called with (done, total) files.
 
@@ -229,7 +235,8 @@ def fit_fusion(
         raise ArtifactError("Fitting needs rules, and a bank that knows its model: FabricBank.load(path, clip=clip).")
     rows = encode_labelled(clip, folder, progress=progress)
     count = len(rows.references)
-    kept = list(range(count)) if exclude is None else list(leave_out(rows, exclude).rows)
+    parted = Kept(tuple(range(count)), ()) if exclude is None else leave_out(rows, exclude, not_copies)
+    kept = list(parted.rows)
     known, looks = voices.bank.references.digests, voices.bank.references.marks.looks
     fresh = [
         row
@@ -258,6 +265,7 @@ def fit_fusion(
         in_bank=len(kept) - len(fresh),
         not_held_out=len(fresh) - len(held),
         fitted_on=rows.digests(fresh),
+        seen=rows.seen(fresh, parted.declared),
         eval_version=None if exclude is None else exclude.version,
     )
 

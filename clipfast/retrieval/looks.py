@@ -36,17 +36,31 @@ from clipfast.types import Floats
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["SURE_BITS", "Look", "LookAlike", "copies_between", "copies_within", "look_hash", "look_of", "nearly"]
+__all__ = [
+    "NEAR_BITS",
+    "SURE_BITS",
+    "Hashes",
+    "Look",
+    "LookAlike",
+    "copies_between",
+    "copies_within",
+    "look_hash",
+    "look_of",
+    "nearly",
+    "repeats",
+    "same_pixels",
+]
 
 _GRID = 96  # pixels a side that hashes are computed from
 _THUMB, _WAVES = 32, 8  # as in `kernels.filters.perceptual_hash`
 _MARGINS = (0.0, 1 / 60, 2 / 60, 0.05)
 _CUTS = tuple(product(_MARGINS, _MARGINS))  # what is cut off the two ends of one axis; the first is nothing
-_NEAR_BITS, _WHOLE_BITS = 14, 18  # up to which two pictures are laid over each other; uncut, more bits may differ
+NEAR_BITS, _WHOLE_BITS = 14, 18  # up to which two pictures are laid over each other; uncut, more bits may differ
 _TOGETHER = 0.15  # how well pictures must agree before their crops are looked for, see `Scale.correlation`
 _AGREED = 0.6  # how well they must agree then, see `overlay.agreement`
 SURE_BITS = 2  # up to which kept hashes alone are enough to refuse
 _KEPT_BITS = 6  # up to which kept hashes alone are a reason to look
+_SAME_LEVELS = 1  # by which equal pixels may differ after they were turned and scaled
 _TRIED = 3  # crops of each picture that are tried in each way of turning, nearest hash first
 _FLAT = 0.5  # standard deviation of levels below which there is no pattern to compare
 _TURNS = 8  # bit 0 mirrors, bit 1 flips, bit 2 exchanges rows and columns, which comes first
@@ -74,6 +88,11 @@ class Look:
     hashes: Hashes | None
     turned: Hashes | None = None
     side: int = GRID
+
+    @property
+    def hash(self) -> int:
+        """What `look_hash` gives: 0 for a picture without any pattern."""
+        return NO_LOOK if self.hashes is None else int(self.hashes[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,23 +154,49 @@ def look_hash(image: Image.Image) -> int:
     return int(_hashes((waves @ grey.astype(np.float64) @ waves.T)[None])[0])
 
 
-def nearly(look: Look, hashes: Hashes) -> list[tuple[int, int]]:
+def nearly(look: Look, hashes: Hashes, bits: int = _KEPT_BITS) -> list[tuple[int, int]]:
     """Return which of pictures, of which only `look_hash` was kept, may nearly repeat one; (m,) uint64.
 
     Without their pixels nothing can be laid over each other, and photographs that share a frame, a label or a lamp have
     such hashes, too: it is a reason to look, and proves nothing from 3 bits on. The hash must be that of the picture,
     of a part of it, or of it mirrored or turned. Much is not found.
 
+    Args:
+        look: Of the one.
+        hashes: Of the others; `NO_LOOK` is near nothing.
+        bits: In how many of 64 bits they may differ.
+
     Returns:
-        (place, bits) of those within 6 bits of 64.
+        (place, bits) of those that are near.
     """
     if look.hashes is None or look.turned is None:
         return []
     mine = np.concatenate([look.hashes, look.turned])
     kept = np.flatnonzero(hashes != NO_LOOK)
-    bits = np.bitwise_count(mine ^ hashes[kept, None]).min(axis=1, initial=64)
-    near = bits <= _KEPT_BITS
-    return list(zip(kept[near].tolist(), bits[near].tolist(), strict=True))
+    apart = np.bitwise_count(mine ^ hashes[kept, None]).min(axis=1, initial=64)
+    near = apart <= bits
+    return list(zip(kept[near].tolist(), apart[near].tolist(), strict=True))
+
+
+def repeats(looks: Sequence[Look], hashes: Hashes) -> int:
+    """Return how many pictures repeat one of others of which only `look_hash` was kept, (m,) uint64.
+
+    Where a picture is near several that are not near each other, it is their frame or lamp that is near: that is not
+    counted.
+    """
+    found = 0
+    for look in looks:
+        near = nearly(look, hashes)
+        if near and min(bits for _, bits in near) <= SURE_BITS:
+            mine = hashes[[place for place, _ in near]]
+            found += int(np.bitwise_count(mine ^ mine[:1]).max()) <= _KEPT_BITS
+    return found
+
+
+def same_pixels(one: Look, other: Look) -> bool:
+    """Tell whether two pictures are the same to the pixel, mirrored and turned in any way, as far as 192 x 192 tell."""
+    mine = one.grey.astype(np.int16)
+    return any(int(np.abs(mine - _turned(other.grey, turn)).max()) <= _SAME_LEVELS for turn in range(_TURNS))
 
 
 def _grey(image: Image.Image) -> Floats:
@@ -211,7 +256,7 @@ def _copies_among(look: Look, gallery: _Gallery, part: slice) -> Iterator[tuple[
     hashes, turned = gallery.hashes[part], gallery.turned[part]
     few = _nearest(look.hashes[_FEW_CUTS], look.turned[1:], hashes[:, _FEW_CUTS], turned[:, 1:])
     as_it_is = _nearest(look.hashes, look.turned[:1], hashes, turned[:, :1])
-    near = np.concatenate([as_it_is, few], axis=1) <= _NEAR_BITS  # (m, 8)
+    near = np.concatenate([as_it_is, few], axis=1) <= NEAR_BITS  # (m, 8)
     near |= np.bitwise_count(look.turned[0] ^ turned) <= _WHOLE_BITS
     for place in np.flatnonzero(near.any(axis=1)).tolist():
         turns = np.flatnonzero(near[place]).tolist()
@@ -244,6 +289,8 @@ def _agree(one: NDArray[np.uint8], other: NDArray[np.uint8], bits: NDArray[np.ui
     `side` is that of the smaller picture, in pixels.
     """
     cut, whole = one.astype(np.float32), other.astype(np.float32)
+    if bits[0] == 0 and float(np.abs(cut - whole).max()) <= _SAME_LEVELS:  # also where there is no detail to compare
+        return True
     laid = cache(lambda scale: scale.detail(whole))
     if bits[0] <= _WHOLE_BITS and agreement(partial(_detail, cut, WHOLE), laid, side) >= _AGREED:
         return True

@@ -14,17 +14,19 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from clipfast.errors import ArtifactError, DataError
 from clipfast.retrieval.current import Current, read_current, write_current
 from clipfast.retrieval.history import KINDS, Action, Event, History, Kind, used_before
+from clipfast.retrieval.looks import Look, repeats
 from clipfast.retrieval.promotion import Gain
 from clipfast.storage import atomic_write, locked, sha256_file
 
@@ -43,10 +45,15 @@ class Setting:
     Attributes:
         rules: Checksum of the rules, `RuleSet.sha256`; None for none.
         pictures: Checksums of the evaluation set's pictures, `EvalSet.pictures`.
+        looks: Gives the looks of the set's pictures, by which they are known when they are saved again; called when the
+            candidate is measured.
+        declared: Names of pictures that were declared to be no copies of the set's.
     """
 
     rules: str | None = None
     pictures: Collection[str] = ()
+    looks: Callable[[], Sequence[Look]] = tuple
+    declared: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,19 +149,25 @@ class Registry:
         ]
         return next((gain for gain in reversed(same) if gain is not None), None)
 
-    def next_look(self, eval_version: str, pictures: Collection[str] = ()) -> int:
+    def next_look(self, eval_version: str, pictures: Collection[str] = (), looks: Sequence[Look] = ()) -> int:
         """Return the number that the next look at an evaluation set has, from 1.
 
-        Looks are at pictures, whatever their labels and order are: those at a set that shares a picture count, too.
+        Looks are at pictures, whatever their labels and order are, and however they are saved: those at a set that
+        shares a picture count, too. A file of other bytes is known by the hash of what it shows.
 
         Args:
             eval_version: Of the set.
             pictures: Checksums of its pictures, `EvalSet.pictures`.
+            looks: Looks of its pictures, `EvalSet.looks`.
         """
         events = self.history()
         known = {event.eval_version: set(event.pictures) for event in events if event.pictures}
         mine = known.get(eval_version, set()) | {picture[:_DIGITS] for picture in pictures}
         same = {eval_version, *(version for version, theirs in known.items() if theirs & mine)}
+        shown = {event.eval_version: event.looks for event in events if event.looks and event.eval_version not in same}
+        for version, hashes in shown.items():
+            if repeats(looks, np.array([int(each, 16) for each in hashes], np.uint64)):
+                same.add(version)
         looks = {(event.eval_version, event.gain.look) for event in events if event.gain and event.eval_version in same}
         return max([len(looks), *(look for _, look in looks)]) + 1
 
@@ -186,11 +199,18 @@ class Registry:
             sha256 = sha256_file(file)
             if (found := self.known_gain(kind, sha256, eval_version, asked.rules)) is not None:
                 return found
-            gain = measure(self.next_look(eval_version, asked.pictures))
+            looks = asked.looks()
+            gain = measure(self.next_look(eval_version, asked.pictures, looks))
             version = self._keep(kind, file, sha256)
             listed = any(event.pictures and event.eval_version == eval_version for event in self.history())
             shown = () if listed else tuple(sorted({picture[:_DIGITS] for picture in asked.pictures}))
-            event = msgspec.structs.replace(self._event("compare", version, sha256), rules=asked.rules, pictures=shown)
+            event = msgspec.structs.replace(
+                self._event("compare", version, sha256),
+                rules=asked.rules,
+                pictures=shown,
+                looks=() if listed else tuple(sorted({f"{look.hash:016x}" for look in looks})),
+                declared=tuple(sorted(set(asked.declared))),
+            )
             self._append(event, gain=gain, eval_version=eval_version, samples=samples)
             return gain
 
