@@ -38,10 +38,14 @@ BY_CODE: dict[str, str] = {
     "bad_sidecar": "图块旁的元数据文件格式不正确",
     "bad_split": "评估集比例必须大于 0 且小于 1",
     "cannot_split": "无法划分评估集：没有一个类别有两张互不相同的照片",
+    "declared_same": "该文件与评估图像像素完全相同，即使声明不是副本也不能使用",
+    "declared_unknown": "--not-a-copy 指定的文件不在这些图像之中",
     "empty_eval_set": "评估集是空的，请重新生成",
     "empty_reason": "理由不能为空：它会代替证明写入历史",
     "eval_changed": "评估集中的图像已被修改",
-    "eval_copy": "训练目录或向量库中混入了评估图像（或其近似副本），请删除后重试",
+    "eval_copy": (
+        "训练目录或向量库中混入了评估图像（或其近似副本），请删除；若确为两张不同的照片，请用 --not-a-copy 文件 声明"
+    ),
     "eval_fitted_on": "拟合融合权重时用过评估图像，结果不可信，请重新拟合",
     "eval_in_bank": "评估图像同时在向量库中，结果不可信",
     "eval_line_twice": "评估集中有重复的行",

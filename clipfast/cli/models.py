@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,12 +13,14 @@ from rich.table import Table
 from clipfast.cli.bank_summary import Check, shares_check, show_checks
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, out, print_json, progress_bar
+from clipfast.cli.copy_options import NotACopyOption, PhotosOption, names_of
 from clipfast.cli.label_options import LabelsOption
 from clipfast.cli.messages import Speaker, takes_language
 from clipfast.cli.option_groups import takes
 from clipfast.cli.voice_options import RulesOption
 from clipfast.cli.workflow_options import RULE
 from clipfast.errors import ClipfastError, DataError
+from clipfast.retrieval.default import DEFAULT_FOLDER
 from clipfast.retrieval.labelled import LABELLED_FOLDER
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ class LookOptions:
         kind: What the candidate is; None: what its file says.
         rules: Which rules answer with it.
         labels: Folder of labelled patches, whose number goes into the history.
+        photos: Folder of the bank's photos.
+        not_a_copy: Names in bank or head that are declared to be no copies of evaluation pictures.
     """
 
     models: Path | None
@@ -58,6 +62,8 @@ class LookOptions:
     kind: str | None
     rules: str
     labels: Path
+    photos: Path
+    not_a_copy: list[Path] | None
 
 
 _takes_look_options = takes(
@@ -69,6 +75,8 @@ _takes_look_options = takes(
         "kind": (KindOption, None),
         "rules": (RulesOption, "fine"),
         "labels": (LabelsOption, LABELLED_FOLDER),
+        "photos": (PhotosOption, DEFAULT_FOLDER),
+        "not_a_copy": (NotACopyOption, None),
     },
 )
 
@@ -156,6 +164,8 @@ def promote(
     json: JsonOption = False,
 ) -> None:
     """Put a candidate to use, if it is proven to be better. The first bank and the first weights need no proof."""
+    from clipfast.retrieval.live import declared_in_file
+
     gain: Gain | None = None
     version: str | None = None
     with clip_options.load() as clip:
@@ -166,7 +176,10 @@ def promote(
         if because is None and registry.needs_proof(what):
             gain, version = _looked(say, registry, clip, (what, file), look)
         samples = _labelled(look.labels)
-        promoted = registry.promote(what, file, gain=gain, eval_version=version, note=because, samples=samples)
+        declared = {*names_of(look.not_a_copy), *(each.path for each in declared_in_file(what, file))}
+        promoted = registry.promote(
+            what, file, gain=gain, eval_version=version, note=because, samples=samples, declared=declared
+        )
     summary = {"promoted": promoted, "kind": what, "eval_version": version, "note": because, "retired": retired}
     if not json:
         out.print(say("models_promoted", version=promoted))
@@ -264,12 +277,14 @@ def _looked(
 ) -> tuple[Gain, str]:
     from clipfast.cli.voice_options import rules_named, with_useful_rules
     from clipfast.retrieval.evalset import EvalSet
-    from clipfast.retrieval.live import measure_gain, promoted_voices, with_candidate
+    from clipfast.retrieval.live import declared_in, measure_gain, promoted_voices, with_candidate
     from clipfast.retrieval.registry import Setting
 
     kind, file = candidate
     held = EvalSet.load(look.eval_set)
-    present = with_useful_rules(say, promoted_voices(registry, clip, rules_named(look.rules)), held)
+    named = names_of(look.not_a_copy)
+    present = replace(promoted_voices(registry, clip, rules_named(look.rules)), photos=look.photos, not_copies=named)
+    present = with_useful_rules(say, present, held)
     other = with_candidate(present, kind, file, clip)
 
     with progress_bar(say("asking")) as progress:
@@ -279,7 +294,12 @@ def _looked(
             held.version,
             lambda number: measure_gain(present, other, held, look=number, progress=progress),
             samples=_labelled(look.labels),
-            setting=Setting(None if present.rules is None else present.rules.sha256, held.pictures),
+            setting=Setting(
+                None if present.rules is None else present.rules.sha256,
+                held.pictures,
+                held.looks,
+                {*named, *(each.path for each in declared_in(other))},
+            ),
         )
     return gain, held.version
 
@@ -363,5 +383,7 @@ def _table(say: Speaker, events: list[Event]) -> Table:
         if gain is not None:
             low, high = gain.interval.low, gain.interval.high
             shown = f"{gain.interval.estimate:+z.1%} ({low:+z.1%} … {high:+z.1%}) {shown}".strip()
+        if event.declared:
+            shown = f"{shown} --not-a-copy {', '.join(event.declared)}".strip()
         table.add_row(event.when[:16].replace("T", " "), event.who, say(f"action_{event.action}"), event.version, shown)
     return table

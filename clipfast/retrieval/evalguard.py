@@ -59,6 +59,10 @@ class EvalGuard:
         """Tell whether a file is one of the set's, or was cut from one of its photos."""
         return sha256 in self.digests or (photo is not None and photo in self.photos)
 
+    def image_of(self, sha256: str) -> str:
+        """Return the set's picture that a file shows, by its checksum."""
+        return next((sample.image for sample in self.eval_set.samples if sha256 in sample.digests), sha256)
+
     def copies(self, looks: Sequence[Look]) -> list[EvalCopy]:
         """Return which pictures nearly repeat one of the set, or its whole photo.
 

@@ -210,9 +210,9 @@ def evaluate(
 ) -> Evaluation:
     """Ask about every picture of an evaluation set, phase by phase. Nothing is fitted here.
 
-    The bank's photos are compared with the set's pictures where they lie in `voices.photos`, by the rule of `clipfast bank
-    build`. Of the others, and of what head and weights were made of, only hashes were kept: within 2 of 64 bits they are
-    refused, and up to 6 there is a warning.
+    The bank's photos are compared with the set's pictures where they lie in `voices.photos`, by the rule of `clipfast
+    bank build`. Of the others, and of what head and weights were made of, only hashes were kept: within 2 of 64 bits
+    they are refused, and up to 6 there is a warning.
 
     Args:
         eval_set: The pictures.

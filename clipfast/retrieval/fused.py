@@ -15,8 +15,8 @@ from clipfast import learning
 from clipfast.artifact import Sha256
 from clipfast.errors import ArtifactError, DataError
 from clipfast.retrieval.attributes import extract_attributes
-from clipfast.retrieval.declared import SeenPictures
 from clipfast.retrieval.confidence import Judge, answer_features, fit_confidence, fit_openset, openset_views
+from clipfast.retrieval.declared import SeenPictures
 from clipfast.retrieval.evalset import EvalSet
 from clipfast.retrieval.fusion import Fit, Fusion, Voices, entries_of, require_share
 from clipfast.retrieval.grouping import photo_groups
@@ -201,7 +201,7 @@ def _others_weigh(voices: Voices, found: FittedFusion) -> bool:
     return (found.alpha > 0 and rules != found.rules_sha256) or (share > 0 and head != found.head_sha256)
 
 
-def fit_fusion(  # noqa: PLR0913  (a folder, and what is left out of it)
+def fit_fusion(
     voices: Voices,
     folder: str | os.PathLike[str],
     *,

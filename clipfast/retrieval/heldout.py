@@ -155,7 +155,7 @@ def leave_out(rows: LabelledRows, eval_set: EvalSet, not_copies: Sequence[str | 
     rest = [row for row, out in enumerate(held) if not out]
     for row in np.flatnonzero(given).tolist():
         if references.sha256[row] in guard.digests:
-            raise same_picture(references.paths[row], references.sha256[row][:12])
+            raise same_picture(references.paths[row], guard.image_of(references.sha256[row]))
     leaks: dict[str, str] = {}
     declared: list[Declared] = []
     for copy in guard.copies([rows.looks[row] for row in rest]):
@@ -216,7 +216,7 @@ def require_no_copies(
         if seen is None:
             continue
         if given[path] and seen[0] in guard.digests:
-            raise same_picture(path.as_posix(), seen[0][:12])
+            raise same_picture(path.as_posix(), guard.image_of(seen[0]))
         for copy in guard.copies([seen[1]]):
             if given[path]:
                 declared.append(declared_copy(path.as_posix(), seen[0], copy))

@@ -64,6 +64,7 @@ _SAME_LEVELS = 1  # by which equal pixels may differ after they were turned and 
 _TRIED = 3  # crops of each picture that are tried in each way of turning, nearest hash first
 _FLAT = 0.5  # standard deviation of levels below which there is no pattern to compare
 _TURNS = 8  # bit 0 mirrors, bit 1 flips, bit 2 exchanges rows and columns, which comes first
+_MANY = 5_000  # pictures; among more, only those are looked for that are not cut: all pairs would take hours
 _AT_ONCE = 64  # pictures that one is compared with; what that takes stays in the cache
 # Turned copies are looked for at few crops first: where one is this near, at all of them.
 _FEW = tuple(at for at, (before, after) in enumerate(_CUTS) if before == after or {before, after} == {0.0, _MARGINS[2]})
@@ -254,10 +255,11 @@ def _copies_among(look: Look, gallery: _Gallery, part: slice) -> Iterator[tuple[
     if look.hashes is None or look.turned is None:
         return
     hashes, turned = gallery.hashes[part], gallery.turned[part]
-    few = _nearest(look.hashes[_FEW_CUTS], look.turned[1:], hashes[:, _FEW_CUTS], turned[:, 1:])
-    as_it_is = _nearest(look.hashes, look.turned[:1], hashes, turned[:, :1])
-    near = np.concatenate([as_it_is, few], axis=1) <= NEAR_BITS  # (m, 8)
-    near |= np.bitwise_count(look.turned[0] ^ turned) <= _WHOLE_BITS
+    near = np.bitwise_count(look.turned[0] ^ turned) <= _WHOLE_BITS  # (m, 8)
+    if len(gallery.looks) <= _MANY:
+        few = _nearest(look.hashes[_FEW_CUTS], look.turned[1:], hashes[:, _FEW_CUTS], turned[:, 1:])
+        as_it_is = _nearest(look.hashes, look.turned[:1], hashes, turned[:, :1])
+        near |= np.concatenate([as_it_is, few], axis=1) <= NEAR_BITS
     for place in np.flatnonzero(near.any(axis=1)).tolist():
         turns = np.flatnonzero(near[place]).tolist()
         mine_cut = np.bitwise_count(look.hashes ^ turned[place, turns, None])  # (turns, 256)

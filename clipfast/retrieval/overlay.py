@@ -1,11 +1,11 @@
-"""Do two pictures that lie over each other agree everywhere? Decided by detail, place by place, at three scales.
+"""Do two pictures that lie over each other agree everywhere? Decided by detail, place by place, at two scales.
 
 Photographs of different cloths taken in one place share a table around the swatch, a label, a ruler and a lamp, and
 these make most of what a hash or one correlation of the whole sees. They do not make the weave. So what is smooth is
 taken out (light, shadow, levels), what is left is brought to the same strength everywhere (an edge of white paper would
 outweigh all cloth beside it), and the rest is correlated in 100 windows of a quarter of the side. Threads and their
-noise are seen on 96 pixels a side; a window where there is nothing to see (chiffon, a blurred part) is compared on 48,
-then on 24. A copy agrees in nearly all windows; pictures that share a frame agree at the frame. All but one window in
+noise are seen on 96 pixels a side; a window where there is nothing to see (chiffon, a blurred part) is compared on 48.
+A copy agrees in nearly all windows; pictures that share a frame agree at the frame. All but one window in
 twenty must agree. Half of all windows, and half of those in the middle, must hold some detail: where there is none,
 nothing is known, and nothing is claimed.
 """
@@ -119,8 +119,9 @@ class Scale:
         return ((pixels >= begins) & (pixels < begins + self.step * _WIDE)).astype(np.float32)
 
 
-COARSE = Scale(2, 0.3)
-_SCALES = (Scale(8, 0.6), Scale(4, 0.3), COARSE)
+COARSE = Scale(2, 1.0)
+"""Too coarse to decide, because a lamp is seen there; good enough to see that two pictures are not alike."""
+_SCALES = (Scale(8, 0.6), Scale(4, 0.3))
 
 
 def agreement(one: Callable[[Scale], Detail], other: Callable[[Scale], Detail], side: int) -> float:
@@ -133,7 +134,7 @@ def agreement(one: Callable[[Scale], Detail], other: Callable[[Scale], Detail], 
     """
     found = np.full((_STEPS - _WIDE + 1,) * 2, np.nan, np.float32)
     for scale in _SCALES:
-        if scale.inner > side and scale is not COARSE:
+        if scale.inner > side and scale is not _SCALES[-1]:
             continue
         agreed, telling = scale.windows(one(scale), other(scale))
         found = np.where(np.isnan(found) & telling, agreed, found)

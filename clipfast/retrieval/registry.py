@@ -214,7 +214,7 @@ class Registry:
             self._append(event, gain=gain, eval_version=eval_version, samples=samples)
             return gain
 
-    def promote(
+    def promote(  # noqa: PLR0913  (a file, and what goes into the history with it)
         self,
         kind: Kind,
         file: Path,
@@ -223,6 +223,7 @@ class Registry:
         eval_version: str | None,
         note: str | None,
         samples: int | None = None,
+        declared: Collection[str] = (),
     ) -> str:
         """Put a candidate to use; returns its version.
 
@@ -234,6 +235,7 @@ class Registry:
             eval_version: Of the evaluation set.
             note: Why, where the gain does not say so.
             samples: Labelled samples at this time.
+            declared: Names of pictures that were declared to be no copies of evaluation pictures.
 
         Raises:
             DataError: The gain is not proven, or there is none although something is in use; something else is in use
@@ -260,6 +262,7 @@ class Registry:
             self._require_measured_beside(sha256, gain)
             version = self._keep(kind, file, sha256)
             event = self._event("promote", version, sha256)
+            event = msgspec.structs.replace(event, declared=tuple(sorted(set(declared))))
             self._append(event, gain=gain, eval_version=eval_version, samples=samples, note=note)
             self._point(kind, version)
             return version
