@@ -17,7 +17,7 @@ from clipfast.retrieval.overlay import Crop, Grey, Scale
 
 __all__ = ["FINE", "aligned"]
 
-FINE = Scale(10, 0.0)
+FINE = Scale(10)
 _BLOCKS = 5
 _REACH = 3  # pixels
 _HALVES = 2 * _REACH * 2 + 1  # places at half pixels

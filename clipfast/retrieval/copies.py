@@ -44,7 +44,7 @@ def equal_copies(references: References) -> tuple[Copy, ...]:
 def near_copies(paths: Sequence[str], looks: Sequence[Look]) -> tuple[Copy, ...]:
     """Return the photos that nearly repeat an earlier one, by the rule of `clipfast.retrieval.looks`.
 
-    The nearest is named. The rule sees luminance only: one print in two colours, from the very same place, is called a copy.
+    The nearest is named. Luminance alone is seen: one print in two colours, from the very same place, is called a copy.
 
     Args:
         paths: Names of the photos, in order.

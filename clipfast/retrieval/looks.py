@@ -5,10 +5,11 @@ twenty in 18, as unrelated pictures may. Here the hash of one picture is compare
 (0 to 5 % off each of its four sides), and the other way round. The cosine transform is linear, so all 256 are two
 products of small matrices. A mirrored picture has the same waves with other signs, and one whose rows and columns are
 exchanged has them exchanged, so the whole picture's hash in all eight positions costs nothing more; those that are
-turned are looked for at 36 crops first. Pairs within 14 bits are then laid over each other at
-the crops that fit best, and `overlay.agreement` decides, always: hashes of photographs that share a table around the
-swatch, a label or a lamp are as near as those of copies. docs/fabric-workflow.md has what was measured, on drawn cloth
-and on photographs. One pair takes 4 microseconds, one that is laid over 1 to 8 milliseconds.
+turned are looked for at 36 crops first. Pairs within 14 bits (18, if neither is cut) are then laid over each other at
+the three crops that fit best, `alignment.aligned` moves the crop until threads lie on threads, and `overlay.agreement`
+decides, always: hashes of photographs that share a table around the swatch, a label or a lamp are as near as those of
+copies. docs/fabric-workflow.md has what was measured, on drawn cloth and on photographs. A look takes 40 KB. One pair
+takes 4 microseconds, one that is laid over some 10 to 60 milliseconds.
 
 Where only hashes were kept, as in a bank, `nearly` returns what is within 6 bits; no more than `SURE_BITS` are taken
 for proof, and these too are wrong at times for swatches on one table.
@@ -60,7 +61,7 @@ _TOGETHER = 0.15  # how well pictures must agree before their crops are looked f
 _AGREED = 0.6  # how well they must agree then, see `overlay.agreement`
 SURE_BITS = 2  # up to which kept hashes alone are enough to refuse
 _KEPT_BITS = 6  # up to which kept hashes alone are a reason to look
-_SAME_LEVELS = 1  # by which equal pixels may differ after they were turned and scaled
+_SAME_LEVELS = 3  # by which equal pixels may differ after they were turned and scaled
 _TRIED = 3  # crops of each picture that are tried in each way of turning, nearest hash first
 _FLAT = 0.5  # standard deviation of levels below which there is no pattern to compare
 _TURNS = 8  # bit 0 mirrors, bit 1 flips, bit 2 exchanges rows and columns, which comes first

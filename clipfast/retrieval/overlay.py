@@ -33,7 +33,7 @@ _DIFFERENT = 0.05  # share of windows that need not agree: a scratch, a finger
 _MOVES = (-1, 0, 1)
 
 Grey = NDArray[np.float32]
-Detail = tuple[Grey, NDArray[np.bool_]]
+Detail = tuple[Grey, Grey]
 Crop = tuple[tuple[float, float], tuple[float, float]]
 """Shares of the side that are cut off above and below, and left and right."""
 
@@ -46,11 +46,9 @@ class Scale:
 
     Attributes:
         step: Pixels from one window to the next; twelve make the side.
-        least: Levels (standard deviation) from which there is detail: less may come from encoding.
     """
 
     step: int
-    least: float
 
     @property
     def inner(self) -> int:
@@ -63,7 +61,7 @@ class Scale:
         return self.inner + 2 * _MARGIN
 
     def detail(self, grey: Grey, crop: Crop = WHOLE) -> Detail:
-        """Return the detail of a part of a picture at equal strength, and where there is any, both (side, side).
+        """Return the detail of a part of a picture at equal strength, and its strength in levels, both (side, side).
 
         Args:
             grey: Luminance in levels of 255, (192, 192).
@@ -75,7 +73,7 @@ class Scale:
             rest = rest - coarse @ rest @ coarse.T
         rest = fine @ rest @ fine.T
         strength = np.sqrt(near @ (rest * rest) @ near.T)
-        return rest / (strength + _SOFT), strength > self.least
+        return rest / (strength + _SOFT), strength
 
     def correlation(self, one: Detail, other: Detail) -> float:
         """Return how well two pictures agree in all, moved by a pixel at most, -1 to 1."""
@@ -84,18 +82,20 @@ class Scale:
         found = (mine * theirs).sum(axis=(1, 2))
         return float(np.divide(found, np.sqrt(power), out=np.zeros_like(found), where=power > 0).max())
 
-    def windows(self, one: Detail, other: Detail) -> tuple[Grey, NDArray[np.bool_]]:
-        """Return the correlation in every window, at the best of nine places, and which windows tell something.
+    def windows(self, one: Detail, other: Detail) -> tuple[Grey, Grey]:
+        """Return the correlation in every window, (10, 10), at the best of nine places, and the detail's strength there.
 
-        A window tells something if either picture holds detail in it. Both are (10, 10).
+        The strength is that of the picture that holds more, (inner, inner).
         """
         mine, theirs = self._inside(one[0]), self._moved(other[0])
-        held = (self._inside(one[1]) | self._moved(other[1])).astype(np.float32)
-        telling = self._summed(held) > _HALF * (self.step * _WIDE) ** 2
         power = np.sqrt(self._summed(mine * mine) * self._summed(theirs * theirs))
         found = np.divide(self._summed(mine * theirs), power, out=np.zeros_like(power), where=power > 0)
-        best = int(np.where(telling, found, 0.0).sum(axis=(1, 2)).argmax())
-        return found[best], telling[best]
+        best = int(found.sum(axis=(1, 2)).argmax())
+        return found[best], np.maximum(self._inside(one[1]), self._moved(other[1])[best])
+
+    def telling(self, strength: Grey, least: float) -> NDArray[np.bool_]:
+        """Return in which windows half of the pixels hold at least so much detail, (10, 10)."""
+        return self._summed((strength > least).astype(np.float32)) > _HALF * (self.step * _WIDE) ** 2
 
     def _inside(self, picture: NDArray[Any]) -> NDArray[Any]:
         inner = slice(_MARGIN, _MARGIN + self.inner)
@@ -119,28 +119,30 @@ class Scale:
         return ((pixels >= begins) & (pixels < begins + self.step * _WIDE)).astype(np.float32)
 
 
-COARSE = Scale(2, 1.0)
+COARSE = Scale(2)
 """Too coarse to decide, because a lamp is seen there; good enough to see that two pictures are not alike."""
-_SCALES = (Scale(8, 0.6), Scale(4, 0.3))
+_THREADS, _WEAVE = Scale(8), Scale(4)
+_CLEAR, _LEAST = 0.6, 0.3  # levels (standard deviation) of detail that encoding does not make, and that it may make
 
 
 def agreement(one: Callable[[Scale], Detail], other: Callable[[Scale], Detail], side: int) -> float:
     """Return how well two pictures agree where they agree least, -1 to 1; -1 where there is too little to compare.
+
+    A window is decided on 96 pixels where its detail is clear there. Otherwise what is there may be noise of encoding
+    in one of the pictures, and the better of 96 and 48 pixels counts.
 
     Args:
         one: Called with a scale, returns the detail of a picture.
         other: The same of the other.
         side: Pixels of the smaller picture's shorter side; what is finer was never in it.
     """
-    found = np.full((_STEPS - _WIDE + 1,) * 2, np.nan, np.float32)
-    for scale in _SCALES:
-        if scale.inner > side and scale is not _SCALES[-1]:
-            continue
-        agreed, telling = scale.windows(one(scale), other(scale))
-        found = np.where(np.isnan(found) & telling, agreed, found)
-        if not np.isnan(found).any():
-            break
-    told = ~np.isnan(found)
+    found, strength = _WEAVE.windows(one(_WEAVE), other(_WEAVE))
+    told = _WEAVE.telling(strength, _LEAST)
+    if side >= _THREADS.inner:
+        fine, strength = _THREADS.windows(one(_THREADS), other(_THREADS))
+        clear, weak = (_THREADS.telling(strength, least) for least in (_CLEAR, _LEAST))
+        found = np.where(clear | ~told, fine, np.where(weak, np.maximum(fine, found), found))
+        told = told | weak
     if told.mean() < _HALF or told[_MIDDLE, _MIDDLE].mean() < _HALF:
         return -1.0
     ordered = np.sort(found[told])

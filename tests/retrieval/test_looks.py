@@ -74,6 +74,7 @@ def lit(image: Image.Image, share: float) -> Image.Image:
 
 
 SCENES: dict[str, Callable[[int], Image.Image]] = {
+    "swatch of 60 % on a table": lambda at: framed(cloth(at), 0.6, at),
     "swatch of 90 % on a table": lambda at: framed(cloth(at), 0.9, at),
     "swatch of 80 % on a table": lambda at: framed(cloth(at), 0.8, at),
     "ruler and label": lambda at: labelled(cloth(at)),
@@ -91,11 +92,11 @@ def plain(seed: int) -> Image.Image:
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_different_cloths_in_one_scene_are_no_copies(scene: str) -> None:
-    """What all photos share - table, label, ruler, lamp - makes no two of 16 cloths one: 120 pairs."""
-    assert copies_within([look_of(SCENES[scene](at)) for at in range(16)]) == []
+    """What all photos share - table, label, ruler, lamp - makes no two of 11 cloths one: 55 pairs."""
+    assert copies_within([look_of(SCENES[scene](at)) for at in range(11)]) == []
 
 
-@pytest.mark.parametrize("scene", list(SCENES)[:4])
+@pytest.mark.parametrize("scene", list(SCENES)[1:5])
 def test_copies_in_one_scene_are_found(scene: str) -> None:
     """The same photos saved again, smaller and turned, are copies in spite of the frame."""
     photos = [SCENES[scene](at) for at in range(8)]

@@ -229,12 +229,12 @@ def test_pictures_that_are_saved_again_go_on_with_the_count(registry: Registry, 
     pieces = [cloth(at) for at in range(6)]
 
     def looked(name: str, version: str, images: list[Image.Image]) -> int:
-        file = bank(tmp_path / name, len(name) / 50)
+        file = bank(tmp_path / f"{name}.npz", len(name) / 50)
         digests = {hashlib.sha256(f"{version}{at}".encode()).hexdigest() for at in range(len(images))}
         setting = Setting(None, digests, lambda: [look_of(image) for image in images])
         return registry.look("bank", file, version, lambda look: gain(3, 2, look), setting=setting).look
 
-    registry.promote("bank", bank(tmp_path / "first", 0.9), gain=None, eval_version=None, note=None)
+    registry.promote("bank", bank(tmp_path / "first.npz", 0.9), gain=None, eval_version=None, note=None)
     assert looked("a", "v1", pieces) == 1
     assert looked("bb", "v2", [jpeg(image, 90) for image in pieces]) == 2
     assert looked("ccc", "v3", [image.transpose(Image.Transpose.ROTATE_90) for image in pieces]) == 3
