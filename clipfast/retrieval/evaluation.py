@@ -19,13 +19,11 @@ from clipfast.metrics import (
 )
 from clipfast.retrieval.answers import Judgement
 from clipfast.retrieval.attributes import extract_attributes
-from clipfast.retrieval.bankphotos import ComparedPhotos, compare_photos
 from clipfast.retrieval.crops import crop_patch
 from clipfast.retrieval.encode import Skipped
-from clipfast.retrieval.evalguard import EvalGuard
 from clipfast.retrieval.evalset import EvalSample, EvalSet
 from clipfast.retrieval.fusion import Voices, entries_of
-from clipfast.retrieval.knownlooks import FITTED, IN_BANK, TRAINED, KnownLooks
+from clipfast.retrieval.leaks import compared_photos, looks_of, require_unseen
 from clipfast.retrieval.looks import look_of
 from clipfast.retrieval.photowise import PhotoCounts
 from clipfast.retrieval.recommend import rule_scores
@@ -257,10 +255,10 @@ def ask_all(eval_set: EvalSet, voices: Voices, *, progress: Callable[[int, int],
     if voices.bank.clip is None:
         raise ArtifactError("The bank must know its model to be asked with pictures: FabricBank.load(path, clip=clip).")
     eval_set.verify()
-    _require_unseen(eval_set, voices)
-    compared = _compared_photos(eval_set, voices)
+    require_unseen(eval_set, voices)
+    compared = compared_photos(eval_set, voices)
     found = Asked(declared=[(each.path, each.image) for each in compared.declared])
-    known_looks = _known_looks(voices, compared.compared)
+    known_looks = looks_of(voices, compared.compared)
     for done, (sample, photo) in enumerate(zip(eval_set.samples, eval_set.groups(), strict=True), start=1):
         try:
             picture, judgement = _ask(eval_set, sample, voices, found.answers)
@@ -288,34 +286,6 @@ def ask_all(eval_set: EvalSet, voices: Voices, *, progress: Callable[[int, int],
         found.declared.extend(known.waved.items())
         if doubts := known.doubts():
             warnings.warn(doubts, stacklevel=3)
-    return found
-
-
-def _compared_photos(eval_set: EvalSet, voices: Voices) -> ComparedPhotos:
-    if voices.photos is None:
-        return ComparedPhotos(frozenset(), ())
-    return compare_photos(voices.bank.references, voices.photos, EvalGuard(eval_set), voices.not_copies)
-
-
-def _known_looks(voices: Voices, compared: frozenset[str]) -> list[KnownLooks]:
-    """Return by what looks bank, head and weights know pictures; photos that were compared are passed over."""
-    references = voices.bank.references
-    rest = [row for row, path in enumerate(references.paths) if path not in compared]
-    found = [
-        KnownLooks(
-            [references.paths[row] for row in rest],
-            references.marks.looks[rest],
-            IN_BANK,
-            references.marks.all_declared,
-            voices.not_copies,
-        )
-    ]
-    for seen, holder in (
-        (None if voices.head is None else voices.head.seen, TRAINED),
-        (None if voices.fit is None else voices.fit.pictures, FITTED),
-    ):
-        if seen is not None:
-            found.append(KnownLooks(seen.paths, seen.looks, holder, seen.declared, voices.not_copies))
     return found
 
 
@@ -405,21 +375,3 @@ class _Results:
         one, other = np.array(later.ranks) == 1, np.array(earlier.ranks) == 1
         gain, mcnemar = self.photos.gain(one, other, self.seed), self.photos.mcnemar(one, other)
         return Comparison(later.name, earlier.name, gain, mcnemar)
-
-
-def _require_unseen(eval_set: EvalSet, voices: Voices) -> None:
-    """Refuse pictures that the bank holds or that head or weights were made of: also their photos and patches."""
-    seen = {
-        ("is in the bank", "eval_in_bank"): voices.bank.references.digests,
-        ("was trained on", "eval_trained_on"): set(voices.head.trained_on if voices.head is not None else ()),
-        ("was fitted on", "eval_fitted_on"): voices.fit.seen if voices.fit is not None else frozenset(),
-    }
-    for (how, code), digests in seen.items():
-        found = [sample.image for sample in eval_set.samples if sample.digests & digests]
-        if found:
-            more = f" ({len(found)} such pictures)" if len(found) > 1 else ""
-            raise DataError(
-                f"{found[0]} of the evaluation set {how}{more}, so it would be found or known by itself. Take it out "
-                "of the bank, or train the head or fit the weights again with this evaluation set left out.",
-                code=code,
-            )

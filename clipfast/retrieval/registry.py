@@ -21,12 +21,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from clipfast.errors import ArtifactError, DataError
 from clipfast.retrieval.current import Current, read_current, write_current
 from clipfast.retrieval.history import KINDS, Action, Event, History, Kind, used_before
-from clipfast.retrieval.looks import Look, repeats
+from clipfast.retrieval.lookcount import looks_before
+from clipfast.retrieval.looks import Look
 from clipfast.retrieval.promotion import Gain
 from clipfast.storage import atomic_write, locked, sha256_file
 
@@ -45,8 +45,7 @@ class Setting:
     Attributes:
         rules: Checksum of the rules, `RuleSet.sha256`; None for none.
         pictures: Checksums of the evaluation set's pictures, `EvalSet.pictures`.
-        looks: Gives the looks of the set's pictures, by which they are known when they are saved again; called when the
-            candidate is measured.
+        looks: Gives the looks of the set's pictures, `EvalSet.looks`; called when the candidate is measured.
         declared: Names of pictures that were declared to be no copies of the set's.
     """
 
@@ -153,23 +152,10 @@ class Registry:
         """Return the number that the next look at an evaluation set has, from 1.
 
         Looks are at pictures, whatever their labels and order are, and however they are saved: those at a set that
-        shares a picture count, too. A file of other bytes is known by the hash of what it shows.
-
-        Args:
-            eval_version: Of the set.
-            pictures: Checksums of its pictures, `EvalSet.pictures`.
-            looks: Looks of its pictures, `EvalSet.looks`.
+        shares a picture count, too, see `lookcount`. `pictures` and `looks` are `EvalSet.pictures` and `.looks`.
         """
-        events = self.history()
-        known = {event.eval_version: set(event.pictures) for event in events if event.pictures}
-        mine = known.get(eval_version, set()) | {picture[:_DIGITS] for picture in pictures}
-        same = {eval_version, *(version for version, theirs in known.items() if theirs & mine)}
-        shown = {event.eval_version: event.looks for event in events if event.looks and event.eval_version not in same}
-        for version, hashes in shown.items():
-            if repeats(looks, np.array([int(each, 16) for each in hashes], np.uint64)):
-                same.add(version)
-        looks = {(event.eval_version, event.gain.look) for event in events if event.gain and event.eval_version in same}
-        return max([len(looks), *(look for _, look in looks)]) + 1
+        mine = frozenset(picture[:_DIGITS] for picture in pictures)
+        return looks_before(self.history(), eval_version, mine, looks) + 1
 
     def look(
         self,
