@@ -49,6 +49,10 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         retired: What had been taken out of use and was compared with, too; None for nothing.
         rules: Checksum of the rules that answered with them, `RuleSet.sha256`; None for none.
         pictures: First digits of the checksums of the evaluation set's pictures; in the first line of a version only.
+        looks: Their looks, `look_hash` in hexadecimal digits, by which they are known when they are saved again; there,
+            too.
+        declared: Pictures that the candidate was made of, or that it was compared with, and that were declared to be no
+            copies of evaluation pictures: their names.
     """
 
     before: Sha256
@@ -67,6 +71,8 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     retired: Name | None = None
     rules: str | None = None
     pictures: tuple[str, ...] = ()
+    looks: tuple[str, ...] = ()
+    declared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
