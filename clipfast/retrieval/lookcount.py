@@ -12,9 +12,7 @@ from clipfast.retrieval.looks import Look, repeats
 __all__ = ["looks_before"]
 
 
-def looks_before(
-    events: Sequence[Event], eval_version: str, pictures: frozenset[str], looks: Sequence[Look]
-) -> int:
+def looks_before(events: Sequence[Event], eval_version: str, pictures: frozenset[str], looks: Sequence[Look]) -> int:
     """Count the looks at an evaluation set and at all that share a picture with it.
 
     Args:
