@@ -68,12 +68,12 @@ class Scale:
             crop: What is cut off.
         """
         fine, coarse, near = (_blur(sigma, self.side) for sigma in (_FINE, _COARSE, _NEAR))
-        rest = taken(grey, crop, self.side)
+        rest: Grey = taken(grey, crop, self.side)
         for _ in range(2):  # twice: once leaves the bend of a lamp's spot
-            rest = rest - coarse @ rest @ coarse.T
-        rest = fine @ rest @ fine.T
-        strength = np.sqrt(near @ (rest * rest) @ near.T)
-        return rest / (strength + _SOFT), strength
+            rest = rest - _both_ways(coarse, rest)
+        rest = _both_ways(fine, rest)
+        strength: Grey = np.sqrt(_both_ways(near, rest * rest))
+        return rest / (strength + np.float32(_SOFT)), strength
 
     def correlation(self, one: Detail, other: Detail) -> float:
         """Return how well two pictures agree in all, moved by a pixel at most, -1 to 1."""
@@ -83,9 +83,9 @@ class Scale:
         return float(np.divide(found, np.sqrt(power), out=np.zeros_like(found), where=power > 0).max())
 
     def windows(self, one: Detail, other: Detail) -> tuple[Grey, Grey]:
-        """Return the correlation in every window, (10, 10), at the best of nine places, and the detail's strength there.
+        """Return the correlation in every window, (10, 10), at the best of nine places, and how strong the detail is.
 
-        The strength is that of the picture that holds more, (inner, inner).
+        The strength is that of the picture that holds more there, (inner, inner).
         """
         mine, theirs = self._inside(one[0]), self._moved(other[0])
         power = np.sqrt(self._summed(mine * mine) * self._summed(theirs * theirs))
@@ -108,8 +108,7 @@ class Scale:
 
     def _summed(self, values: Grey) -> Grey:
         """Sum over every window, (..., inner, inner) to (..., 10, 10)."""
-        summed: Grey = self._in_windows @ values @ self._in_windows.T
-        return summed
+        return _both_ways(self._in_windows, values)
 
     @cached_property
     def _in_windows(self) -> Grey:
@@ -122,7 +121,7 @@ class Scale:
 COARSE = Scale(2)
 """Too coarse to decide, because a lamp is seen there; good enough to see that two pictures are not alike."""
 _THREADS, _WEAVE = Scale(8), Scale(4)
-_CLEAR, _LEAST = 0.6, 0.3  # levels (standard deviation) of detail that encoding does not make, and that it may make
+_CLEAR, _LEAST = 0.6, 0.15  # levels (standard deviation) of detail that encoding does not make, and that it may make
 
 
 def agreement(one: Callable[[Scale], Detail], other: Callable[[Scale], Detail], side: int) -> float:
@@ -152,7 +151,12 @@ def agreement(one: Callable[[Scale], Detail], other: Callable[[Scale], Detail], 
 def taken(grey: Grey, crop: Crop, side: int) -> Grey:
     """Scale a part of a picture to a square by area, (192, 192) to (side, side)."""
     rows, columns = (_area_matrix(before, after, side) for before, after in crop)
-    return rows @ grey @ columns.T
+    return (rows @ grey @ columns.T).astype(np.float32, copy=False)
+
+
+def _both_ways(axis: Grey, values: Grey) -> Grey:
+    """Apply a matrix to rows and columns of pictures, (..., n, n)."""
+    return (axis @ values @ axis.T).astype(np.float32, copy=False)
 
 
 @lru_cache(maxsize=256)
