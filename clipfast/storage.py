@@ -14,7 +14,7 @@ import struct
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,7 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def require_format(meta: str, known: int, path: Path, *, remedy: str) -> None:
+def require_format(meta: str, known: int, path: Path, *, remedy: str, older: Collection[int] = ()) -> None:
     """Refuse a file of another version, before anything else of its description is read.
 
     Args:
@@ -144,13 +144,14 @@ def require_format(meta: str, known: int, path: Path, *, remedy: str) -> None:
         known: The version that this clipfast reads.
         path: The file, for the message.
         remedy: What makes an older file new, such as "Build it again."
+        older: Earlier versions that it reads, too.
 
     Raises:
         ArtifactError: It is of another version.
         msgspec.MsgspecError: It is no JSON, or has no version.
     """
     found = msgspec.json.decode(meta, type=_Format).format
-    if found != known:
+    if found != known and found not in older:
         raise ArtifactError(
             f"{path} has format {found}; this clipfast reads format {known}. "
             + ("Update clipfast." if found > known else remedy),

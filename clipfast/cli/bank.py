@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -29,11 +29,15 @@ from clipfast.cli.console import (
     print_json,
     progress_bar,
 )
+from clipfast.cli.copy_options import NotACopyOption, names_of, show_declared
 from clipfast.cli.error_messages import wrong_usage
 from clipfast.cli.messages import Speaker, takes_language
 from clipfast.errors import DataError
 from clipfast.retrieval.default import DEFAULT_BANK, DEFAULT_FOLDER
 from clipfast.retrieval.scoring import CLASS_SCORES, ClassScore
+
+if TYPE_CHECKING:
+    from clipfast.retrieval.declared import Declared
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -64,6 +68,7 @@ def build(
     strict: StrictOption = False,
     batch_size: BatchOption = 32,
     max_pixels: MaxPixelsOption = None,
+    not_a_copy: NotACopyOption = None,
     say: Speaker,
     clip_options: ClipOptions,
     json: JsonOption = False,
@@ -75,7 +80,7 @@ def build(
     from clipfast.retrieval import FabricBank
     from clipfast.runtime.images import DEFAULT_MAX_PIXELS
 
-    _require_no_copies([folder], folder)
+    declared = _require_no_copies([folder], folder, not_a_copy)
     note(say("bank_building"))
     with clip_options.load() as clip:
         with progress_bar(say("encoding")) as progress:
@@ -87,15 +92,18 @@ def build(
                 max_pixels=max_pixels or DEFAULT_MAX_PIXELS,
                 progress=progress,
             )
+        bank.declare(declared)
         out_path = bank.save(out_path)
     report = bank.report
     if report is None:  # build always leaves one; this tells the type checker
         raise TypeError("FabricBank.build gave no report")
     checks = bank_checks(say, bank, report, out_path)
     if json:
-        print_json({**bank_summary(bank, out_path), **report_summary(report), "checks": checks})
+        summary = {**bank_summary(bank, out_path), **report_summary(report)}
+        print_json({**summary, "declared": bank.references.marks.all_declared, "checks": checks})
         return
     show_report(say, report, bank)
+    show_declared(say, bank.references.marks.all_declared)
     show_written(say, bank, out_path)
     show_checks(checks)
 
@@ -110,6 +118,7 @@ def add(
     bank_path: BankFile = DEFAULT_BANK,
     strict: StrictOption = False,
     accept_precision: AcceptOption = False,
+    not_a_copy: NotACopyOption = None,
     say: Speaker,
     clip_options: ClipOptions,
     json: JsonOption = False,
@@ -123,17 +132,19 @@ def add(
         )
     if fabric is None and not images[0].is_dir():
         raise wrong_usage("name the fabric of these photos, such as --fabric cotton", "name_fabric")
-    _require_no_copies(images, bank_path)
+    declared = _require_no_copies(images, bank_path, not_a_copy)
     with clip_options.load() as clip:
         bank = FabricBank.load(bank_path, clip, accept_precision=accept_precision)
         with progress_bar(say("encoding")) as progress:
             report = bank.add(images[0] if len(images) == 1 else list(images), fabric, strict=strict, progress=progress)
+    bank.declare(declared)
     bank_path = bank.save(bank_path)
     checks = written_checks(say, bank, bank_path, small=report.small)
     if json:
         print_json(
             {
                 **bank_summary(bank, bank_path),
+                "declared": bank.references.marks.all_declared,
                 "added": report.counts,
                 "replaced": report.replaced,
                 **report_summary(report),
@@ -142,11 +153,12 @@ def add(
         )
         return
     show_report(say, report, bank)
+    show_declared(say, bank.references.marks.all_declared)
     show_written(say, bank, bank_path)
     show_checks(checks)
 
 
-def _require_no_copies(images: list[Path], beside: Path) -> None:
+def _require_no_copies(images: list[Path], beside: Path, not_copies: list[Path] | None) -> list[Declared]:
     """Refuse what nearly repeats a picture of the evaluation set beside: photos, or those of a folder (of fabrics)."""
     from clipfast.datasets.folders import IMAGE_SUFFIXES
     from clipfast.retrieval.heldout import require_no_copies
@@ -154,7 +166,7 @@ def _require_no_copies(images: list[Path], beside: Path) -> None:
     photos = [path for path in images if path.is_file()]
     for folder in (path for path in images if path.is_dir()):
         photos += sorted(p for at in ("*", "*/*") for p in folder.glob(at) if p.suffix.lower() in IMAGE_SUFFIXES)
-    require_no_copies(photos, beside)
+    return require_no_copies(photos, beside, names_of(not_copies))
 
 
 @app.command()
@@ -202,13 +214,15 @@ def list_(
     checks = listed_checks(say, bank, bank_path)
     if json:
         listed = {"photos": bank.references.paths} if photos else {}
-        print_json({**bank_summary(bank, bank_path), **listed, "checks": checks})
+        summary = {**bank_summary(bank, bank_path), "declared": bank.references.marks.all_declared}
+        print_json({**summary, **listed, "checks": checks})
         return
     for fabric, count in bank.fabrics.items():
         out.print(say("bank_count", fabric=fabric, images=images_text(say, count)))
     if photos:
         for path in bank.references.paths:
             out.print(f"  {path}")
+    show_declared(say, bank.references.marks.all_declared)
     out.print(say("bank_file", path=bank_path))
     show_totals(say, bank, bank_path)
     made_by = bank.model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,10 +14,12 @@ from rich.table import Table
 from clipfast.cli.checks import Check, show_checks
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
+from clipfast.cli.copy_options import NotACopyOption, PhotosOption, names_of
 from clipfast.cli.error_messages import wrong_usage
 from clipfast.cli.messages import Speaker, takes_language
 from clipfast.cli.voice_options import VoiceOptions, takes_voice_options, with_useful_rules
 from clipfast.cli.workflow_options import RULE, numbers
+from clipfast.retrieval.default import DEFAULT_FOLDER
 
 if TYPE_CHECKING:
     from clipfast.retrieval.evalset import EvalSample
@@ -45,6 +48,8 @@ def evaluate(
     eval_set: Annotated[Path, typer.Argument(help="The evaluation set, JSONL.")] = Path("data/eval_set.jsonl"),
     *,
     topk: Annotated[str, typer.Option("--topk", callback=_ks, help="Which top-k, with commas.")] = "1,3,5",
+    photos: PhotosOption = DEFAULT_FOLDER,
+    not_a_copy: NotACopyOption = None,
     out_path: Annotated[Path | None, typer.Option("--out", help="Folder for results that compare takes.")] = None,
     say: Speaker,
     voice_options: VoiceOptions,
@@ -58,7 +63,8 @@ def evaluate(
     ks = tuple(sorted(set(numbers(topk, what="numbers", option="--topk"))))
     held = EvalSet.load(eval_set)
     with clip_options.load() as clip:
-        voices = with_useful_rules(say, voice_options.open(clip), held)
+        voices = replace(voice_options.open(clip), photos=photos, not_copies=names_of(not_a_copy))
+        voices = with_useful_rules(say, voices, held)
         note(say("processing", count=len(held)))
         with progress_bar(say("asking")) as progress:
             found = measure(held, voices, ks=ks, progress=progress)
@@ -117,6 +123,8 @@ def _show(say: Speaker, found: Evaluation, path: Path) -> None:
     out.print(say("processed", count=found.processed))
     if found.photos < found.processed:
         out.print(say("eval_photos", patches=found.processed, photos=found.photos))
+    for name, image in found.declared:
+        out.print(say("declared", path=name, image=image), style="yellow")
     out.print(say("errors", count=len(found.errors)))
     for item in found.errors:
         out.print(say("skipped", path=item.path, reason=item.reason), style="yellow")

@@ -11,6 +11,7 @@ from rich.table import Table
 from clipfast.cli.checks import Check, show_checks, show_classes
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
+from clipfast.cli.copy_options import NotACopyOption, names_of, show_declared
 from clipfast.cli.error_messages import wrong_usage
 from clipfast.cli.head import DEFAULT_FOLDER
 from clipfast.cli.messages import Speaker, takes_language
@@ -44,6 +45,7 @@ def fit(
     out_path: Annotated[
         Path | None, typer.Option("--out", help="The file to write; default: CLIPFAST_FUSION, else data/fusion.json.")
     ] = None,
+    not_a_copy: NotACopyOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the folds.")] = 0,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Also draw the curve over alpha, as PNG (extra report).")
@@ -65,7 +67,9 @@ def fit(
     with clip_options.load() as clip:
         voices = voice_options.open(clip)
         with progress_bar(say("encoding")) as progress:
-            fitted = fit_fusion(voices, folder, exclude=held, seed=seed, progress=progress)
+            fitted = fit_fusion(
+                voices, folder, exclude=held, not_copies=names_of(not_a_copy), seed=seed, progress=progress
+            )
     fitted.save(path)
     if plot is not None:
         _draw(say, fitted, plot)
@@ -98,6 +102,7 @@ def _show(say: Speaker, fitted: FittedFusion, path: Path) -> None:
     out.print(say("fit_chosen", alpha=fitted.alpha, share=share, **temperatures))
     left_out = {"excluded": fitted.excluded, "in_bank": fitted.in_bank, "alone": fitted.not_held_out}
     out.print(say("fit_left_out", **left_out))
+    show_declared(say, fitted.seen.declared)
     curve, openset = fitted.judge.confidence, fitted.judge.openset
     if curve is not None:
         out.print(say("fit_confidence", right=curve.right, samples=curve.samples, error=curve.calibration_error))

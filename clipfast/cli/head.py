@@ -10,6 +10,7 @@ import typer
 from clipfast.cli.checks import Check, shares_check, show_checks, show_classes
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, note, out, print_json, progress_bar
+from clipfast.cli.copy_options import NotACopyOption, names_of, show_declared
 from clipfast.cli.messages import Speaker, takes_language
 from clipfast.cli.workflow_options import RULE, found_eval_set, size_text
 from clipfast.errors import DataError
@@ -41,6 +42,7 @@ def train(
         Path | None, typer.Option("--eval-set", help="What to leave out; default: the one beside the folder.")
     ] = None,
     out_path: Annotated[Path, typer.Option("--out", help="The head to write.")] = DEFAULT_HEAD,
+    not_a_copy: NotACopyOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the folds.")] = 0,
     export_onnx: Annotated[
         Path | None, typer.Option("--export-onnx", help="Also write one ONNX graph from image to class (extra export).")
@@ -63,7 +65,13 @@ def train(
         note(say("training"))
         with progress_bar(say("encoding")) as reading, progress_bar(say("training")) as fitting:
             trained = train_head(
-                clip, folder, eval_set=held, seed=seed, options=HeadOptions(progress=fitting), progress=reading
+                clip,
+                folder,
+                eval_set=held,
+                not_copies=names_of(not_a_copy),
+                seed=seed,
+                options=HeadOptions(progress=fitting),
+                progress=reading,
             )
         trained.head.save(out_path)
         parity = None if export_onnx is None else _export(clip, trained.head, export_onnx)
@@ -112,6 +120,7 @@ def _show(say: Speaker, trained: TrainedHead, report: HeadReport, path: Path) ->
     show_classes(say, report.counts)
     if trained.eval_set is not None:
         out.print(say("left_out", count=len(trained.excluded), path=trained.eval_set.path))
+    show_declared(say, trained.head.seen.declared)
     for item in trained.skipped:
         out.print(say("skipped", path=item.path, reason=item.reason), style="yellow")
     out.print(RULE)
@@ -139,6 +148,7 @@ def _summary(trained: TrainedHead, report: HeadReport, path: Path, checks: list[
         "temperature": trained.head.temperature,
         "calibration_error": report.calibration_error,
         "excluded_paths": trained.excluded,
+        "declared": trained.head.seen.declared,
         "eval_set": None if trained.eval_set is None else str(trained.eval_set.path),
         "eval_version": None if trained.eval_set is None else trained.eval_set.version,
         "skipped": trained.skipped,

@@ -40,6 +40,13 @@ def add(
     *,
     label: Annotated[str, typer.Option("--label", help="The fabric: becomes a folder.")],
     item: Annotated[str | None, typer.Option("--item", help="What waits, by its id: `clipfast label next`.")] = None,
+    not_a_copy: Annotated[
+        bool,
+        typer.Option(
+            "--not-a-copy",
+            help="It is another photograph than the evaluation picture that it looks like; goes into the journal.",
+        ),
+    ] = False,
     given: LabelOptions,
     say: Speaker,
     region: Region,
@@ -56,7 +63,9 @@ def add(
     by = Labeller(who=given.who)
     store = _store(given.labels, say)
     added = (
-        store.add(image, label, region=region, by=by) if image is not None else store.answer(str(item), label, by=by)
+        store.add(image, label, region=region, by=by, not_a_copy=not_a_copy)
+        if image is not None
+        else store.answer(str(item), label, by=by, not_a_copy=not_a_copy)
     )
     path = given.labels / added.key
     there = path.is_file() and read_sidecar(path) == added.sidecar

@@ -11,6 +11,7 @@ from rich.table import Table
 from clipfast.cli.checks import Check, shares_check, show_checks
 from clipfast.cli.clip_options import ClipOptions, takes_clip_options
 from clipfast.cli.console import JsonOption, out, print_json
+from clipfast.cli.copy_options import names_of
 from clipfast.cli.label_options import LabelsOption
 from clipfast.cli.messages import Speaker, takes_language
 from clipfast.cli.models_look import (
@@ -126,6 +127,8 @@ def promote(
     json: JsonOption = False,
 ) -> None:
     """Put a candidate to use, if it is proven to be better. The first bank and the first weights need no proof."""
+    from clipfast.retrieval.live import declared_in_file
+
     with clip_options.load() as clip:
         registry = opened_registry(look.models)
         kind, file = candidate_named(registry, candidate, look.kind)
@@ -133,9 +136,15 @@ def promote(
         found = Looked(retired=registry.retired(kind))
         if because is None and registry.needs_proof(kind):
             found = looked(say, registry, clip, (kind, file), look)
-        samples = labelled(look.labels)
+        declared = {*names_of(look.not_a_copy), *(each.path for each in declared_in_file(kind, file))}
         promoted = registry.promote(
-            kind, file, gain=found.gain, eval_version=found.eval_version, note=because, samples=samples
+            kind,
+            file,
+            gain=found.gain,
+            eval_version=found.eval_version,
+            note=because,
+            samples=labelled(look.labels),
+            declared=declared,
         )
     checks = [*look_checks(say, found.gain), *_use_checks(say, registry)]
     if json:
@@ -235,5 +244,7 @@ def _table(say: Speaker, events: list[Event]) -> Table:
         if gain is not None:
             low, high = gain.interval.low, gain.interval.high
             shown = f"{gain.interval.estimate:+z.1%} ({low:+z.1%} … {high:+z.1%}) {shown}".strip()
+        if event.declared:
+            shown = f"{shown} --not-a-copy {', '.join(event.declared)}".strip()
         table.add_row(event.when[:16].replace("T", " "), event.who, say(f"action_{event.action}"), event.version, shown)
     return table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +11,7 @@ import typer
 
 from clipfast.cli.checks import Check
 from clipfast.cli.console import out, progress_bar
+from clipfast.cli.copy_options import NotACopyOption, PhotosOption, names_of
 from clipfast.cli.error_messages import wrong_usage
 from clipfast.cli.label_options import LabelsOption
 from clipfast.cli.messages import Speaker
@@ -18,6 +19,7 @@ from clipfast.cli.option_groups import takes
 from clipfast.cli.voice_options import RulesOption
 from clipfast.cli.workflow_options import RULE
 from clipfast.errors import DataError
+from clipfast.retrieval.default import DEFAULT_FOLDER
 from clipfast.retrieval.labelled import LABELLED_FOLDER
 
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ class LookOptions:
         kind: What the candidate is; None: what its file says.
         rules: Which rules answer with it.
         labels: Folder of labelled patches, whose number goes into the history.
+        photos: Folder of the bank's photos.
+        not_a_copy: Names in bank or head that are declared to be no copies of evaluation pictures.
     """
 
     models: Path | None
@@ -70,6 +74,8 @@ class LookOptions:
     kind: str | None
     rules: str
     labels: Path
+    photos: Path
+    not_a_copy: list[Path] | None
 
 
 takes_look_options = takes(
@@ -81,6 +87,8 @@ takes_look_options = takes(
         "kind": (KindOption, None),
         "rules": (RulesOption, "fine"),
         "labels": (LabelsOption, LABELLED_FOLDER),
+        "photos": (PhotosOption, DEFAULT_FOLDER),
+        "not_a_copy": (NotACopyOption, None),
     },
 )
 
@@ -185,13 +193,14 @@ def looked(say: Speaker, registry: Registry, clip: Clip, candidate: tuple[Kind, 
     """Compare a candidate with what is in use, and with what was taken out of use if nothing is."""
     from clipfast.cli.voice_options import rules_named, with_useful_rules
     from clipfast.retrieval.evalset import EvalSet
-    from clipfast.retrieval.live import measure_gain, promoted_voices, retired_voices, with_candidate
+    from clipfast.retrieval.live import declared_in, measure_gain, promoted_voices, retired_voices, with_candidate
     from clipfast.retrieval.registry import Setting
 
     kind, file = candidate
     held, beside = EvalSet.load(look.eval_set), registry.current().versions
+    named = names_of(look.not_a_copy)
     in_use = promoted_voices(registry, clip, rules_named(look.rules), versions=beside)
-    present = with_useful_rules(say, in_use, held)
+    present = with_useful_rules(say, replace(in_use, photos=look.photos, not_copies=named), held)
     other = with_candidate(present, kind, file, clip)
     out_of_use = retired_voices(registry, present, (kind, file), clip)
     name, before = out_of_use if out_of_use is not None else (None, None)
@@ -202,7 +211,14 @@ def looked(say: Speaker, registry: Registry, clip: Clip, candidate: tuple[Kind, 
             held.version,
             lambda number: measure_gain(present, other, held, look=number, progress=progress, retired=before),
             samples=labelled(look.labels),
-            setting=Setting(None if present.rules is None else present.rules.sha256, held.pictures, name, beside),
+            setting=Setting(
+                rules=None if present.rules is None else present.rules.sha256,
+                pictures=held.pictures,
+                retired=name,
+                beside=beside,
+                looks=held.looks,
+                declared={*named, *(each.path for each in declared_in(other))},
+            ),
         )
     return Looked(gain, held.version, registry.retired(kind), name)
 

@@ -69,6 +69,10 @@ TRAINING_MESSAGES: dict[str, tuple[str, str]] = {
         "[NO PHOTO] {name}: its source photo is not there, so the patch itself is used",
         "[缺照片] {name}：来源照片不存在，改用图块本身",
     ),
+    "declared": (
+        "[DECLARED] {path} is no copy of {image}, though it looks like it",
+        "[声明] {path} 与 {image} 相似，但已声明不是其副本",
+    ),
     "skipped": ("[SKIPPED] {path}: {reason}", "[跳过] {path}：{reason}"),
     "check_every_class": ("Every class has a test sample", "每个类别至少有 1 个测试样本"),
     "check_lines": ("One JSON object a line", "JSONL 格式正确（每行一个 JSON 对象）"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from clipfast.index import VectorIndex
 from clipfast.retrieval.answers import Answer, Judgement
 from clipfast.retrieval.bankfile import BankModel, open_bank, require_model, save_bank
 from clipfast.retrieval.build import encode_fabric, encode_folder
+from clipfast.retrieval.declared import Declared
 from clipfast.retrieval.encode import BuildReport, EncodeOptions
 from clipfast.retrieval.queries import many_queries, one_query, require_encoder, require_topk
 from clipfast.retrieval.references import References
@@ -189,6 +190,15 @@ class FabricBank:
             known = set(self._references.paths)
             self._references = self._references.merged(new)
         return replace(report, replaced=tuple(path for path in new.paths if path in known))
+
+    def declare(self, declared: Sequence[Declared]) -> None:
+        """Write down which photos are no copies of the evaluation pictures that they look like.
+
+        Args:
+            declared: What `clipfast.retrieval.heldout.require_no_copies` returned; found again by the files' checksums.
+        """
+        with self._lock:
+            self._references = self._references.declaring(declared)
 
     def remove(self, name: str) -> int:
         """Remove a fabric by its id, or one photo by its path; returns how many photos went.

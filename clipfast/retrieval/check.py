@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from clipfast.retrieval.evalguard import EvalGuard
     from clipfast.retrieval.evalset import EvalSet
+    from clipfast.retrieval.looks import Look
 
 __all__ = ["PROBLEMS", "BankCheck", "Problem", "ProblemKind", "check_folder", "check_references"]
 
@@ -116,8 +117,11 @@ def check_folder(  # noqa: PLR0913  (a folder, and what else it is compared with
     Raises:
         DataError: No folder there, no photo in it that can be read, or a picture of the set was moved or changed.
     """
+    from clipfast.retrieval.looks import look_of  # here: checking a bank's file without a set does not need it
+
     limits = limits or PhotoLimits()
     photos: list[PhotoFacts] = []
+    looks: dict[str, Look] = {}
     unmeasured: list[Skipped] = []
     guard = None if eval_set is None else _guard(eval_set)
     evaluated: list[Problem] = []
@@ -125,8 +129,9 @@ def check_folder(  # noqa: PLR0913  (a folder, and what else it is compared with
     def inspect(path: str, image: Image.Image) -> None:
         try:
             photos.append(photo_facts(path, image))
+            looks[path] = look_of(image)
             if guard is not None:
-                evaluated.extend(_copied(path, image, guard))
+                evaluated.extend(_evaluated(path, copy.image) for copy in guard.copies([looks[path]])[:1])
         except ImageError as error:
             unmeasured.append(Skipped(path, str(error)))
 
@@ -139,7 +144,7 @@ def check_folder(  # noqa: PLR0913  (a folder, and what else it is compared with
         *_few(report.counts, limits.few),
         *(_unreadable(item) for item in (*report.skipped, *unmeasured)),
         *_of_photos(photos, limits),
-        *_similar(photos, found.problems, limits),
+        *_similar({photo.path: looks[photo.path] for photo in photos if photo.path in looks}, found.problems),
         *evaluated,
         *(p for p in found.problems if p.kind != "few" and not (p.kind == "evaluated" and p.path in named)),
     ]
@@ -255,10 +260,11 @@ def _copy(kind: ProblemKind, copy: Copy) -> Problem:
     return Problem(kind, _fabric(copy.path), copy.path, _copy_text(copy), _figures(other=copy.of, bits=copy.bits))
 
 
-def _similar(photos: Sequence[PhotoFacts], others: Sequence[Problem], limits: PhotoLimits) -> Iterator[Problem]:
+def _similar(looks: Mapping[str, Look], others: Sequence[Problem]) -> Iterator[Problem]:
     """Name near copies, except those that are named as equal already."""
     equal = {problem.path for problem in others if problem.kind == "equal"}
-    for copy in near_copies([photo for photo in photos if photo.path not in equal], limits.copy_bits):
+    rest = [path for path in looks if path not in equal]
+    for copy in near_copies(rest, [looks[path] for path in rest]):
         yield _copy("similar", copy)
 
 
@@ -268,28 +274,23 @@ def _guard(eval_set: EvalSet) -> EvalGuard:
     return EvalGuard(eval_set)
 
 
-def _copied(path: str, image: Image.Image, guard: EvalGuard) -> list[Problem]:
-    """Name the picture of the evaluation set that a photo nearly repeats, if there is one."""
-    from clipfast.retrieval.looks import look_of
-
-    return [_evaluated(path, picture) for _, picture in guard.copies([look_of(image)])[:1]]
-
-
 def _in_set(references: References, eval_set: EvalSet) -> tuple[list[Problem], str]:
     """Name rows that are of the evaluation set, by checksums of files and source photos, and by looks; and doubts."""
     from clipfast.retrieval.knownlooks import KnownLooks
+    from clipfast.retrieval.looks import look_of
 
-    looks = KnownLooks(references)
+    marks = references.marks
+    looks = KnownLooks(references.paths, marks.looks, declared=marks.all_declared)
     pictures: dict[str, str] = {}
     whole: set[str] = set()
     for sample in eval_set.samples:
         pictures |= dict.fromkeys(sample.digests, sample.image)
         picture = eval_set.picture(sample)
         crop = crop_patch(picture, sample.coords, sample.size)
-        looks.see(crop, sample.image)
+        looks.see(look_of(crop), sample.image, sample.digests)
         if crop.size != picture.size and sample.image not in whole:
             whole.add(sample.image)
-            looks.see(picture, sample.image)
+            looks.see(look_of(picture), sample.image, sample.digests)
     problems = []
     for path, *digests in zip(references.paths, references.sha256, references.marks.sources, strict=True):
         found = next((pictures[digest] for digest in digests if digest in pictures), looks.pairs.get(path))

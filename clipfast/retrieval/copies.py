@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from clipfast.retrieval.photos import PhotoFacts
 from clipfast.retrieval.references import NO_PHOTO, References
+
+if TYPE_CHECKING:
+    from clipfast.retrieval.looks import Look
 
 __all__ = ["Copy", "equal_copies", "near_copies"]
 
@@ -20,7 +21,8 @@ class Copy:
     Attributes:
         path: The photo.
         of: The earlier one, which may be of another fabric.
-        bits: In how many of 64 bits their hashes differ; None where the files, or imported vectors, are equal.
+        bits: In how many of 64 bits their hashes differ, at the crop that fits best; None where the files, or imported
+            vectors, are equal.
     """
 
     path: str
@@ -39,20 +41,19 @@ def equal_copies(references: References) -> tuple[Copy, ...]:
     return tuple(copies)
 
 
-def near_copies(photos: Sequence[PhotoFacts], bits: int) -> tuple[Copy, ...]:
-    """Return the photos whose hash differs in at most `bits` of 64 bits from an earlier one; the nearest is named.
+def near_copies(paths: Sequence[str], looks: Sequence[Look]) -> tuple[Copy, ...]:
+    """Return the photos that nearly repeat an earlier one, by the rule of `clipfast.retrieval.looks`.
 
-    Pictures without a pattern have no hash and are passed over. The hash sees luminance only: one print in two colours,
-    from the very same place, is called a copy.
+    The nearest is named. Luminance alone is seen: one print in two colours, from the very same place, is called a copy.
+
+    Args:
+        paths: Names of the photos, in order.
+        looks: Look of each.
     """
-    from clipfast.kernels.filters import hamming
+    from clipfast.retrieval.looks import copies_within
 
-    hashed = [photo for photo in photos if photo.phash is not None]
-    hashes = np.array([int(photo.phash or "", 16) for photo in hashed], dtype=np.uint64)
-    copies = []
-    for row in range(1, len(hashed)):
-        distances = hamming(hashes[:row], hashes[row : row + 1])
-        nearest = int(distances.argmin())
-        if distances[nearest] <= bits:
-            copies.append(Copy(hashed[row].path, hashed[nearest].path, int(distances[nearest])))
-    return tuple(copies)
+    nearest: dict[int, tuple[int, int]] = {}
+    for pair in copies_within(looks):
+        one, other = sorted((pair.one, pair.other))
+        nearest[other] = min(nearest.get(other, (65, one)), (pair.bits, one))
+    return tuple(Copy(paths[other], paths[one], bits) for other, (bits, one) in sorted(nearest.items()))

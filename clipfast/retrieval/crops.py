@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from clipfast.arguments import require_path, require_type
+from clipfast.artifact import Sha256
 from clipfast.errors import DataError, ShapeError
 from clipfast.runtime.images import load_image
 from clipfast.storage import atomic_write
@@ -40,6 +41,7 @@ class Sidecar(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         confidence: Its calibrated probability, in [0, 1].
         answer: What it took the patch for.
         picked: Why the patch was asked about: `uncertain`, `none_of_these`, `random`; None where somebody chose it.
+        not_copy_of: Checksums of evaluation pictures that it looks like and was declared to be no copy of.
     """
 
     source: str | None = None
@@ -52,6 +54,7 @@ class Sidecar(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     confidence: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     answer: str | None = None
     picked: str | None = None
+    not_copy_of: tuple[Sha256, ...] = ()
 
     def photo(self, patch: Path) -> Path | None:
         """Return the source photo's path, absolute; None where no source is named."""

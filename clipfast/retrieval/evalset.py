@@ -5,21 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from clipfast.arguments import require_path
-from clipfast.artifact import Sha256
-from clipfast.errors import DataError, ImageError
+from clipfast.errors import DataError, ImageError, ShapeError
 from clipfast.metrics.resampling import seeded
 from clipfast.retrieval.crops import PATCH_SIZE, crop_patch, read_sidecar, sidecar_path
 from clipfast.retrieval.encode import Skipped
+from clipfast.retrieval.evallines import EvalSample, place_of, read_samples
 from clipfast.retrieval.grouping import photo_groups, require_split, stratified_split
 from clipfast.retrieval.labelled import SeenPatch, list_patches, look_at_patches, read_picture
-from clipfast.retrieval.looks import copies_within
+from clipfast.retrieval.looks import Look, copies_within, look_of
 from clipfast.storage import atomic_write, sha256_file
 
 if TYPE_CHECKING:
@@ -30,36 +31,6 @@ __all__ = ["EVAL_SET_NAME", "EvalSample", "EvalSet", "SplitReport", "eval_set_be
 EVAL_SET_NAME = "eval_set.jsonl"
 _MAX_BYTES = 256 << 20
 _NAMED = 5
-
-Pixel = Annotated[int, msgspec.Meta(ge=0)]
-
-
-class EvalSample(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One line of the file.
-
-    Attributes:
-        image: The picture, relative to the file's folder, with forward slashes.
-        coords: Where in the picture, (x, y) in pixels: the click of a source photo, the middle of a patch.
-        label: Its fabric.
-        sha256: Checksum of the picture's file.
-        size: Pixels along each side of what is cut out around `coords`; the line leaves out the usual 224.
-        related: Checksums of further files that show it: the labelled patch of a photo, the photo of a patch.
-        group: The same number for samples that are not independent: of one photo, or nearly the same picture. The line
-            of one that stands alone leaves it out.
-    """
-
-    image: str
-    coords: tuple[Pixel, Pixel]
-    label: Annotated[str, msgspec.Meta(min_length=1)]
-    sha256: Sha256
-    size: Annotated[int, msgspec.Meta(ge=1)] = PATCH_SIZE
-    related: tuple[Sha256, ...] = ()
-    group: int | None = None
-
-    @property
-    def digests(self) -> frozenset[str]:
-        """Checksums of all files that show it."""
-        return frozenset((self.sha256, *self.related))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +103,18 @@ class EvalSet:
         pairs = [(first.setdefault(group, at), at) for at, group in known]
         found: list[int] = photo_groups(photos, [sample.sha256 for sample in self.samples], (), also=pairs).tolist()
         return found
+
+    def looks(self) -> tuple[Look, ...]:
+        """Look at what is asked about, in the order of the samples; pictures that cannot be read are passed over.
+
+        Raises:
+            DataError: A picture was moved or changed.
+        """
+        found = []
+        for sample in self.samples:
+            with suppress(ImageError, ShapeError):
+                found.append(look_of(self.crop(sample)))
+        return tuple(found)
 
     def file(self, sample: EvalSample) -> Path:
         """Return where a sample's picture is, absolute."""
@@ -224,7 +207,7 @@ class EvalSet:
         if (size := file.stat().st_size) > _MAX_BYTES:
             sentence = f"{file} is {size:,} bytes; an evaluation set may have {_MAX_BYTES:,} at most."
             raise DataError(sentence, code="too_large", path=file, most=_MAX_BYTES)
-        samples = _lines(file)
+        samples = read_samples(file)
         if not samples:
             raise DataError(
                 f"{file} holds no sample. Make it again: clipfast evalset make", code="empty_eval_set", path=file
@@ -302,9 +285,9 @@ def make_eval_set(
     seen_photos: dict[Path, tuple[int, int]] = {}
     for row in chosen:
         drawn = _sample(seen[row], root, together[row], seen_photos)
-        known = places.setdefault(_place(drawn), drawn)
+        known = places.setdefault(place_of(drawn), drawn)
         related = tuple(sorted((known.digests | drawn.digests) - {known.sha256}))
-        places[_place(drawn)] = msgspec.structs.replace(known, related=related)
+        places[place_of(drawn)] = msgspec.structs.replace(known, related=related)
     report = SplitReport(
         counts={
             name: (labels.count(name), sum(sample.label == name for sample in places.values()))
@@ -360,16 +343,24 @@ def _size(photo: Path) -> tuple[int, int]:
     try:
         return read_picture(photo)[1].size
     except ImageError as error:
-        raise DataError(f"{error} A patch of the evaluation set was cut from it.", code="no_eval_picture") from error
+        sentence = f"{error} A patch of the evaluation set was cut from it."
+        raise DataError(sentence, code="eval_photo_unreadable", path=photo, reason=error) from error
 
 
 def _require_inside(patch: Path, photo: Path, coords: tuple[int, int], size: tuple[int, int]) -> None:
     """Refuse a click outside its photo before it is frozen in a set, which could never ask about it."""
     if not all(0 <= at < side for at, side in zip(coords, size, strict=True)):
+        sidecar = sidecar_path(patch)
         raise DataError(
-            f"{sidecar_path(patch)} must name a place inside {photo}, which has {size[0]} x {size[1]} pixels; its "
+            f"{sidecar} must name a place inside {photo}, which has {size[0]} x {size[1]} pixels; its "
             f"coords are {coords[0]},{coords[1]}. Mend or remove it.",
-            code="bad_sidecar",
+            code="sidecar_outside",
+            path=sidecar,
+            photo=photo,
+            width=size[0],
+            height=size[1],
+            x=coords[0],
+            y=coords[1],
         )
 
 
@@ -380,41 +371,6 @@ def _lost_photo(item: SeenPatch) -> bool:
 def _conflicts(seen: Sequence[SeenPatch]) -> tuple[tuple[str, str], ...]:
     pairs = [(seen[pair.one].patch, seen[pair.other].patch) for pair in copies_within([item.look for item in seen])]
     return tuple((one.key, other.key) for one, other in pairs if one.label != other.label)
-
-
-def _lines(file: Path) -> tuple[EvalSample, ...]:
-    """Read samples; a place that comes twice would count twice."""
-    decoder = msgspec.json.Decoder(EvalSample)
-    found: dict[tuple[object, ...], tuple[int, EvalSample]] = {}
-    for number, line in enumerate(file.read_bytes().splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            sample = decoder.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise DataError(
-                f'{file}, line {number} must be {{"image": ..., "coords": [x, y], "label": ..., "sha256": ...}}; '
-                f"{error}. Make the set again: clipfast evalset make",
-                code="bad_eval_line",
-                path=file,
-                line=number,
-                error=error,
-            ) from error
-        first, _ = found.setdefault(_place(sample), (number, sample))
-        if first != number:
-            raise DataError(
-                f"{file}, line {number} asks about the same place as line {first}: {sample.image} at {sample.coords}. "
-                "It would count twice: remove one of the lines, or make the set again: clipfast evalset make --replace",
-                code="eval_line_twice",
-                path=file,
-                line=number,
-                first=first,
-            )
-    return tuple(sample for _, sample in found.values())
-
-
-def _place(sample: EvalSample) -> tuple[object, ...]:
-    return os.path.normpath(sample.image), sample.coords, sample.size
 
 
 def _listed(parts: Sequence[str], more: str = "; and {count} more") -> str:

@@ -24,7 +24,8 @@ from clipfast.retrieval.crops import crop_patch
 from clipfast.retrieval.encode import Skipped
 from clipfast.retrieval.evalset import EvalSample, EvalSet
 from clipfast.retrieval.fusion import Voices, entries_of
-from clipfast.retrieval.knownlooks import KnownLooks
+from clipfast.retrieval.leaks import compared_photos, looks_of, require_unseen
+from clipfast.retrieval.looks import look_of
 from clipfast.retrieval.photowise import PhotoCounts
 from clipfast.retrieval.recommend import rule_scores
 from clipfast.retrieval.voices import Doubles, Voice
@@ -137,6 +138,8 @@ class Evaluation:
         asked: Pictures that could be asked about, in the order of the ranks.
         doubts: What the last phase thinks of its own answers.
         owners: Number of the photo that each of those is a patch of.
+        declared: Pictures of bank, head or weights that look like one of the set and were declared to be no copies:
+            their names, and the set's picture.
     """
 
     total: int
@@ -148,6 +151,7 @@ class Evaluation:
     doubts: Doubts
     asked: tuple[EvalSample, ...] = ()
     owners: tuple[int, ...] = ()
+    declared: tuple[tuple[str, str], ...] = ()
 
     @property
     def photos(self) -> int:
@@ -170,6 +174,7 @@ class Asked:
         judged: What the last phase thinks of each.
         errors: Pictures that could not be read.
         photos: Number of each asked picture's photo, see `EvalSet.groups`.
+        declared: As in `Evaluation`.
     """
 
     asked: list[EvalSample] = field(default_factory=list)
@@ -177,6 +182,7 @@ class Asked:
     judged: list[Judgement] = field(default_factory=list)
     errors: list[Skipped] = field(default_factory=list)
     photos: list[int] = field(default_factory=list)
+    declared: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def right(self) -> list[bool]:
@@ -203,7 +209,9 @@ def evaluate(
 ) -> Evaluation:
     """Ask about every picture of an evaluation set, phase by phase. Nothing is fitted here.
 
-    Warns of photos of the bank whose kept hashes are only similar to those of a picture (3 to 6 of 64 bits).
+    The bank's photos are compared with the set's pictures where they lie in `voices.photos`, by the rule of `clipfast
+    bank build`. Of the others, and of what head and weights were made of, only hashes were kept: within 2 of 64 bits
+    they are refused, and up to 6 there is a warning.
 
     Args:
         eval_set: The pictures.
@@ -213,8 +221,8 @@ def evaluate(
         progress: Called with (done, total) pictures.
 
     Raises:
-        DataError: A picture was moved or changed, is in the bank (or nearly the same one is, as far as the bank kept
-            looks), was trained or fitted on, or none can be read.
+        DataError: A picture was moved or changed, is in the bank, was trained or fitted on (or nearly the same one is,
+            as far as looks were kept), or none can be read.
         ArtifactError: The bank does not know its model.
         ShapeError: A k is below 1.
     """
@@ -238,6 +246,7 @@ def evaluate(
         eval_version=eval_set.version,
         asked=tuple(asked),
         owners=tuple(photos.owner.tolist()),
+        declared=tuple(found.declared),
         doubts=_doubts(judged, phases[-1], [sample.label in voices.bank.references.names for sample in asked]),
     )
 
@@ -254,18 +263,22 @@ def ask_all(eval_set: EvalSet, voices: Voices, *, progress: Callable[[int, int],
             path=eval_set.path,
         )
     eval_set.verify()
-    _require_unseen(eval_set, voices)
-    found = Asked()
-    known_looks = KnownLooks(voices.bank.references)
+    require_unseen(eval_set, voices)
+    compared = compared_photos(eval_set, voices)
+    found = Asked(declared=[(each.path, each.image) for each in compared.declared])
+    known_looks = looks_of(voices, compared.compared)
     for done, (sample, photo) in enumerate(zip(eval_set.samples, eval_set.groups(), strict=True), start=1):
         try:
             picture, judgement = _ask(eval_set, sample, voices, found.answers)
             found.judged.append(judgement)
             found.asked.append(sample)
             found.photos.append(photo)
-            known_looks.see(crop_patch(picture, sample.coords, sample.size), sample.image)
+            looks = [look_of(crop_patch(picture, sample.coords, sample.size))]
             if min(sample.size, *picture.size) < max(picture.size):  # only a part of it is asked about
-                known_looks.see(picture, sample.image)
+                looks.append(look_of(picture))
+            for known in known_looks:
+                for look in looks:
+                    known.see(look, sample.image, sample.digests)
         except (ImageError, ShapeError) as error:
             found.errors.append(Skipped(sample.image, str(error)))
         if progress:
@@ -278,9 +291,11 @@ def ask_all(eval_set: EvalSet, voices: Voices, *, progress: Callable[[int, int],
             path=first.path,
             reason=first.reason,
         )
-    known_looks.require_none()
-    if doubts := known_looks.doubts():
-        warnings.warn(doubts, stacklevel=3)
+    for known in known_looks:
+        known.require_none()
+        found.declared.extend(known.waved.items())
+        if doubts := known.doubts():
+            warnings.warn(doubts, stacklevel=3)
     return found
 
 
@@ -370,21 +385,3 @@ class _Results:
         one, other = np.array(later.ranks) == 1, np.array(earlier.ranks) == 1
         gain, mcnemar = self.photos.gain(one, other, self.seed), self.photos.mcnemar(one, other)
         return Comparison(later.name, earlier.name, gain, mcnemar)
-
-
-def _require_unseen(eval_set: EvalSet, voices: Voices) -> None:
-    """Refuse pictures that the bank holds or that head or weights were made of: also their photos and patches."""
-    seen = {
-        ("is in the bank", "eval_in_bank"): voices.bank.references.digests,
-        ("was trained on", "eval_trained_on"): set(voices.head.trained_on if voices.head is not None else ()),
-        ("was fitted on", "eval_fitted_on"): voices.fit.seen if voices.fit is not None else frozenset(),
-    }
-    for (how, code), digests in seen.items():
-        found = [sample.image for sample in eval_set.samples if sample.digests & digests]
-        if found:
-            more = f" ({len(found)} such pictures)" if len(found) > 1 else ""
-            raise DataError(
-                f"{found[0]} of the evaluation set {how}{more}, so it would be found or known by itself. Take it out "
-                "of the bank, or train the head or fit the weights again with this evaluation set left out.",
-                code=code,
-            )

@@ -1,4 +1,4 @@
-"""Weights of the voices, fitted on labelled patches that are not evaluated on, and the file that keeps them."""
+"""Weights of the voices, fitted on labelled patches that are not evaluated on."""
 
 from __future__ import annotations
 
@@ -6,143 +6,36 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 import numpy as np
 
 from clipfast import learning
-from clipfast.arguments import require_path, require_type
-from clipfast.artifact import Sha256
+from clipfast.arguments import require_type
 from clipfast.errors import ArtifactError, DataError
 from clipfast.retrieval.attributes import extract_attributes
 from clipfast.retrieval.confidence import Judge, answer_features, fit_confidence
 from clipfast.retrieval.evalset import EvalSet
-from clipfast.retrieval.fusion import Fit, Fusion, Voices, entries_of, require_share
+from clipfast.retrieval.fusion import Fit, Voices, entries_of, require_share
+from clipfast.retrieval.fusionfile import CurvePoint, FittedFusion, default_fusion_path
 from clipfast.retrieval.grouping import photo_groups
 from clipfast.retrieval.head import LinearHead
-from clipfast.retrieval.heldout import leave_out
+from clipfast.retrieval.heldout import Kept, leave_out
 from clipfast.retrieval.labelled import LabelledRows, encode_labelled, list_patches
 from clipfast.retrieval.looks import SURE_BITS, nearly
 from clipfast.retrieval.openset import fit_openset, openset_views
 from clipfast.retrieval.recommend import rule_scores
 from clipfast.retrieval.rules import RuleSet
 from clipfast.retrieval.voices import Doubles, Voice, smoothed_temperature
-from clipfast.storage import atomic_write, require_format
 from clipfast.types import Floats, Ints
 
 __all__ = ["CurvePoint", "FittedFusion", "default_fusion_path", "fit_fusion", "with_alpha"]
 
-FORMAT_VERSION = 3
-_MAX_BYTES = 16 << 20
 _ALPHAS = tuple(round(step / 20, 2) for step in range(21))
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _LEAST_PROB = 1e-4
 MIN_SAMPLES = 10
-
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Temperature = Annotated[float, msgspec.Meta(gt=0)]
-
-
-class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
-    """What one α does on the validation patches.
-
-    Attributes:
-        alpha: Weight of the rules.
-        top1: Share of patches whose fabric comes first.
-        top5: Share of patches whose fabric is among the first five.
-        mrr: Mean of 1 / rank of the right fabric.
-        loss: Mean -ln of the score of the right fabric, which is not taken below 1e-4.
-    """
-
-    alpha: float
-    top1: float
-    top5: float
-    mrr: float
-    loss: float
-
-
-class FittedFusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What `clipfast fuse fit` found.
-
-    Attributes:
-        format: Version of the file.
-        alpha: Weight of the rules with the highest mean reciprocal rank.
-        head_share: The head's share with it; None where there was no head.
-        rules_temperature: Of rule scores.
-        bank_temperature: Of cosines.
-        curve: Every α that was tried, at that share.
-        samples: Patches that it was fitted on.
-        counts: How many of each fabric.
-        excluded: Patches that were left out because they are in the evaluation set.
-        in_bank: Patches that were left out because the bank holds them, nearly, or their photo: they would find it.
-        not_held_out: Patches that were left out because no head could be made without them.
-        rules: Name of the rules.
-        rules_sha256: Checksum of what they say, `RuleSet.sha256`.
-        head_sha256: Of the head, `LinearHead.sha256`; None where there was none.
-        fitted_on: Checksums of the patches and of their photos; they cannot be evaluated on.
-        fingerprint: Of the bank's model.
-        eval_version: Of the evaluation set that was left out; None where there was none.
-        judge: Confidence and none-of-these of answers with these weights, fitted on the same patches.
-    """
-
-    alpha: Share
-    head_share: Share | None
-    rules_temperature: Temperature
-    bank_temperature: Temperature
-    curve: tuple[CurvePoint, ...]
-    samples: int
-    excluded: int
-    in_bank: int
-    not_held_out: int
-    rules: str
-    rules_sha256: Sha256
-    head_sha256: Sha256 | None
-    fitted_on: tuple[Sha256, ...]
-    fingerprint: str
-    eval_version: str | None
-    judge: Judge
-    counts: dict[str, int] = {}
-    format: int = FORMAT_VERSION
-
-    def fusion(self) -> Fusion:
-        """Return weights and temperatures."""
-        head = {} if self.head_share is None else {"head_share": self.head_share}
-        return Fusion(
-            alpha=self.alpha,
-            rules_temperature=self.rules_temperature,
-            bank_temperature=self.bank_temperature,
-            **head,
-        )
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one JSON object, atomically."""
-        with atomic_write(require_path("path", path)) as temporary:
-            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> FittedFusion:
-        """Read what `save` wrote.
-
-        Raises:
-            ArtifactError: No file there, or one that is none.
-        """
-        file = require_path("path", path)
-        if not file.is_file():
-            sentence = f"No fitted weights at {file}. Fit them: clipfast fuse fit data/patches/labeled --out {file}"
-            raise ArtifactError(sentence, code="no_weights", path=file)
-        if file.stat().st_size > _MAX_BYTES:
-            sentence = f"{file} is larger than {_MAX_BYTES:,} bytes; those are no fitted weights."
-            raise ArtifactError(sentence, code="too_large", path=file, most=_MAX_BYTES)
-        try:
-            text = file.read_text(encoding="utf-8")
-            require_format(text, FORMAT_VERSION, file, remedy="Fit them again: clipfast fuse fit.")
-            return msgspec.json.decode(text, type=cls)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise ArtifactError(
-                f"{file} holds no fitted weights: {error}. Fit them again.", code="not_weights", path=file, error=error
-            ) from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,11 +47,6 @@ class _Validation:
     bank: Voice
     head: Voice | None
     photos: tuple[int, ...]
-
-
-def default_fusion_path() -> Path:
-    """Return the file of fitted weights: `CLIPFAST_FUSION`, else `data/fusion.json`."""
-    return Path(os.environ.get("CLIPFAST_FUSION") or "data/fusion.json")
 
 
 def with_alpha(voices: Voices, alpha: float | Literal["fit"], fitted: FittedFusion | None = None) -> Voices:
@@ -192,7 +80,7 @@ def with_alpha(voices: Voices, alpha: float | Literal["fit"], fitted: FittedFusi
     judge = found.judge
     if _others_weigh(voices, found):
         judge = msgspec.structs.replace(judge, confidence=None)
-    fit = Fit(found.fusion(), voices.head, voices.rules, frozenset(found.fitted_on))
+    fit = Fit(found.fusion(), voices.head, voices.rules, frozenset(found.fitted_on), found.seen)
     return replace(voices, fusion=fit.fusion, judge=judge, fit=fit)
 
 
@@ -209,6 +97,7 @@ def fit_fusion(
     folder: str | os.PathLike[str],
     *,
     exclude: EvalSet | None = None,
+    not_copies: Sequence[str | os.PathLike[str]] = (),
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> FittedFusion:
@@ -223,6 +112,7 @@ def fit_fusion(
         voices: Bank with its clip, rules, and a head if there is one.
         folder: `<fabric_id>/<patch>`.
         exclude: The evaluation set.
+        not_copies: Files that are declared to be no copies of evaluation pictures, see `clipfast.retrieval.declared`.
         seed: Of the folds.
         progress: Called with (done, total) files.
 
@@ -236,7 +126,8 @@ def fit_fusion(
         raise ArtifactError("Fitting needs rules, and a bank that knows its model: FabricBank.load(path, clip=clip).")
     rows = encode_labelled(clip, folder, progress=progress)
     count = len(rows.references)
-    kept = list(range(count)) if exclude is None else list(leave_out(rows, exclude).rows)
+    parted = Kept(tuple(range(count)), ()) if exclude is None else leave_out(rows, exclude, not_copies)
+    kept = list(parted.rows)
     known, looks = voices.bank.references.digests, voices.bank.references.marks.looks
     digests = rows.digests_by_row()
     fresh = [
@@ -272,6 +163,7 @@ def fit_fusion(
         in_bank=len(kept) - len(fresh),
         not_held_out=len(fresh) - len(held),
         fitted_on=rows.digests(fresh),
+        seen=rows.seen(fresh, parted.declared),
         eval_version=None if exclude is None else exclude.version,
     )
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -24,6 +25,7 @@ from clipfast.errors import DataError, ShapeError
 from clipfast.retrieval.answers import Answer, Judgement
 from clipfast.retrieval.bank import FabricBank
 from clipfast.retrieval.confidence import Judge, asked_temperature, bank_judge
+from clipfast.retrieval.declared import SeenPictures
 from clipfast.retrieval.head import LinearHead
 from clipfast.retrieval.queries import one_query, require_topk
 from clipfast.retrieval.recommend import Recommendation
@@ -83,12 +85,14 @@ class Fit:
         head: The head, or None.
         rules: The rules, or None.
         seen: Checksums of the patches that it was fitted on, and of their photos: it cannot be judged by them.
+        pictures: Names and looks of those patches.
     """
 
     fusion: Fusion
     head: LinearHead | None
     rules: RuleSet | None
     seen: frozenset[str] = frozenset()
+    pictures: SeenPictures = field(default_factory=SeenPictures)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +106,9 @@ class Voices:
         fusion: How they are weighed.
         judge: Confidence and none-of-these of fused answers, as `clipfast fuse fit` found them. None: none-of-these as
             the bank finds it by itself, and the first fabric's share in place of a confidence.
+        photos: Folder where the bank's photos lie, `fabric/file`: where they are there, an evaluation compares them
+            with its pictures, and not only their hashes.
+        not_copies: Names `fabric/file` of the bank or the head that an evaluation takes for no copies of its pictures.
         fit: What the judge was fitted with. Its confidence is of answers with those weights, that head and those rules:
             with others the first fabric's share is said instead, and not called calibrated. None: it is believed.
     """
@@ -112,6 +119,8 @@ class Voices:
     fusion: Fusion = field(default_factory=Fusion)
     judge: Judge | None = None
     fit: Fit | None = None
+    photos: Path | None = None
+    not_copies: tuple[str, ...] = ()
 
     @property
     def owners(self) -> dict[str, str]:

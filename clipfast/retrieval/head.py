@@ -20,6 +20,7 @@ from clipfast.learning import ClassWeight
 from clipfast.metrics import apply_temperature, expected_calibration_error
 from clipfast.metrics.resampling import seeded
 from clipfast.retrieval.bankfile import BankModel, require_model
+from clipfast.retrieval.declared import SeenPictures
 from clipfast.retrieval.headfile import HeadReport, StoredHead, read_head, write_head
 from clipfast.retrieval.photowise import PhotoCounts
 from clipfast.retrieval.queries import require_topk
@@ -71,6 +72,7 @@ class LinearHead:
         model: Who made the embeddings, or None where that was not said.
         report: What training found, or None.
         trained_on: Checksums of the photos it was trained on, so that nobody evaluates on them unawares.
+        seen: Their names and looks, for the same when they are saved again, and what was declared to be no copy.
 
     >>> rows = np.repeat(np.eye(3, dtype=np.float32), 10, axis=0)
     >>> head = LinearHead.fit(rows, ["cotton"] * 10 + ["silk"] * 10 + ["wool"] * 10, seed=0)
@@ -85,6 +87,7 @@ class LinearHead:
     model: BankModel | None = None
     report: HeadReport | None = None
     trained_on: tuple[str, ...] = ()
+    seen: SeenPictures = field(default_factory=SeenPictures)
 
     @classmethod
     def fit(
@@ -214,9 +217,9 @@ class LinearHead:
         order = np.argsort(-probs[0], kind="stable")[:topk]
         return [Ranked(str(self.classes[at]), float(probs[0, at])) for at in order]
 
-    def trained_with(self, sha256: Sequence[str]) -> LinearHead:
-        """Return the same head that also remembers the checksums of its photos."""
-        return replace(self, trained_on=tuple(sorted(set(sha256))))
+    def trained_with(self, sha256: Sequence[str], seen: SeenPictures | None = None) -> LinearHead:
+        """Return the same head that also remembers its photos: their checksums, and their names and looks."""
+        return replace(self, trained_on=tuple(sorted(set(sha256))), seen=seen or SeenPictures())
 
 
 def _classes(labels: Sequence[Any] | NDArray[Any]) -> tuple[NDArray[Any], Ints]:

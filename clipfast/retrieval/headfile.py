@@ -13,12 +13,14 @@ from clipfast import __version__
 from clipfast.errors import ArtifactError, DataError, ShapeError
 from clipfast.metrics.intervals import Interval
 from clipfast.retrieval.bankfile import BankModel
+from clipfast.retrieval.declared import SeenPictures
 from clipfast.storage import load_sealed_npz, require_format, save_sealed_npz
 from clipfast.types import Floats
 
 __all__ = ["HeadReport", "StoredHead", "read_head", "write_head"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_OLDER = (1,)  # kept no looks of what it was trained on
 _ARRAYS = ("weights", "bias", "classes", "trained_on", "meta")
 
 
@@ -63,6 +65,7 @@ class StoredHead(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     model: BankModel | None
     report: HeadReport | None
     trained_on: tuple[str, ...]
+    seen: SeenPictures
 
 
 class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -71,6 +74,7 @@ class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     model: BankModel | None
     report: HeadReport | None
     created_by: str
+    seen: SeenPictures = SeenPictures()
 
 
 def write_head(path: Path, head: StoredHead) -> None:
@@ -81,6 +85,7 @@ def write_head(path: Path, head: StoredHead) -> None:
         model=head.model,
         report=head.report,
         created_by=f"clipfast {__version__}",
+        seen=head.seen,
     )
     digests = np.frombuffer(bytes.fromhex("".join(head.trained_on)), np.uint8).reshape(-1, 32)
     arrays = {
@@ -124,6 +129,7 @@ def read_head(path: Path) -> StoredHead:
         model=meta.model,
         report=meta.report,
         trained_on=tuple(row.tobytes().hex() for row in arrays["trained_on"]),
+        seen=meta.seen,
     )
 
 
@@ -131,7 +137,7 @@ def _meta(arrays: dict[str, NDArray[Any]], path: Path) -> _Meta:
     if missing := [name for name in _ARRAYS if name not in arrays]:
         raise DataError(f"it has no {', '.join(missing)}")
     text = str(arrays["meta"])
-    require_format(text, FORMAT_VERSION, path, remedy="Train it again.")
+    require_format(text, FORMAT_VERSION, path, remedy="Train it again.", older=_OLDER)
     meta = msgspec.json.decode(text, type=_Meta)
     if not (np.isfinite(meta.temperature) and meta.temperature > 0):
         raise DataError(f"its temperature must be above 0; it is {meta.temperature}")

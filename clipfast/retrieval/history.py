@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import hashlib
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,7 +17,7 @@ from clipfast.errors import ArtifactError
 from clipfast.retrieval.promotion import Gain
 from clipfast.storage import sync_folder
 
-__all__ = ["KINDS", "Action", "Event", "History", "Kind", "Name", "Setting", "used_before", "user_name"]
+__all__ = ["KINDS", "Action", "Event", "History", "Kind", "Name", "used_before", "user_name"]
 
 Kind = Literal["head", "bank", "alpha"]
 Action = Literal["compare", "promote", "rollback", "retire"]
@@ -49,6 +49,10 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         retired: What had been taken out of use and was compared with, too; None for nothing.
         rules: Checksum of the rules that answered with them, `RuleSet.sha256`; None for none.
         pictures: First digits of the checksums of the evaluation set's pictures; in the first line of a version only.
+        looks: Their looks, `look_hash` in hexadecimal digits, by which they are known when they are saved again; there,
+            too.
+        declared: Pictures that the candidate was made of, or that it was compared with, and that were declared to be no
+            copies of evaluation pictures: their names.
     """
 
     before: Sha256
@@ -67,23 +71,8 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     retired: Name | None = None
     rules: str | None = None
     pictures: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What a candidate is measured with.
-
-    Attributes:
-        rules: Checksum of the rules, `RuleSet.sha256`; None for none.
-        pictures: Checksums of the evaluation set's pictures, `EvalSet.pictures`.
-        retired: A version that was taken out of use and that the candidate is compared with, too; None for none.
-        beside: What was in use when the voices that answer were loaded, by kind; None: when the look begins.
-    """
-
-    rules: str | None = None
-    pictures: Collection[str] = ()
-    retired: str | None = None
-    beside: Mapping[Kind, str] | None = None
+    looks: tuple[str, ...] = ()
+    declared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipfast.errors import DataError
+from clipfast.retrieval.declared import HOW_TO_DECLARE
 from clipfast.retrieval.evalguard import EvalGuard
-from clipfast.retrieval.heldout import find_eval_set
+from clipfast.retrieval.heldout import declared_copy, find_eval_set
 from clipfast.retrieval.labelitems import absolute
 from clipfast.retrieval.looks import look_of
 
@@ -30,24 +31,40 @@ class FolderGuard:
     _guard: EvalGuard | None = field(default=None, init=False)
     _key: tuple[int, int, Path] | None = field(default=None, init=False)
 
-    def require_unseen(self, path: Path, photo_sha256: str, patch: Image.Image) -> bool:
-        """Refuse a near copy of an evaluation picture; tell whether the photo is in the evaluation set.
+    def require_unseen(
+        self, path: Path, photo_sha256: str, patch: Image.Image, *, not_a_copy: bool = False
+    ) -> tuple[bool, tuple[str, ...]]:
+        """Refuse a near copy of an evaluation picture.
+
+        Args:
+            path: The photo.
+            photo_sha256: Checksum of its file.
+            patch: What is cut out of it.
+            not_a_copy: Whether it is declared to be none.
+
+        Returns:
+            Whether the photo is in the evaluation set, and the checksums of pictures that it was declared to be no copy
+            of.
 
         Raises:
-            DataError: It is one, or a picture of the set was moved or changed.
+            DataError: It is one, or is declared and the same to the pixel, or a picture of the set was moved or
+                changed.
         """
         guard = self._present()
         if guard is None:
-            return False
-        for _, image in guard.copies([look_of(patch)]):
-            raise DataError(
-                f"{path} is nearly the same picture as {image} of the evaluation set {guard.eval_set.path}, which is "
-                "never trained on. Label another place or another photo.",
-                code="label_of_eval",
-                path=path,
-                image=image,
-            )
-        return guard.holds(photo_sha256, absolute(path))
+            return False, ()
+        declared: list[str] = []
+        for copy in guard.copies([look_of(patch)]):
+            if not not_a_copy:
+                raise DataError(
+                    f"{path} is nearly the same picture as {copy.image} of the evaluation set {guard.eval_set.path}, "
+                    f"which is never trained on. Label another place or another photo. {HOW_TO_DECLARE}",
+                    code="label_of_eval",
+                    path=path,
+                    image=copy.image,
+                )
+            declared.append(declared_copy(path.as_posix(), photo_sha256, copy).of)
+        return guard.holds(photo_sha256, absolute(path)), tuple(sorted(set(declared)))
 
     def holds(self, photo: Path, sha256: str) -> bool:
         """Tell whether a photo is in the evaluation set, or a patch of it is."""

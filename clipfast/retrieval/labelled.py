@@ -13,6 +13,7 @@ from clipfast.datasets.folders import FabricImage, scan_fabrics
 from clipfast.errors import DataError, ImageError
 from clipfast.retrieval.build import encode_folder
 from clipfast.retrieval.crops import Sidecar, read_sidecar, sidecar_path
+from clipfast.retrieval.declared import Declared, SeenPictures
 from clipfast.retrieval.encode import EncodeOptions, Skipped
 from clipfast.retrieval.looks import Look, look_of
 from clipfast.retrieval.references import References
@@ -53,6 +54,11 @@ class Patch:
         """The photo that it was cut from, absolute; None where no side-car names one."""
         return None if self.sidecar is None else self.sidecar.photo(self.path)
 
+    @property
+    def not_copies(self) -> tuple[str, ...]:
+        """Checksums of evaluation pictures that it was declared to be no copy of."""
+        return () if self.sidecar is None else self.sidecar.not_copy_of
+
 
 @dataclass(frozen=True, slots=True)
 class SeenPatch:
@@ -80,12 +86,16 @@ class LabelledRows:
         looks: Of each row.
         photos: Source photo of each row, absolute; None where nobody knows.
         skipped: What could not be read.
+        files: File of each row.
+        not_copies: Checksums of evaluation pictures that each was declared to be no copy of, as its side-car says.
     """
 
     references: References
     looks: tuple[Look, ...]
     photos: tuple[Path | None, ...]
     skipped: tuple[Skipped, ...]
+    files: tuple[Path, ...]
+    not_copies: tuple[tuple[str, ...], ...]
 
     def digests(self, rows: Sequence[int]) -> tuple[str, ...]:
         """Return the checksums of rows and of the photos they were cut from, where those are there; sorted."""
@@ -100,6 +110,12 @@ class LabelledRows:
             frozenset((own,) if photo not in sha256 else (own, sha256[photo]))
             for own, photo in zip(self.references.sha256, self.photos, strict=True)
         ]
+
+    def seen(self, rows: Sequence[int], declared: Sequence[Declared] = ()) -> SeenPictures:
+        """Keep names and looks of rows, and those of the declared pictures that are among them."""
+        taken = self.references.taken(rows)
+        paths = set(taken.paths)
+        return SeenPictures.of(taken.paths, taken.marks.looks, [each for each in declared if each.path in paths])
 
 
 def list_patches(folder: str | os.PathLike[str]) -> list[Patch]:
@@ -166,6 +182,8 @@ def encode_labelled(
         tuple(looks[path] for path in references.paths),
         tuple(patches[path].photo if path in patches else None for path in references.paths),
         tuple(item for item in report.skipped if item.path not in sidecars),
+        tuple(patches[path].path if path in patches else Path(folder) / path for path in references.paths),
+        tuple(patches[path].not_copies if path in patches else () for path in references.paths),
     )
 
 

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from clipfast.arguments import Span, require_number, require_path, require_text, require_type, shown
 from clipfast.errors import DataError
 from clipfast.retrieval.answers import UNCERTAIN
@@ -100,6 +102,7 @@ class LabelStore:
         *,
         region: Region | None = None,
         by: Labeller | None = None,
+        not_a_copy: bool = False,
     ) -> Added:
         """Cut a patch out of a photo and file it under its fabric.
 
@@ -110,6 +113,8 @@ class LabelStore:
             label: The fabric.
             region: Which part; None is all of it.
             by: Who says so.
+            not_a_copy: Declares that it is another photograph than the evaluation picture that it looks like. That is
+                written into side-car and journal, and `train_head` heeds it.
 
         Returns:
             What was written to the journal: the patch's `key`, and `held_out` where its photo is in the evaluation
@@ -117,7 +122,7 @@ class LabelStore:
 
         Raises:
             DataError: The label cannot be a folder's name, the patch is there already, or it nearly repeats a picture
-                of the evaluation set.
+                of the evaluation set; declared, if it is the same to the pixel.
             ImageError: The photo cannot be read.
             ShapeError: The region leaves the photo.
         """
@@ -128,7 +133,7 @@ class LabelStore:
         photo_sha256, image = read_photo(path)
         patch = region.cut(image)
         data, suffix = patch_bytes(path, patch, whole=region.whole)
-        held_out = self._guard.require_unseen(path, photo_sha256, patch)
+        held_out, declared = self._guard.require_unseen(path, photo_sha256, patch, not_a_copy=not_a_copy)
         sha256, item = hashlib.sha256(data).hexdigest(), item_id(photo_sha256, region)
         with self._writing() as (state, _):
             known = label_folders(self.root)
@@ -142,7 +147,9 @@ class LabelStore:
                 who=by.who,
                 key=f"{folder}/{name}",
                 sha256=sha256,
-                sidecar=sidecar_of(self.root / folder, path, region, by, state.queue.get(item)),
+                sidecar=msgspec.structs.replace(
+                    sidecar_of(self.root / folder, path, region, by, state.queue.get(item)), not_copy_of=declared
+                ),
                 item=item,
                 held_out=held_out,
             )
@@ -150,14 +157,14 @@ class LabelStore:
             self._commit(event)
         return event
 
-    def answer(self, item: str, label: str, *, by: Labeller | None = None) -> Added:
+    def answer(self, item: str, label: str, *, by: Labeller | None = None, not_a_copy: bool = False) -> Added:
         """Label what waits; see `add`.
 
         Raises:
             DataError: Nothing of that id waits, its photo is gone or changed, or the label cannot be one.
         """
         waited = _waiting(self.state(), item)
-        return self.add(asked_photo(self.root, waited), label, region=waited.region, by=by)
+        return self.add(asked_photo(self.root, waited), label, region=waited.region, by=by, not_a_copy=not_a_copy)
 
     def undo(self, *, by: Labeller | None = None) -> tuple[Added | Moved | Passed, Undone]:
         """Take the last change back that is not taken back yet; returns that change and how it was undone.

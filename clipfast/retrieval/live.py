@@ -15,6 +15,7 @@ import numpy as np
 from clipfast.arguments import require_type
 from clipfast.errors import ArtifactError, ClipfastError, DataError
 from clipfast.retrieval.bank import FabricBank
+from clipfast.retrieval.declared import Declared
 from clipfast.retrieval.evalset import EvalSet
 from clipfast.retrieval.evaluation import ask_all
 from clipfast.retrieval.fused import FittedFusion, with_alpha
@@ -26,7 +27,15 @@ from clipfast.retrieval.rules import RuleSet
 from clipfast.storage import sha256_file
 from clipfast.types import ImageEncoder
 
-__all__ = ["LiveVoices", "measure_gain", "promoted_voices", "retired_voices", "with_candidate"]
+__all__ = [
+    "LiveVoices",
+    "declared_in",
+    "declared_in_file",
+    "measure_gain",
+    "promoted_voices",
+    "retired_voices",
+    "with_candidate",
+]
 
 _Stamp = tuple[int, int, int] | None
 _File = tuple[str, int, int, int]
@@ -173,6 +182,24 @@ def retired_voices(
         if sha256_file(before) != sha256_file(file):
             return version, with_candidate(present, kind, before, clip)
     return None
+
+
+def declared_in(voices: Voices) -> tuple[Declared, ...]:
+    """Return the pictures of bank, head and weights that were declared to be no copies of evaluation pictures."""
+    head = () if voices.head is None else voices.head.seen.declared
+    fit = () if voices.fit is None else voices.fit.pictures.declared
+    return (*voices.bank.references.marks.all_declared, *head, *fit)
+
+
+def declared_in_file(kind: Kind, file: Path) -> tuple[Declared, ...]:
+    """Return the same of one file.
+
+    Raises:
+        ArtifactError: The file is damaged, or of another kind.
+    """
+    if kind == "bank":
+        return FabricBank.load(file).references.marks.all_declared
+    return LinearHead.load(file).seen.declared if kind == "head" else FittedFusion.load(file).seen.declared
 
 
 def measure_gain(

@@ -5,10 +5,11 @@ twenty in 18, as unrelated pictures may. Here the hash of one picture is compare
 (0 to 5 % off each of its four sides), and the other way round. The cosine transform is linear, so all 256 are two
 products of small matrices. A mirrored picture has the same waves with other signs, and one whose rows and columns are
 exchanged has them exchanged, so the whole picture's hash in all eight positions costs nothing more; those that are
-turned are looked for at 36 crops first. Pairs within 14 bits are then laid over each other at
-the crops that fit best, and `overlay.agreement` decides, always: hashes of photographs that share a table around the
-swatch, a label or a lamp are as near as those of copies. docs/fabric-workflow.md has what was measured, on drawn cloth
-and on photographs. One pair takes 4 microseconds, one that is laid over 1 to 8 milliseconds.
+turned are looked for at 36 crops first. Pairs within 14 bits (18, if neither is cut) are then laid over each other at
+the three crops that fit best, `alignment.aligned` moves the crop until threads lie on threads, and `overlay.agreement`
+decides, always: hashes of photographs that share a table around the swatch, a label or a lamp are as near as those of
+copies. docs/fabric-workflow.md has what was measured, on drawn cloth and on photographs. A look takes 40 KB. One pair
+takes 4 microseconds, one that is laid over some 10 to 60 milliseconds.
 
 Where only hashes were kept, as in a bank, `nearly` returns what is within 6 bits; no more than `SURE_BITS` are taken
 for proof, and these too are wrong at times for swatches on one table.
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,8 @@ from numpy.typing import NDArray
 
 from clipfast.artifact import ImageSpec
 from clipfast.kernels.filters import Hashes, area_mean, luminance
-from clipfast.retrieval.overlay import SIDE, Detail, agreement, detail_of
+from clipfast.retrieval.alignment import aligned
+from clipfast.retrieval.overlay import COARSE, GRID, WHOLE, Crop, Detail, Grey, Scale, agreement
 from clipfast.retrieval.references import NO_LOOK
 from clipfast.runtime.preprocess import preprocess
 from clipfast.types import Floats
@@ -35,20 +37,35 @@ from clipfast.types import Floats
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["SURE_BITS", "Look", "LookAlike", "copies_between", "copies_within", "look_hash", "look_of", "nearly"]
+__all__ = [
+    "NEAR_BITS",
+    "SURE_BITS",
+    "Hashes",
+    "Look",
+    "LookAlike",
+    "copies_between",
+    "copies_within",
+    "look_hash",
+    "look_of",
+    "nearly",
+    "repeats",
+    "same_pixels",
+]
 
-_GRID = 96  # pixels a side that crops are computed from
+_GRID = 96  # pixels a side that hashes are computed from
 _THUMB, _WAVES = 32, 8  # as in `kernels.filters.perceptual_hash`
 _MARGINS = (0.0, 1 / 60, 2 / 60, 0.05)
 _CUTS = tuple(product(_MARGINS, _MARGINS))  # what is cut off the two ends of one axis; the first is nothing
-_NEAR_BITS = 14  # up to which two pictures are laid over each other
-_AGREED = 0.4  # how well they must agree then, see `overlay.agreement`
+NEAR_BITS, _WHOLE_BITS = 14, 18  # up to which two pictures are laid over each other; uncut, more bits may differ
+_TOGETHER = 0.15  # how well pictures must agree before their crops are looked for, see `Scale.correlation`
+_AGREED = 0.6  # how well they must agree then, see `overlay.agreement`
 SURE_BITS = 2  # up to which kept hashes alone are enough to refuse
 _KEPT_BITS = 6  # up to which kept hashes alone are a reason to look
-_TRIED = 6  # crops that are tried in each way of turning, nearest hash first
-_HOPED, _HOPELESS = 2, 0.1  # after so many, who agrees less than this is given up: photos in one frame are all near
+_SAME_LEVELS = 3  # by which equal pixels may differ after they were turned and scaled
+_TRIED = 3  # crops of each picture that are tried in each way of turning, nearest hash first
 _FLAT = 0.5  # standard deviation of levels below which there is no pattern to compare
 _TURNS = 8  # bit 0 mirrors, bit 1 flips, bit 2 exchanges rows and columns, which comes first
+_MANY = 5_000  # pictures; among more, only those are looked for that are not cut: all pairs would take hours
 _AT_ONCE = 64  # pictures that one is compared with; what that takes stays in the cache
 # Turned copies are looked for at few crops first: where one is this near, at all of them.
 _FEW = tuple(at for at, (before, after) in enumerate(_CUTS) if before == after or {before, after} == {0.0, _MARGINS[2]})
@@ -62,15 +79,22 @@ class Look:
     """What is kept of a picture to find its copies.
 
     Attributes:
-        grey: Luminance, (96, 96) float16.
+        grey: Luminance, (192, 192) uint8.
         hashes: Perceptual hashes of the picture and its crops, (256,) uint64, the whole picture first; None for a
             picture without any pattern, which is compared with nothing.
         turned: Hashes of the whole picture, mirrored and turned in all eight ways, (8,) uint64, as it is first.
+        side: Pixels of its shorter side: of small pictures no threads are compared, which they do not show.
     """
 
-    grey: NDArray[np.float16]
+    grey: NDArray[np.uint8]
     hashes: Hashes | None
     turned: Hashes | None = None
+    side: int = GRID
+
+    @property
+    def hash(self) -> int:
+        """What `look_hash` gives: 0 for a picture without any pattern."""
+        return NO_LOOK if self.hashes is None else int(self.hashes[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +118,10 @@ def look_of(image: Image.Image) -> Look:
     Raises:
         ImageError: It has no agreed range of values.
     """
-    grey = _grey(image)
+    large = _grey(image)
+    kept, grey = np.rint(large).clip(0, 255).astype(np.uint8), area_mean(large, (_GRID, _GRID))
     if float(area_mean(grey, (_THUMB, _THUMB)).std()) < _FLAT:
-        return Look(grey.astype(np.float16), None)
+        return Look(kept, None, side=min(image.size))
     waves, cuts = _cut_waves(), len(_CUTS)
     found = (waves @ grey.astype(np.float64) @ waves.T).reshape(cuts, _WAVES, cuts, _WAVES)
     parts = found.transpose(0, 2, 1, 3).reshape(cuts * cuts, _WAVES, _WAVES)
@@ -108,7 +133,7 @@ def look_of(image: Image.Image) -> Look:
             for turn in range(_TURNS)
         ]
     )
-    return Look(grey.astype(np.float16), _hashes(parts), _hashes(whole))
+    return Look(kept, _hashes(parts), _hashes(whole), min(image.size))
 
 
 def _hashes(waves: Doubles) -> Hashes:
@@ -124,36 +149,61 @@ def look_hash(image: Image.Image) -> int:
     Raises:
         ImageError: It has no agreed range of values.
     """
-    grey = _grey(image)
+    grey = area_mean(_grey(image), (_GRID, _GRID))
     if float(area_mean(grey, (_THUMB, _THUMB)).std()) < _FLAT:
         return NO_LOOK
     waves = _cut_waves()[:_WAVES]
     return int(_hashes((waves @ grey.astype(np.float64) @ waves.T)[None])[0])
 
 
-def nearly(look: Look, hashes: Hashes) -> list[tuple[int, int]]:
+def nearly(look: Look, hashes: Hashes, bits: int = _KEPT_BITS) -> list[tuple[int, int]]:
     """Return which of pictures, of which only `look_hash` was kept, may nearly repeat one; (m,) uint64.
 
     Without their pixels nothing can be laid over each other, and photographs that share a frame, a label or a lamp have
     such hashes, too: it is a reason to look, and proves nothing from 3 bits on. The hash must be that of the picture,
     of a part of it, or of it mirrored or turned. Much is not found.
 
+    Args:
+        look: Of the one.
+        hashes: Of the others; `NO_LOOK` is near nothing.
+        bits: In how many of 64 bits they may differ.
+
     Returns:
-        (place, bits) of those within 6 bits of 64.
+        (place, bits) of those that are near.
     """
     if look.hashes is None or look.turned is None:
         return []
     mine = np.concatenate([look.hashes, look.turned])
     kept = np.flatnonzero(hashes != NO_LOOK)
-    bits = np.bitwise_count(mine ^ hashes[kept, None]).min(axis=1, initial=64)
-    near = bits <= _KEPT_BITS
-    return list(zip(kept[near].tolist(), bits[near].tolist(), strict=True))
+    apart = np.bitwise_count(mine ^ hashes[kept, None]).min(axis=1, initial=64)
+    near = apart <= bits
+    return list(zip(kept[near].tolist(), apart[near].tolist(), strict=True))
+
+
+def repeats(looks: Sequence[Look], hashes: Hashes) -> int:
+    """Return how many pictures repeat one of others of which only `look_hash` was kept, (m,) uint64.
+
+    Where a picture is near several that are not near each other, it is their frame or lamp that is near: that is not
+    counted.
+    """
+    found = 0
+    for look in looks:
+        near = nearly(look, hashes)
+        if near and min(bits for _, bits in near) <= SURE_BITS:
+            mine = hashes[[place for place, _ in near]]
+            found += int(np.bitwise_count(mine ^ mine[:1]).max()) <= _KEPT_BITS
+    return found
+
+
+def same_pixels(one: Look, other: Look) -> bool:
+    """Tell whether two pictures are the same to the pixel, mirrored and turned in any way, as far as 192 x 192 tell."""
+    mine = one.grey.astype(np.int16)
+    return any(int(np.abs(mine - _turned(other.grey, turn)).max()) <= _SAME_LEVELS for turn in range(_TURNS))
 
 
 def _grey(image: Image.Image) -> Floats:
-    side = 2 * _GRID
-    pixels = preprocess(image, ImageSpec((side, side), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), resize="squash"))
-    return area_mean(luminance(pixels), (_GRID, _GRID))
+    pixels = preprocess(image, ImageSpec((GRID, GRID), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), resize="squash"))
+    return luminance(pixels)
 
 
 def copies_between(ones: Sequence[Look], others: Sequence[Look]) -> list[LookAlike]:
@@ -206,18 +256,22 @@ def _copies_among(look: Look, gallery: _Gallery, part: slice) -> Iterator[tuple[
     if look.hashes is None or look.turned is None:
         return
     hashes, turned = gallery.hashes[part], gallery.turned[part]
-    few = _nearest(look.hashes[_FEW_CUTS], look.turned[1:], hashes[:, _FEW_CUTS], turned[:, 1:])
-    as_it_is = _nearest(look.hashes, look.turned[:1], hashes, turned[:, :1])
-    near = np.concatenate([as_it_is, few], axis=1) <= _NEAR_BITS  # (m, 8)
+    near = np.bitwise_count(look.turned[0] ^ turned) <= _WHOLE_BITS  # (m, 8)
+    if len(gallery.looks) <= _MANY:
+        few = _nearest(look.hashes[_FEW_CUTS], look.turned[1:], hashes[:, _FEW_CUTS], turned[:, 1:])
+        as_it_is = _nearest(look.hashes, look.turned[:1], hashes, turned[:, :1])
+        near |= np.concatenate([as_it_is, few], axis=1) <= NEAR_BITS
     for place in np.flatnonzero(near.any(axis=1)).tolist():
         turns = np.flatnonzero(near[place]).tolist()
         mine_cut = np.bitwise_count(look.hashes ^ turned[place, turns, None])  # (turns, 256)
         theirs_cut = np.bitwise_count(look.turned[turns, None] ^ hashes[place])
         nearest = np.minimum(mine_cut.min(axis=1), theirs_cut.min(axis=1)).tolist()
         other = gallery.looks[part.start + place]
+        mine, theirs, side = look.grey, other.grey, min(look.side, other.side)
         for bits, at in sorted(zip(nearest, range(len(turns)), strict=True)):
-            if _agree(look, _turned(other, turns[at]), mine_cut[at]) or _agree(
-                other, _turned(look, turns[at]), theirs_cut[at]
+            turn = turns[at]
+            if _agree(mine, _turned(theirs, turn), mine_cut[at], side) or _agree(
+                theirs, _turned(mine, turn), theirs_cut[at], side
             ):
                 yield part.start + place, bits
                 break
@@ -232,34 +286,36 @@ def _nearest(mine: Hashes, my_turns: Hashes, theirs: Hashes, their_turns: Hashes
     return nearest
 
 
-def _agree(cut: Look, whole: Doubles, bits: NDArray[np.uint8]) -> bool:
-    """Lay crops of one picture over the whole of another, those with the nearest hashes; (256,) bits."""
-    areas = _overlay_areas()
-    laid: Detail | None = None
-    best = -1.0
-    for tried, number in enumerate(np.argsort(bits, kind="stable")[:_TRIED].tolist()):
-        if bits[number] > _NEAR_BITS or (tried == _HOPED and best < _HOPELESS):
-            return False
-        laid = laid or detail_of(areas[0] @ whole @ areas[0].T)
+def _agree(one: NDArray[np.uint8], other: NDArray[np.uint8], bits: NDArray[np.uint8], side: int) -> bool:
+    """Lay crops of one picture over the whole of another, those with the nearest hashes; (256,) bits.
+
+    `side` is that of the smaller picture, in pixels.
+    """
+    cut, whole = one.astype(np.float32), other.astype(np.float32)
+    if bits[0] == 0 and float(np.abs(cut - whole).max()) <= _SAME_LEVELS:  # also where there is no detail to compare
+        return True
+    laid = cache(lambda scale: scale.detail(whole))
+    if bits[0] <= _WHOLE_BITS and agreement(partial(_detail, cut, WHOLE), laid, side) >= _AGREED:
+        return True
+    for number in np.argsort(bits, kind="stable")[:_TRIED].tolist():
         vertical, horizontal = divmod(number, len(_CUTS))
-        mine = detail_of(areas[vertical] @ cut.grey.astype(np.float64) @ areas[horizontal].T)
-        best = max(best, agreement(mine, laid))
-        if best >= _AGREED:
+        crop: Crop = (_CUTS[vertical], _CUTS[horizontal])
+        if COARSE.correlation(COARSE.detail(cut, crop), laid(COARSE)) < _TOGETHER:
+            continue
+        crop = aligned(cut, crop, whole)
+        if agreement(partial(_detail, cut, crop), laid, side) >= _AGREED:
             return True
     return False
 
 
-def _turned(look: Look, turn: int) -> Doubles:
-    grey: Doubles = look.grey.astype(np.float64)
+def _detail(grey: Grey, crop: Crop, scale: Scale) -> Detail:
+    return scale.detail(grey, crop)
+
+
+def _turned(grey: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
     grey = grey.T if turn & 4 else grey
     grey = grey[::-1] if turn & 2 else grey
     return grey[:, ::-1] if turn & 1 else grey
-
-
-@lru_cache(maxsize=1)
-def _overlay_areas() -> Doubles:
-    """Return for every cut the matrix that scales what is left of 96 pixels to 52 by area, (16, 52, 96)."""
-    return np.stack([_area_matrix(before * _GRID, (1 - after) * _GRID, SIDE) for before, after in _CUTS])
 
 
 @lru_cache(maxsize=1)

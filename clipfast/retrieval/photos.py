@@ -66,9 +66,7 @@ class PhotoLimits:
     - Too dark are 1 to 2 % as they are, all of them black cloth, 51 % at a quarter of the light (54 %) and 99 % at .15
       of it. A black cloth and a dark photo of a white one are not told apart.
     - Too bright or clipped are 1 %, 52 % at twice the light (45 %) and 76 % at three times (71 %).
-    - Hashes of 61,776 pairs of different pictures are 14 bits apart or more. Within 10 bits are 99 % of the copies
-      saved as JPEG of quality 70, all but 1 % of those at half the size, and 97 % of those in 1.15 times the light; of
-      copies cut by 1 % at every side 82 %, and by 3 % only 40 %.
+    Which photos are nearly the same is no limit of these: see `clipfast.retrieval.looks`.
 
     Attributes:
         few: A fabric with fewer photos has too few; 3-5 are recommended.
@@ -77,7 +75,6 @@ class PhotoLimits:
         dark: A photo whose `p95` is below is too dark.
         bright: A photo whose `p05` is above is too bright.
         clipped: A photo with a larger share of clipped pixels has lost its colours or its shadow.
-        copy_bits: Photos whose hashes differ in this many of 64 bits, or fewer, are nearly the same.
     """
 
     few: int = 3
@@ -86,12 +83,10 @@ class PhotoLimits:
     dark: float = 40.0
     bright: float = 215.0
     clipped: float = 0.5
-    copy_bits: int = 10
 
     def __post_init__(self) -> None:
         require_whole("few", self.few, 1)
         require_whole("small_side", self.small_side, 1)
-        require_whole("copy_bits", self.copy_bits, 0, 64)
         require_number("clipped", self.clipped, Span(0, 1))
         for name in ("sharpness", "dark", "bright"):
             require_number(name, getattr(self, name), Span(0))

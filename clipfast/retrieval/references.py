@@ -9,10 +9,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from clipfast.arguments import require_array, require_names
 from clipfast.errors import DataError, ShapeError
+from clipfast.retrieval.declared import Declared
 from clipfast.types import Floats, Ints
 from clipfast.vectors import require_unit_rows
 
@@ -36,12 +38,16 @@ class Marks:
     Attributes:
         sources: Checksum of the photo that each was cut from, as its side-car says; `NO_PHOTO` where there is none.
         looks: Perceptual hash of each, (m,) uint64; `NO_LOOK` where there is none.
+        declared: Of each, of which evaluation pictures it was declared to be no copy; () for none of any.
     """
 
     sources: tuple[str, ...]
     looks: Hashes
+    declared: tuple[tuple[Declared, ...], ...] = ()
 
     def __post_init__(self) -> None:
+        if self.declared and len(self.declared) != len(self.sources):
+            raise ShapeError(f"declared must be one for each of {len(self.sources)} photos; got {len(self.declared)}.")
         if self.looks.shape != (len(self.sources),) or self.looks.dtype != np.uint64:
             raise ShapeError(
                 f"looks must be uint64 ({len(self.sources)},), one for each source; got {self.looks.dtype} "
@@ -56,15 +62,24 @@ class Marks:
     @property
     def empty(self) -> bool:
         """Whether nothing is known of any photo."""
-        return not self.looks.any() and set(self.sources) <= {NO_PHOTO}
+        return not self.looks.any() and set(self.sources) <= {NO_PHOTO} and not any(self.declared)
+
+    @property
+    def all_declared(self) -> tuple[Declared, ...]:
+        """All that was declared."""
+        return tuple(each for said in self.declared for each in said)
 
     def taken(self, rows: Sequence[int]) -> Marks:
         """Return those of the given rows."""
-        return Marks(tuple(self.sources[row] for row in rows), self.looks[list(rows)])
+        declared = tuple(self.declared[row] for row in rows) if any(self.declared) else ()
+        return Marks(tuple(self.sources[row] for row in rows), self.looks[list(rows)], declared)
 
     def joined(self, other: Marks) -> Marks:
         """Return these, then the others."""
-        return Marks(self.sources + other.sources, np.concatenate([self.looks, other.looks]))
+        declared: tuple[tuple[Declared, ...], ...] = ()
+        if any(self.declared) or any(other.declared):
+            declared = tuple(said for each in (self, other) for said in each.declared or ((),) * len(each.sources))
+        return Marks(self.sources + other.sources, np.concatenate([self.looks, other.looks]), declared)
 
 
 class References:
@@ -214,6 +229,21 @@ class References:
     def imported(self) -> tuple[str, ...]:
         """Names of the rows that were imported as vectors, without a photo."""
         return tuple(path for path, sha256 in zip(self.paths, self.sha256, strict=True) if sha256 == NO_PHOTO)
+
+    def declaring(self, declared: Sequence[Declared]) -> References:
+        """Return the same photos with more of them declared to be no copies; they are found by their files' checksums.
+
+        What is declared is named as the photo is called here.
+        """
+        if not declared:
+            return self
+        marks, embeddings = self.marks, self.embeddings
+        known = marks.declared or ((),) * len(self)
+        said = tuple(
+            (*before, *(replace(each, path=path) for each in declared if each.file == sha256))
+            for path, sha256, before in zip(self.paths, self.sha256, known, strict=True)
+        )
+        return References(embeddings, self.fabrics, self.paths, self.sha256, Marks(marks.sources, marks.looks, said))
 
     def merged(self, other: References) -> References:
         """Return these and `other`; where both hold a path, `other`'s row is taken.

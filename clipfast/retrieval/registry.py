@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,8 +23,11 @@ import msgspec
 
 from clipfast.arguments import require_known, require_path, require_text, require_type
 from clipfast.errors import ArtifactError, DataError
+from clipfast.retrieval.comparisons import DIGITS, Setting, gain_found, measured_beside
 from clipfast.retrieval.current import Current, read_current, write_current
-from clipfast.retrieval.history import KINDS, Action, Event, History, Kind, Setting, used_before, user_name
+from clipfast.retrieval.history import KINDS, Action, Event, History, Kind, used_before, user_name
+from clipfast.retrieval.lookcount import looks_before
+from clipfast.retrieval.looks import Look
 from clipfast.retrieval.promotion import Gain
 from clipfast.storage import atomic_write, locked, sha256_file
 
@@ -34,7 +37,6 @@ NONE = "none"
 """To go back to, where a head or weights are to be taken out of use."""
 
 _CHANGED = "What is in use changed since the candidate was measured. Compare it again."
-_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,30 +127,16 @@ class Registry:
             retired: What was taken out of use and is compared with, too.
         """
         beside = self.current().versions
-        same = [
-            event.gain
-            for event in self.history()
-            if event.action == "compare"
-            and (event.kind, event.sha256, event.eval_version) == (kind, sha256, eval_version)
-            and (event.beside, event.rules, event.retired) == (beside, rules, retired)
-        ]
-        return next((gain for gain in reversed(same) if gain is not None), None)
+        return gain_found(self.history(), (kind, sha256, eval_version), (beside, rules, retired))
 
-    def next_look(self, eval_version: str, pictures: Collection[str] = ()) -> int:
+    def next_look(self, eval_version: str, pictures: Collection[str] = (), looks: Sequence[Look] = ()) -> int:
         """Return the number that the next look at an evaluation set has, from 1.
 
-        Looks are at pictures, whatever their labels and order are: those at a set that shares a picture count, too.
-
-        Args:
-            eval_version: Of the set.
-            pictures: Checksums of its pictures, `EvalSet.pictures`.
+        Looks are at pictures, whatever their labels and order are, and however they are saved: those at a set that
+        shares a picture count, too, see `lookcount`. `pictures` and `looks` are `EvalSet.pictures` and `.looks`.
         """
-        events = self.history()
-        known = {event.eval_version: set(event.pictures) for event in events if event.pictures}
-        mine = known.get(eval_version, set()) | {picture[:_DIGITS] for picture in pictures}
-        same = {eval_version, *(version for version, theirs in known.items() if theirs & mine)}
-        looks = {(event.eval_version, event.gain.look) for event in events if event.gain and event.eval_version in same}
-        return max([len(looks), *(look for _, look in looks)]) + 1
+        mine = frozenset(picture[:DIGITS] for picture in pictures)
+        return looks_before(self.history(), eval_version, mine, looks) + 1
 
     def look(
         self,
@@ -162,7 +150,7 @@ class Registry:
     ) -> Gain:
         """Compare a candidate with what is in use, and write that down; asked again, answer from the history.
 
-        Nobody waits while it is measured: only its number is given out, and the result written, under the lock. Where
+        Nobody waits while it is measured: what is in use is compared, and the result written, under the lock. Where
         another look came in between, it is one more.
 
         Args:
@@ -182,22 +170,19 @@ class Registry:
             self._require_still(beside)
             if (found := self.known_gain(kind, sha256, eval_version, asked.rules, asked.retired)) is not None:
                 return found
-            number = self.next_look(eval_version, asked.pictures)
-        gain = measure(number)
+        looks = asked.looks()
+        gain = measure(self.next_look(eval_version, asked.pictures, looks))
         with self._writing():
             self._require_still(beside)
             if (found := self.known_gain(kind, sha256, eval_version, asked.rules, asked.retired)) is not None:
                 return found
-            gain = gain.as_look(self.next_look(eval_version, asked.pictures))
+            gain = gain.as_look(self.next_look(eval_version, asked.pictures, looks))
             version = self._keep(kind, file, sha256)
-            listed = any(event.pictures and event.eval_version == eval_version for event in self.history())
-            shown = () if listed else tuple(sorted({picture[:_DIGITS] for picture in asked.pictures}))
-            event = self._event("compare", version, sha256)
-            event = msgspec.structs.replace(event, rules=asked.rules, pictures=shown, retired=asked.retired)
+            event = asked.noted(self._event("compare", version, sha256), self.history(), eval_version, looks)
             self._append(event, gain=gain, eval_version=eval_version, samples=samples)
             return gain
 
-    def promote(
+    def promote(  # noqa: PLR0913  (a file, and what goes into the history with it)
         self,
         kind: Kind,
         file: Path,
@@ -206,6 +191,7 @@ class Registry:
         eval_version: str | None,
         note: str | None,
         samples: int | None = None,
+        declared: Collection[str] = (),
     ) -> str:
         """Put a candidate to use; returns its version.
 
@@ -217,6 +203,7 @@ class Registry:
             eval_version: Of the evaluation set.
             note: Why, where the gain does not say so.
             samples: Labelled samples at this time.
+            declared: Names of pictures that were declared to be no copies of evaluation pictures.
 
         Raises:
             DataError: The gain is not proven, or there is none although something is in use; something else is in use
@@ -238,17 +225,16 @@ class Registry:
             self._require_measured_beside(kind, sha256, gain)
             version = self._keep(kind, file, sha256)
             event = self._event("promote", version, sha256)
+            event = msgspec.structs.replace(event, declared=tuple(sorted(set(declared))))
             self._append(event, gain=gain, eval_version=eval_version, samples=samples, note=note)
             self._point(kind, version)
             return version
 
     def _require_measured_beside(self, kind: Kind, sha256: str, gain: Gain | None) -> None:
         """Refuse a gain measured beside others than are in use now, or before one of its kind was taken out."""
-        events, out_of_use = self.history(), self.retired(kind) is not None
-        if out_of_use:
-            events = events[max(at for at, e in enumerate(events) if (e.kind, e.action) == (kind, "retire")) :]
-        looks = [e.beside for e in events if e.action == "compare" and e.sha256 == sha256 and e.gain == gain]
-        if gain is not None and (any(looks) or out_of_use) and self.current().versions not in looks:
+        out_of_use = self.retired(kind) is not None
+        measured = measured_beside(self.history(), kind, sha256, gain, retired=out_of_use)
+        if gain is not None and (any(measured) or out_of_use) and self.current().versions not in measured:
             raise DataError(_CHANGED, code="measured_beside_others")
 
     def _require_still(self, beside: Mapping[Kind, str]) -> None:
@@ -345,7 +331,7 @@ class Registry:
         return locked(self.root / ".lock")
 
     def _keep(self, kind: Kind, file: Path, sha256: str) -> str:
-        version = f"{kind}-{sha256[:_DIGITS]}"
+        version = f"{kind}-{sha256[:DIGITS]}"
         target = self._place(version)
         if not target.is_file() or sha256_file(target) != sha256:
             with atomic_write(target) as temporary:

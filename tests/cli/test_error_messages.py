@@ -27,7 +27,7 @@ invoke, run, failure = _commands.invoke, _commands.run, _commands.failure
 
 WORKFLOW = ("retrieval/", "runtime/", "storage.py", "learning.py", "artifact.py", "datasets/folders.py")
 ANSWERING = ("evaluate", "fuse", "models", "models_look", "recommend", "region_options", "voice_options")
-MAKING = ("bank", "bank_care", "bank_summary", "evalset", "head", "label", "label_options")
+MAKING = ("bank", "bank_care", "bank_summary", "copy_options", "evalset", "head", "label", "label_options")
 COMMANDS = (*ANSWERING, *MAKING, "clip_options", "console", "messages", "option_groups", "workflow_options")
 FILES = (*WORKFLOW, "export/head_graph.py", "report/fonts.py", *(f"cli/{name}.py" for name in COMMANDS))
 
@@ -36,7 +36,7 @@ PYTHON = "only callers in Python pass such a thing: the command line makes it it
 EXEMPT: dict[str, tuple[str, int]] = {  # where errors have no code: why the workflow's user meets none, and how many
     "retrieval/bankfile.py": (WRAPPED, 3),
     "retrieval/bankfolder.py": (WRAPPED, 9),
-    "retrieval/bankmarks.py": (WRAPPED, 1),
+    "retrieval/bankmarks.py": (WRAPPED, 2),
     "retrieval/headfile.py": (WRAPPED, 2),
     "retrieval/references.py": (WRAPPED, 3),
     "retrieval/attributes.py": (PYTHON, 5),
@@ -61,7 +61,9 @@ EXEMPT: dict[str, tuple[str, int]] = {  # where errors have no code: why the wor
 BY_DRIVER = ("device.py", "device_session.py", "engine_cache.py", "engines.py", "gpu.py", "openvino.py")
 BY_VARIABLE = {  # where a variable holds the code: which
     ("retrieval/fusion.py", "require_share"): {"bad_alpha", "bad_share"},
-    ("retrieval/evaluation.py", "_require_unseen"): {"eval_in_bank", "eval_trained_on", "eval_fitted_on"},
+    ("retrieval/leaks.py", "require_unseen"): {"eval_in_bank", "eval_trained_on", "eval_fitted_on"},
+    ("retrieval/knownlooks.py", "require_none"): {"eval_in_bank", "eval_trained_on", "eval_fitted_on"},
+    ("retrieval/bankphotos.py", "compare_photos"): {"eval_in_bank"},
     ("retrieval/labelnames.py", "_wrong"): {
         *("label_separator", "label_invisible", "label_forbidden", "label_dot", "label_ends", "label_reserved")
     },

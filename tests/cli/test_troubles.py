@@ -230,6 +230,14 @@ def test_a_copy_of_an_evaluation_picture_does_not_get_into_the_bank(layout: Path
         words = failure("bank", *command)
         assert "innocent.jpg is nearly the same picture as" in words
         assert held.samples[0].image in words
+    said = run("bank", "build", "--not-a-copy", str(copy))
+    assert "linen/innocent.jpg is no copy of" in said
+    assert "linen/innocent.jpg is no copy of" in run("bank", "list")
+    assert "linen/innocent.jpg is no copy of" in run("evaluate", "--rules", "none")
+    Image.open(held.file(held.samples[0])).save(copy.with_suffix(".bmp"))
+    both = ["--not-a-copy", str(copy), "--not-a-copy", str(copy.with_suffix(".bmp"))]
+    assert "shows the very pixels of" in failure("bank", "build", *both)
+    copy.with_suffix(".bmp").unlink()
     copy.unlink()
     run("bank", "build")
 

@@ -43,8 +43,10 @@ def cut(image: Image.Image, *shares: float) -> Image.Image:
 
 WAYS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "as JPEG of quality 85": lambda image: jpeg(image, 85),
+    "as JPEG of quality 70": lambda image: jpeg(image, 70),
     "half the size": lambda image: scaled(image, 0.5),
     "half as large again": lambda image: scaled(image, 1.5),
+    "twice the size": lambda image: scaled(image, 2),
     "2 % off every side": lambda image: cut(image, 0.02, 0.02, 0.02, 0.02),
     "2 % off in all": lambda image: cut(image, 0.01, 0.01, 0.01, 0.01),
     "2 % off one side": lambda image: cut(image, 0.02, 0, 0, 0),

@@ -15,7 +15,8 @@ from clipfast.errors import DataError, ShapeError
 from clipfast.retrieval import BankModel, PhotoLimits, References, check_folder, check_references, leave_one_out
 from clipfast.retrieval.check import PROBLEMS, BankCheck
 from clipfast.retrieval.copies import equal_copies, near_copies
-from clipfast.retrieval.photos import PhotoFacts, photo_facts
+from clipfast.retrieval.looks import look_of
+from clipfast.retrieval.photos import photo_facts
 from clipfast.retrieval.references import NO_PHOTO
 from clipfast.runtime.clip import Clip
 from clipfast.runtime.images import load_image
@@ -135,7 +136,7 @@ def test_limits_are_the_callers(folder: Path) -> None:
     """Other limits find other problems, and wrong ones are refused."""
     check = check_folder(FolderEncoder(), folder, limits=PhotoLimits(few=4, small_side=300))
     assert {kind for kind, _ in found(check)} == {"few", "small"}
-    for wrong in ({"few": 0}, {"copy_bits": 65}, {"clipped": 1.5}, {"small_side": 0}):
+    for wrong in ({"few": 0}, {"clipped": 1.5}, {"small_side": 0}):
         with pytest.raises(ShapeError, match=f"{next(iter(wrong))} must be a"):
             PhotoLimits(**wrong)
 
@@ -208,20 +209,19 @@ def test_bright_paper_is_too_bright(folder: Path) -> None:
 
 
 def test_near_copies_name_the_nearest_earlier_photo() -> None:
-    """The nearest within the limit is named once; pictures without a hash are passed over."""
-
-    def facts(path: str, phash: str | None) -> PhotoFacts:
-        return PhotoFacts(path, (9, 9), 1.0, 100.0, 90.0, 110.0, 0.0, phash)
-
-    photos = [
-        facts("a/1", "0" * 16),
-        facts("a/2", None),
-        facts("a/3", "000000000000000f"),  # 4 bits from a/1
-        facts("b/1", "0000000000000007"),  # 3 bits from a/1, 1 from a/3
-        facts("b/2", "f" * 16),
-    ]
-    assert [(c.path, c.of, c.bits) for c in near_copies(photos, 4)] == [("a/3", "a/1", 4), ("b/1", "a/3", 1)]
-    assert near_copies(photos, 0) == near_copies([], 4) == ()
+    """Photos of one folder are compared by the rule of the evaluation set: cut and smaller copies, no other cloths."""
+    one, other = Image.fromarray(cloth(3)), Image.fromarray(cloth(4))
+    small = one.resize((150, 150), Image.Resampling.BICUBIC)
+    photos = {
+        "a/1": one,
+        "a/2": other,
+        "a/3": one.crop((4, 4, 220, 220)),
+        "b/1": small,
+        "b/2": Image.new("L", (64, 64)),
+    }
+    found = near_copies(list(photos), [look_of(image) for image in photos.values()])
+    assert [(copy.path, copy.of) for copy in found] == [("a/3", "a/1"), ("b/1", "a/1")]
+    assert near_copies([], []) == ()
 
 
 def test_equal_copies_compare_files_and_imported_vectors() -> None:

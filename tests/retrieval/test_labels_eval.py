@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from clipfast.errors import DataError
-from clipfast.retrieval.crops import Region
+from clipfast.retrieval.crops import Region, Sidecar, write_sidecar
 from clipfast.retrieval.evalset import EvalSet, make_eval_set
+from clipfast.retrieval.heldout import leave_out
 from clipfast.retrieval.labelitems import SeenCrop
+from clipfast.retrieval.labelled import encode_labelled
 from clipfast.retrieval.labels import LabelStore, new_since
+from reference.colour_clip import ColourClip
 from reference.copied import WAYS, cloth
 from reference.label_store import noisy_photo
 
@@ -44,6 +47,24 @@ def test_near_copies_of_evaluation_pictures_are_refused(evaluated: LabelStore, t
         way(held.crop(held.samples[0])).convert("RGB").save(tmp_path / "copy.png")
         with pytest.raises(DataError, match=r"copy\.png is nearly the same picture as .* which is never trained on"):
             evaluated.add(tmp_path / "copy.png", "b")
+
+
+def test_a_photograph_that_looks_like_one_is_declared_and_trained_on(evaluated: LabelStore, tmp_path: Path) -> None:
+    """Side-car and journal say so; training heeds that for this picture of the set only; equal pixels stay refused."""
+    held = EvalSet.load(evaluated.root.parent.parent / "eval_set.jsonl")
+    picture = held.crop(held.samples[0])
+    WAYS["as JPEG of quality 85"](picture).convert("RGB").save(tmp_path / "twin.png")
+    added = evaluated.add(tmp_path / "twin.png", "b", not_a_copy=True)
+    assert added.sidecar.not_copy_of == (held.samples[0].sha256,)
+    assert evaluated.state().patches[added.key] == added
+    kept = leave_out(encode_labelled(ColourClip(), evaluated.root), held)
+    assert [each.path for each in kept.declared] == [added.key]
+    write_sidecar(evaluated.root / added.key, Sidecar(not_copy_of=("0" * 64,)))
+    with pytest.raises(DataError, match="nearly the same picture"):
+        leave_out(encode_labelled(ColourClip(), evaluated.root), held)
+    picture.save(tmp_path / "same.bmp")
+    with pytest.raises(DataError, match="very pixels of"):
+        evaluated.add(tmp_path / "same.bmp", "b", not_a_copy=True)
 
 
 def test_other_patches_of_evaluation_photos_are_held_out_and_never_asked_about(

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
@@ -14,15 +15,17 @@ from clipfast.retrieval import FabricBank, References, check_folder, check_refer
 from clipfast.retrieval.crops import Sidecar, crop_patch, write_sidecar
 from clipfast.retrieval.evalset import EvalSet, make_eval_set
 from clipfast.retrieval.evaluation import evaluate
-from clipfast.retrieval.fused import fit_fusion
+from clipfast.retrieval.fused import FittedFusion, fit_fusion, with_alpha
 from clipfast.retrieval.fusion import Voices
-from clipfast.retrieval.head import HeadOptions
-from clipfast.retrieval.heldout import leave_out, train_head
+from clipfast.retrieval.head import HeadOptions, LinearHead
+from clipfast.retrieval.heldout import leave_out, require_no_copies, train_head
 from clipfast.retrieval.labelled import encode_labelled
 from clipfast.retrieval.live import measure_gain
+from clipfast.retrieval.looks import SURE_BITS, look_of, nearly
 from clipfast.retrieval.rules import load_rules
+from clipfast.storage import load_sealed_npz, save_sealed_npz
 from reference.colour_clip import ColourClip
-from reference.copied import cloth
+from reference.copied import cloth, cut, jpeg
 
 LABELS = ("cotton", "linen", "velvet")
 EACH = 8
@@ -216,3 +219,78 @@ def test_weights_are_not_fitted_on_copies_of_the_banks_photos(root: Path) -> Non
     bank = FabricBank.build(ColourClip(), root / "references")
     found = fit_fusion(Voices(bank, None, load_rules("fine")), root / "labeled")
     assert (found.in_bank, found.samples) == (1, len(LABELS) * EACH)
+
+
+def test_heads_and_weights_know_what_is_saved_again(root: Path, held: EvalSet, tmp_path: Path) -> None:
+    """All patches as JPEG in another folder, no set beside it: other bytes, and yet nothing honest to evaluate on."""
+    clip, elsewhere = ColourClip(), tmp_path / "elsewhere"
+    for patch in (root / "labeled").rglob("*.png"):
+        (elsewhere / patch.parent.name).mkdir(parents=True, exist_ok=True)
+        Image.open(patch).convert("RGB").save(elsewhere / patch.parent.name / f"{patch.stem}.jpg", quality=80)
+    bank = FabricBank.build(clip, root / "references")
+    train_head(clip, elsewhere, options=HeadOptions(strengths=(10.0,))).head.save(tmp_path / "h.npz")
+    head = LinearHead.load(tmp_path / "h.npz", clip)
+    with pytest.raises(DataError, match=r"nearly the same picture as .* the head was trained on it") as caught:
+        evaluate(held, Voices(bank, head))
+    assert caught.value.code == "eval_trained_on"
+    fit_fusion(Voices(bank, None, load_rules("fine")), elsewhere).save(tmp_path / "f.json")
+    voices = with_alpha(Voices(bank, None, load_rules("fine")), "fit", FittedFusion.load(tmp_path / "f.json"))
+    with pytest.raises(DataError, match="the weights were fitted on it") as caught:
+        evaluate(held, voices)
+    assert caught.value.code == "eval_fitted_on"
+
+
+def test_heads_of_the_version_before_are_read(root: Path, held: EvalSet, tmp_path: Path) -> None:
+    """They kept no looks, so only equal bytes are known."""
+    clip = ColourClip()
+    train_head(clip, root / "labeled", eval_set=held, options=HeadOptions(strengths=(10.0,))).head.save(tmp_path / "h")
+    arrays = load_sealed_npz(tmp_path / "h", kind="head")
+    meta = msgspec.json.decode(str(arrays["meta"]))
+    old = {name: value for name, value in (meta | {"format": 1}).items() if name != "seen"}
+    save_sealed_npz(tmp_path / "old", arrays | {"meta": np.array(msgspec.json.encode(old).decode())})
+    assert LinearHead.load(tmp_path / "old", clip).seen.pictures == ()
+    assert len(LinearHead.load(tmp_path / "h", clip).seen.pictures) == len(LABELS) * EACH - len(held)
+
+
+def test_the_banks_photos_are_compared_by_pixels_where_they_are(root: Path, held: EvalSet) -> None:
+    """A cut and mirrored copy that the kept hash does not tell; declared, it is let through, and the report says so."""
+    picture = held.crop(held.samples[0])
+    photo = root / "references" / "linen" / "other.png"
+    jpeg(ImageOps.mirror(cut(picture, 0.03, 0.02, 0.03, 0.03)), 85).save(photo)
+    bank = FabricBank.build(ColourClip(), root / "references")
+    assert nearly(look_of(picture), bank.references.marks.looks, SURE_BITS) == []
+    with pytest.raises(DataError, match=r"linen/other\.png is nearly the same picture as") as caught:
+        evaluate(held, Voices(bank, photos=root / "references"))
+    assert caught.value.code == "eval_in_bank"
+    found = evaluate(held, Voices(bank, photos=root / "references", not_copies=("linen/other.png",)))
+    assert found.declared == (("linen/other.png", held.samples[0].image),)
+    picture.save(photo.with_suffix(".bmp"))
+    bank = FabricBank.build(ColourClip(), root / "references")
+    with pytest.raises(DataError, match="very pixels of"):
+        evaluate(held, Voices(bank, photos=root / "references", not_copies=("linen/other.png", "linen/other.bmp")))
+
+
+@pytest.mark.parametrize("name", ["bank.npz", "bank"])
+def test_a_bank_remembers_what_was_declared(root: Path, held: EvalSet, name: str) -> None:
+    """Through file and folder, adding and removing; only of the picture that it was declared of."""
+    held.save(root / "eval_set.jsonl")
+    photo = root / "references" / "linen" / "other.jpg"
+    held.crop(held.samples[0]).save(photo, quality=85)
+    photos = sorted((root / "references").rglob("*.*"))
+    with pytest.raises(DataError, match="--not-a-copy FILE"):
+        require_no_copies(photos, root / "references")
+    declared = require_no_copies(photos, root / "references", [photo])
+    bank = FabricBank.build(ColourClip(), root / "references")
+    bank.declare(declared)
+    bank.remove("cotton")
+    bank.save(root / name)
+    bank = FabricBank.load(root / name, ColourClip())
+    (said,) = bank.references.marks.all_declared
+    assert (said.path, said.of) == ("linen/other.jpg", held.samples[0].sha256)
+    for photos_in in (root / "references", None):
+        assert evaluate(held, Voices(bank, photos=photos_in)).declared == (("linen/other.jpg", held.samples[0].image),)
+    assert all(p.kind != "evaluated" for p in check_references(bank.references, bank.model, eval_set=held).problems)
+    same = photo.with_suffix(".bmp")
+    held.crop(held.samples[0]).save(same)
+    with pytest.raises(DataError, match="very pixels of"):
+        require_no_copies([same], root / "references", [same])

@@ -14,7 +14,6 @@ from clipfast.errors import DataError
 from clipfast.kernels.filters import luminance, perceptual_hash
 from clipfast.retrieval.knownlooks import KnownLooks
 from clipfast.retrieval.looks import Look, copies_between, copies_within, look_hash, look_of, nearly
-from clipfast.retrieval.references import Marks, References
 from clipfast.types import Pixels
 from reference.copied import CLOTH, WAYS, cloth, cut, jpeg, scaled
 
@@ -29,9 +28,9 @@ def is_copy(one: Image.Image, other: Image.Image) -> bool:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_copies_are_found_on_every_fabric(way: str) -> None:
-    """All fabrics, each in another colour; two in 24 may be missed, where a fine weave is cut and scaled."""
+    """All 24 fabrics, each in another colour: none may be missed."""
     missed = [CLOTH[at] for at in range(len(CLOTH)) if not is_copy(cloth(at), WAYS[way](cloth(at)))]
-    assert len(missed) <= 2
+    assert missed == []
 
 
 @settings(max_examples=8, deadline=None)
@@ -39,11 +38,11 @@ def test_copies_are_found_on_every_fabric(way: str) -> None:
 def test_any_small_cut_at_any_size_and_quality_is_a_copy(
     shares: tuple[float, ...], factor: float, quality: int
 ) -> None:
-    """Cut, scaled and encoded again, in any amounts up to these: nine of ten are found."""
+    """Cut, scaled and encoded again, in any amounts up to these: all but one of 24 are found, at worst."""
     looks = [look_of(cloth(number)) for number in range(24)]
     copied = [look_of(jpeg(scaled(cut(cloth(number), *shares), factor), quality)) for number in range(24)]
     found = {pair.one for pair in copies_between(looks, copied) if pair.one == pair.other}
-    assert len(found) >= 21
+    assert len(found) >= 23
 
 
 def framed(image: Image.Image, share: float, seed: int) -> Image.Image:
@@ -75,6 +74,7 @@ def lit(image: Image.Image, share: float) -> Image.Image:
 
 
 SCENES: dict[str, Callable[[int], Image.Image]] = {
+    "swatch of 60 % on a table": lambda at: framed(cloth(at), 0.6, at),
     "swatch of 90 % on a table": lambda at: framed(cloth(at), 0.9, at),
     "swatch of 80 % on a table": lambda at: framed(cloth(at), 0.8, at),
     "ruler and label": lambda at: labelled(cloth(at)),
@@ -92,18 +92,17 @@ def plain(seed: int) -> Image.Image:
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_different_cloths_in_one_scene_are_no_copies(scene: str) -> None:
-    """What all photos share - table, label, ruler, lamp - makes no two of 16 cloths one: 120 pairs."""
-    assert copies_within([look_of(SCENES[scene](at)) for at in range(16)]) == []
+    """What all photos share - table, label, ruler, lamp - makes no two of 11 cloths one: 55 pairs."""
+    assert copies_within([look_of(SCENES[scene](at)) for at in range(11)]) == []
 
 
-@pytest.mark.parametrize("scene", list(SCENES)[:4])
+@pytest.mark.parametrize("scene", list(SCENES)[1:5])
 def test_copies_in_one_scene_are_found(scene: str) -> None:
     """The same photos saved again, smaller and turned, are copies in spite of the frame."""
     photos = [SCENES[scene](at) for at in range(8)]
     copied = [look_of(WAYS["turned by 90"](jpeg(scaled(photo, 0.7), 85))) for photo in photos]
     pairs = [(pair.one, pair.other) for pair in copies_between([look_of(photo) for photo in photos], copied)]
-    assert all(one == other for one, other in pairs)
-    assert len(pairs) >= 7
+    assert pairs == [(at, at) for at in range(8)]
 
 
 def test_pieces_of_one_fabric_in_one_colour_are_no_copies() -> None:
@@ -173,22 +172,19 @@ def test_modes_do_not_matter() -> None:
 
 def test_a_bank_of_photos_in_one_scene_is_doubted_and_a_copy_refused() -> None:
     """Hashes of labelled photos of several fabrics are near, so they only warn; on bare cloth a copy is named."""
-    rows = np.eye(24, dtype=np.float32)
-    fabrics = [f"fabric {at:02}" for at in range(24)]
-    paths = [f"{name}/a.png" for name in fabrics]
+    paths = [f"fabric {at:02}/a.png" for at in range(24)]
 
     def bank(photos: list[Image.Image]) -> KnownLooks:
-        marks = Marks(("0" * 64,) * 24, np.array([look_hash(photo) for photo in photos], np.uint64))
-        return KnownLooks(References(rows, fabrics, paths, ["0" * 64] * 24, marks=marks))
+        return KnownLooks(paths, np.array([look_hash(photo) for photo in photos], np.uint64))
 
     labels = bank([labelled(cloth(at)) for at in range(24)])
     for at in range(24):
-        labels.see(labelled(cloth(at, seed=2)), "other.png")
+        labels.see(look_of(labelled(cloth(at, seed=2))), "other.png")
     labels.require_none()
     assert "similar hashes" in labels.doubts()
 
     bare = bank([cloth(at) for at in range(24)])
-    bare.see(WAYS["mirrored"](cloth(3)), "copy.png")
+    bare.see(look_of(WAYS["mirrored"](cloth(3))), "copy.png")
     assert bare.pairs == {paths[3]: "copy.png"}
     with pytest.raises(DataError, match=r"nearly the same picture as copy\.png"):
         bare.require_none()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from clipfast.errors import ArtifactError, DataError
 from clipfast.retrieval import BankModel, FabricBank, LinearHead, References
 from clipfast.retrieval.live import LiveVoices, promoted_voices
+from clipfast.retrieval.looks import look_of
 from clipfast.retrieval.promotion import Gain, gain_of
 from clipfast.retrieval.registry import Registry, Setting
 from clipfast.types import Floats, Images
+from reference.copied import cloth, jpeg
 
 
 class FlatClip:
@@ -218,6 +222,24 @@ def test_looks_are_at_pictures_not_at_versions(registry: Registry, tmp_path: Pat
     assert looked(5, "elsewhere", "4" * 64) == 1
     assert looked(6, "grown", other) == 5  # shares with "replaced", which went on with the count of "first"
     assert sum(bool(event.pictures) for event in registry.history()) == 5
+
+
+def test_pictures_that_are_saved_again_go_on_with_the_count(registry: Registry, tmp_path: Path) -> None:
+    """Other bytes, other checksums, turned: the history knows them by what they show; other pictures begin anew."""
+    pieces = [cloth(at) for at in range(6)]
+
+    def looked(name: str, version: str, images: list[Image.Image]) -> int:
+        file = bank(tmp_path / f"{name}.npz", len(name) / 50)
+        digests = {hashlib.sha256(f"{version}{at}".encode()).hexdigest() for at in range(len(images))}
+        setting = Setting(pictures=digests, looks=lambda: [look_of(image) for image in images])
+        return registry.look("bank", file, version, lambda look: gain(3, 2, look), setting=setting).look
+
+    registry.promote("bank", bank(tmp_path / "first.npz", 0.9), gain=None, eval_version=None, note=None)
+    assert looked("a", "v1", pieces) == 1
+    assert looked("bb", "v2", [jpeg(image, 90) for image in pieces]) == 2
+    assert looked("ccc", "v3", [image.transpose(Image.Transpose.ROTATE_90) for image in pieces]) == 3
+    assert looked("dddd", "v4", [cloth(at, seed=1) for at in range(6)]) == 1
+    assert any(event.looks for event in registry.history())
 
 
 def test_there_is_no_way_back_to_what_was_never_in_use(registry: Registry, tmp_path: Path) -> None:
