@@ -15,6 +15,7 @@ NEEDS_TORCH = {"export_your_checkpoint.py", "finetune_localisation.py"}
 
 
 SMALL = {
+    "fabric_copies.py": ["--per-fabric", "1", "--only", "copies"],
     "fabric_week.py": ["--fabrics", "6", "--per-fabric", "24"],
     "fabric_weeks.py": ["--fabrics", "4", "--shops", "1", "--weeks", "2", "--first", "6"],
     "fabric_study.py": ["--fabrics", "4", "--years", "2", "--banks", "1", "--others", "10"],
