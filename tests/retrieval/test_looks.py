@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,10 @@ from clipfast.retrieval.knownlooks import KnownLooks
 from clipfast.retrieval.looks import Look, copies_between, copies_within, look_hash, look_of, nearly
 from clipfast.types import Pixels
 from reference.copied import CLOTH, WAYS, cloth, cut, jpeg, scaled
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
+
+from fabric_copies import labelled, lit  # the scenes of the study; found by then
 
 
 def is_copy(one: Image.Image, other: Image.Image) -> bool:
@@ -52,25 +58,6 @@ def framed(image: Image.Image, share: float, seed: int) -> Image.Image:
     photo = Image.fromarray(table)
     photo.paste(image.resize((side, side)), ((320 - side) // 2,) * 2)
     return photo
-
-
-def labelled(image: Image.Image) -> Image.Image:
-    """Lay a ruler and a paper label on cloth."""
-    levels = np.array(image.resize((320, 320)))
-    levels[290:] = 250
-    for left in range(0, 320, 16):
-        levels[290:305, left : left + 3] = 10
-    levels[250:285, 200:310] = 240
-    levels[258:262, 210:300] = levels[270:274, 210:280] = 20
-    return Image.fromarray(levels)
-
-
-def lit(image: Image.Image, share: float) -> Image.Image:
-    """Light cloth by one lamp from the upper left."""
-    levels = np.asarray(image).astype(float)
-    y, x = np.mgrid[-1 : 1 : levels.shape[0] * 1j, -1 : 1 : levels.shape[1] * 1j]
-    light = 1 - share + share * np.exp(-((x + 0.4) ** 2 + (y + 0.3) ** 2) / 0.25)
-    return Image.fromarray((levels * light[..., None]).clip(0, 255).astype(np.uint8))
 
 
 SCENES: dict[str, Callable[[int], Image.Image]] = {
